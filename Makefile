@@ -1,0 +1,32 @@
+# make env   the environment in .venv: Python 3.11 or newer, everything else comes from pip
+# make test  every check
+# make demo  one unbroken minute of film, out/demo.mp4
+
+BIN := .venv/bin
+STAMP := .venv/made-by-make
+
+.PHONY: env test demo
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "longtake needs Python 3.11 or newer: install it, or name yours with make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || $$found -m venv .venv
+	@echo "making the environment in .venv: a few minutes the first time"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[world,dev]'
+	touch $@
+
+test: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+demo: env
+	mkdir -p out
+	$(BIN)/longtake generate "a red car driving past snowy mountains at dawn" --seconds 60 -o out/demo.mp4 --overwrite
