@@ -1,0 +1,17 @@
+"""The errors a user can cause: ValueErrors with a one-line message. Our own invariants are asserts."""
+
+
+class LongTakeError(ValueError):
+    """Anything that a different input would cure."""
+
+
+class OptionError(LongTakeError):
+    """An option or a prompt that cannot be filmed."""
+
+
+class ModelError(LongTakeError):
+    """A model folder that is missing, incomplete, or of a kind that cannot be used."""
+
+
+class OutputError(LongTakeError):
+    """An output path, or a disk, that cannot take the film."""

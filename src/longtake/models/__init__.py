@@ -1,0 +1,1 @@
+"""Models that can film: one adapter a file, all behind the protocol of base.py."""

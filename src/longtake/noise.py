@@ -1,0 +1,52 @@
+"""Noise levels, and noise by place: a function of the film's seed and the latent frame's index alone.
+
+So a film does not depend on the batch it is made in, on previews or on interruptions.
+
+B batch, C channels, F latent frames, H W latent height and width, L text tokens
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from longtake.errors import OptionError
+
+
+def latent_noise(seed: int, index: int, shape: tuple[int, int, int]) -> Tensor:
+    """Standard normal noise (C, H, W), float32 on the CPU, for latent `index` (0 or more) of the film `seed`.
+
+    Drawn from Philox, a counter-based generator (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
+    3"): the seed is its key, the index the highest word of its counter, so every latent has 2^192 blocks to
+    itself. Raises OptionError for a seed outside 0 to 2^64 - 1.
+    """
+    if not 0 <= seed < 2**64:
+        raise OptionError(f"seed must lie in 0 to 2^64 - 1, got {seed}")
+    assert index >= 0, "latents before the film are given, not drawn"
+    stream = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, index]))
+    return torch.from_numpy(stream.standard_normal(shape, dtype=np.float32))
+
+
+def chunk_noise(seeds: Sequence[int], first: int, chunk_size: int, shape: tuple[int, int, int]) -> Tensor:
+    """The noise (B, C, chunk_size, H, W) of latents first, first + 1, …; a film a seed. shape: (C, H, W)."""
+    indices = range(first, first + chunk_size)
+    return torch.stack(
+        [torch.stack([latent_noise(seed, i, shape) for i in indices], dim=1) for seed in seeds]
+    )
+
+
+def sigma_table(num_inference_steps: int, shift: float) -> Tensor:
+    """The noise levels (S+1,), float32, from 1 down to 0: even u warped to shift * u / (1 + (shift - 1) * u).
+
+    Taken from diffusers' FlowMatchEulerDiscreteScheduler. Shift 1 leaves them even; larger ones stay noisy
+    longer. Raises OptionError unless num_inference_steps is 1 or more and shift positive.
+    """
+    if num_inference_steps < 1:
+        raise OptionError(f"num_inference_steps must be at least 1, got {num_inference_steps}")
+    if not 0 < shift < float("inf"):
+        raise OptionError(f"shift must be a positive number, got {shift}")
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / num_inference_steps, num_inference_steps))
+    return scheduler.sigmas

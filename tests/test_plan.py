@@ -1,0 +1,93 @@
+"""Plans, held against the heart actually run."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from longtake.errors import OptionError
+from longtake.frames import FilmLength, film_length
+from longtake.noise import sigma_table
+from longtake.plan import ladder_picture, make_plan
+from longtake.progressive import progressive_denoise
+
+
+def length_of(num_chunks: int, chunk_size: int) -> FilmLength:
+    return film_length(num_chunks * chunk_size, temporal_factor=1, first_frames=1, chunk_size=chunk_size)
+
+
+@given(st.data())
+def test_plan_is_what_happens(data: st.DataObject) -> None:
+    """Passes, peak window, work and wait are those counted in a run with the same options."""
+    S, C, N = (data.draw(st.integers(1, most)) for most in (12, 4, 9))
+    M, context_size = data.draw(st.integers(1, S)), data.draw(st.integers(0, 9))
+    given_context = data.draw(st.integers(0, 12)) if context_size else 0
+    windows: list[int] = []
+
+    def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        windows.append(latents.shape[2])
+        return latents
+
+    context = torch.zeros(1, 1, given_context, 1, 1) if given_context else None
+    sigmas = sigma_table(S, 1.0)
+    chunks = progressive_denoise(
+        velocity, lambda k: torch.zeros(1, 1, C, 1, 1), sigmas, N, M, context, context_size
+    )
+    out = [len(windows) for _ in chunks]
+
+    plan = make_plan(length_of(N, C), S, M, C, context_size, given_context)
+    assert plan.passes == len(windows)
+    assert plan.peak_window == max(windows)
+    assert plan.latent_evaluations == sum(windows)
+    assert plan.passes_until_first_chunk == out[0]
+
+
+def test_the_papers_minute() -> None:
+    """84 chunks of 5 after a given one, S = 30, M = 5: 445 passes, 14,825 latent-frame evaluations."""
+    plan = make_plan(length_of(84, 5), 30, 5, 5, context_size=5, given_context=5)
+    assert (plan.passes, plan.peak_window, plan.latent_evaluations) == (445, 35, 14_825)
+
+
+def test_a_minute_from_text() -> None:
+    """The same film made from noise alone, all 85 chunks: 450 passes, no context in the first 30."""
+    plan = make_plan(length_of(85, 5), 30, 5, 5, context_size=5)
+    assert (plan.passes, plan.peak_window, plan.latent_evaluations) == (450, 35, 85 * 30 * 5 + 420 * 5)
+
+
+@pytest.mark.parametrize(
+    ("S", "M", "C", "context", "message"),
+    [
+        (4, 5, 1, 0, r"steps_per_chunk must lie in 1 to num_inference_steps \(4\), got 5"),
+        (4, 0, 1, 0, "steps_per_chunk must lie in 1"),
+        (4, 2, 1, -1, "context_size 0 or more; got 1 and -1"),
+    ],
+)
+def test_no_plan(S: int, M: int, C: int, context: int, message: str) -> None:
+    """Options out of range are refused before anything is loaded."""
+    with pytest.raises(OptionError, match=message):
+        make_plan(length_of(3, 1), S, M, C, context)
+
+
+def test_ladder() -> None:
+    """The picture of the paper's ladder: each bar's solid part ends where the bar above it ends."""
+    assert ladder_picture(sigma_table(6, 3.0).tolist(), 2, 5, 5).splitlines() == [
+        "   5 latents  0.000                                                    context, clean",
+        "   5 latents  0.600  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░                     leaves clean",
+        "   5 latents  0.857  █████████████████████████████░░░░░░░░░░░░",
+        "   5 latents  1.000  █████████████████████████████████████████░░░░░░░  enters as noise",
+    ]
+
+
+@given(st.integers(1, 30), st.integers(0, 3), st.data())
+def test_rungs_meet(S: int, context_size: int, data: st.DataObject) -> None:
+    """For any S and M, one line a chunk, rising, and each comes down to where the one before it stood."""
+    M = data.draw(st.integers(1, S))
+    lines = ladder_picture(sigma_table(S, 3.0).tolist(), M, 1, context_size).splitlines()
+    assert len(lines) == -(-S // M) + (context_size > 0)
+    chunks = lines[context_size > 0 :]
+    solid, total = [x.count("█") for x in chunks], [x.count("█") + x.count("░") for x in chunks]
+    assert total == sorted(total) and total[-1] == 48
+    assert solid[0] == 0
+    if S % M == 0:
+        assert solid[1:] == total[:-1]
