@@ -1,0 +1,108 @@
+"""What the rest of the package knows about a video model: a description of it, and the five things it can do.
+
+Importing this loads no torch, so that planning and `--help` stay quick.
+
+B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width, N pixel frames
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder."""
+
+    width: int
+    height: int
+    fps: float
+    num_inference_steps: int
+    steps_per_chunk: int
+    chunk_size: int
+    context_size: int
+    shift: float
+    guidance_scale: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model in numbers, read from the JSON files of its folder alone.
+
+    n latents decode to first_frames + (n - 1) * temporal_factor frames. Both sides of a picture are
+    spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may take up to
+    max_prompt_tokens tokens.
+    """
+
+    name: str
+    latent_channels: int
+    spatial_factor: int
+    temporal_factor: int
+    first_frames: int
+    alignment: int
+    max_prompt_tokens: int
+    defaults: ModelDefaults
+
+
+class Decoder(Protocol):
+    """Latents to frames for one film: pushed in order, in portions of any size, in constant memory."""
+
+    def push(self, latents: Tensor) -> Tensor:
+        """The frames (B, 3, N, height, width), float32 in [-1, 1], of the next latents (B, C, F ≥ 1, H, W).
+
+        Latents are normalised (mean 0, standard deviation 1 a channel). Push by push equals one shot.
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """Frames to latents for one film: pushed in order, in portions of any size, in constant memory."""
+
+    def push(self, frames: Tensor) -> Tensor:
+        """The normalised latents (B, C, F, H, W), float32, of the next frames (B, 3, N ≥ 1, height, width).
+
+        Frames lie in [-1, 1]. Those that do not fill a latent wait for the next push, so F may be 0. The
+        latents are the means of what the autoencoder predicts. Push by push equals one shot.
+        """
+        ...
+
+
+class VideoModel(Protocol):
+    """A network that takes a noise level for each latent frame, with its text encoder and its autoencoder."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def encode_prompt(self, prompts: list[str]) -> Tensor:
+        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows."""
+        ...
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
+        ...
+
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
+
+        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D).
+        """
+        ...
+
+    def decoder(self) -> Decoder:
+        """A new decoder, for one film."""
+        ...
+
+    def encoder(self) -> Encoder:
+        """A new encoder, for one film."""
+        ...

@@ -1,0 +1,149 @@
+"""Streaming codecs: latents to frames and back, portion by portion, in constant memory.
+
+What a film has seen so far lives in the codec object, never on the autoencoder, so any number of films can
+share one. Latents are normalised here by the autoencoder's latents_mean and latents_std; the autoencoders
+speak of raw ones.
+
+B batch, C channels, F latent frames, H W latent height and width, L text tokens, N pixel frames
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
+from torch import Tensor, nn
+
+from longtake.models.base import Decoder, Encoder
+from longtake.models.tubelet import PIXELS, AutoencoderTubelet
+
+FRAMES_PER_LATENT = 4
+
+
+class WanDecoder:
+    """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
+
+    The first latent becomes one frame, every later one four. Differs from `vae.decode` by 0.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        self._vae = vae
+        self._cache = _empty_cache(vae.decoder)
+        self._first = True
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        vae, frames = self._vae, []
+        for latent in _raw(vae, latents).split(1, dim=2):
+            hidden = vae.post_quant_conv(latent)
+            frames.append(vae.decoder(hidden, feat_cache=self._cache, feat_idx=[0], first_chunk=self._first))
+            self._first = False
+        pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
+        return pixels.float().clamp(-1, 1)
+
+
+class WanEncoder:
+    """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
+
+    Differs from `vae.encode` by 0.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        self._vae = vae
+        self._cache = _empty_cache(vae.encoder)
+        self._waiting = _Waiting()
+        self._first = True
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        vae = self._vae
+        frames = self._waiting.take(frames, alone=1 if self._first else 0)
+        if frames.shape[2] == 0:
+            return _no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
+        sizes = [1] * self._first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
+        self._first = False
+        pixels = patchify(frames.to(vae.device, vae.dtype), patch_size=vae.config.patch_size or 1)
+        moments = [
+            vae.quant_conv(vae.encoder(group, feat_cache=self._cache, feat_idx=[0]))
+            for group in pixels.split(sizes, dim=2)
+        ]
+        return _normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
+
+
+class TubeletDecoder:
+    """Decodes with AutoencoderTubelet, whose latents are independent in time: nothing to remember."""
+
+    def __init__(self, vae: AutoencoderTubelet) -> None:
+        self._vae = vae
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        return self._vae.decode(_raw(self._vae, latents)).float().clamp(-1, 1)
+
+
+class TubeletEncoder:
+    """Encodes with AutoencoderTubelet: every four frames become a latent."""
+
+    def __init__(self, vae: AutoencoderTubelet) -> None:
+        self._vae = vae
+        self._waiting = _Waiting()
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        frames = self._waiting.take(frames, alone=0)
+        if frames.shape[2] == 0:
+            return _no_latents(frames, self._vae.config.z_dim, PIXELS)
+        return _normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))
+
+
+def new_decoder(vae: Any) -> Decoder:
+    """A decoder for one film, of the kind that the autoencoder needs."""
+    return TubeletDecoder(vae) if isinstance(vae, AutoencoderTubelet) else WanDecoder(vae)
+
+
+def new_encoder(vae: Any) -> Encoder:
+    """An encoder for one film, of the kind that the autoencoder needs."""
+    return TubeletEncoder(vae) if isinstance(vae, AutoencoderTubelet) else WanEncoder(vae)
+
+
+class _Waiting:
+    """Frames that do not fill a latent yet."""
+
+    def __init__(self) -> None:
+        self._frames: Tensor | None = None
+
+    def take(self, frames: Tensor, alone: int) -> Tensor:
+        """Add frames, take those that fill whole latents; the first `alone`, 0 or 1, fills one by itself."""
+        if self._frames is not None:
+            frames = torch.cat([self._frames, frames], dim=2)
+        whole = alone + (frames.shape[2] - alone) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
+        self._frames = frames[:, :, whole:].clone()
+        return frames[:, :, :whole]
+
+
+def _empty_cache(module: nn.Module) -> list[Tensor | None]:
+    return [None] * sum(isinstance(layer, WanCausalConv3d) for layer in module.modules())
+
+
+def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
+    mean, std = (
+        torch.tensor(row, device=vae.device).view(1, -1, 1, 1, 1)
+        for row in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return mean, std
+
+
+def _raw(vae: Any, latents: Tensor) -> Tensor:
+    mean, std = _statistics(vae)
+    return (latents.to(vae.device, torch.float32) * std + mean).to(vae.dtype)
+
+
+def _normalised(vae: Any, raw: Tensor) -> Tensor:
+    mean, std = _statistics(vae)
+    return (raw.float() - mean) / std
+
+
+def _no_latents(frames: Tensor, channels: int, factor: int) -> Tensor:
+    return frames.new_empty(frames.shape[0], channels, 0, *(side // factor for side in frames.shape[3:]))

@@ -1,0 +1,192 @@
+"""Tiny real models: random weights, the classes that are filmed with, saved as complete diffusers folders."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+from longtake.models.load import load_model
+from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.wan import WanModel
+
+# Tiny tensors gain nothing from a second thread, and on a busy machine they wait for it.
+torch.set_num_threads(1)
+
+WORDS = (
+    "a",
+    "red",
+    "blue",
+    "car",
+    "bus",
+    "driving",
+    "past",
+    "snowy",
+    "mountains",
+    "at",
+    "dawn",
+    "night",
+    ",",
+    ".",
+)
+TEXT_WIDTH, LATENT_CHANNELS, PROMPT_TOKENS = 16, 4, 12
+LATENTS_MEAN, LATENTS_STD = (0.3, -0.2, 0.1, 0.0), (1.5, 0.8, 1.2, 0.5)
+TUBELET_DEFAULTS = {
+    "width": 48,
+    "height": 32,
+    "fps": 24,
+    "num_inference_steps": 4,
+    "steps_per_chunk": 2,
+    "chunk_size": 1,
+    "context_size": 1,
+    "shift": 3.0,
+    "guidance_scale": 2.5,
+}
+
+
+def tiny_transformer() -> WanTransformer3DModel:
+    """2 blocks, 2 heads of 12, patches of 2 × 2 latents."""
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        text_dim=TEXT_WIDTH,
+        freq_dim=32,
+        ffn_dim=48,
+        num_layers=2,
+        rope_max_seq_len=64,
+    )
+
+
+def tiny_wan_vae() -> AutoencoderKLWan:
+    """The form of Wan 2.1: 4k + 1 frames, 8 × 8 pixels a latent."""
+    return AutoencoderKLWan(
+        base_dim=8,
+        z_dim=LATENT_CHANNELS,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=list(LATENTS_MEAN),
+        latents_std=list(LATENTS_STD),
+    )
+
+
+def tiny_tubelet() -> AutoencoderTubelet:
+    """Residual blocks start as the identity; these are made to do something."""
+    vae = AutoencoderTubelet(
+        z_dim=LATENT_CHANNELS,
+        encoder_width=8,
+        decoder_width=8,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        latents_mean=LATENTS_MEAN,
+        latents_std=LATENTS_STD,
+    )
+    for parameter in vae.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return vae
+
+
+def tiny_tokenizer(end: bool) -> PreTrainedTokenizerFast:
+    """Lower-cased words; `end` puts </s> behind each prompt, as T5 does."""
+    special = ("[PAD]", "[UNK]", "</s>")
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(special + WORDS)}, unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    if end:
+        words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        eos_token="</s>" if end else None,
+        model_max_length=PROMPT_TOKENS,
+    )
+
+
+def tiny_text_encoder(config: type, model: type) -> Any:
+    """A T5 or UMT5 encoder of one layer."""
+    size = len(WORDS) + 3
+    return model(config(vocab_size=size, d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
+
+
+def save_folder(folder: Path, vae_entry: list[str], text_encoder: Any, vae: Any, end: bool) -> Path:
+    """Write a complete diffusers folder around a tiny transformer."""
+    parts = {
+        "tokenizer": (["transformers", "PreTrainedTokenizerFast"], tiny_tokenizer(end)),
+        "text_encoder": (["transformers", type(text_encoder).__name__], text_encoder),
+        "transformer": (["diffusers", "WanTransformer3DModel"], tiny_transformer()),
+        "vae": (vae_entry, vae),
+        "scheduler": (
+            ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+            FlowMatchEulerDiscreteScheduler(shift=3.0),
+        ),
+    }
+    for name, (_, part) in parts.items():
+        part.save_pretrained(folder / name)
+    index = {"_class_name": "WanPipeline", **{name: entry for name, (entry, _) in parts.items()}}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random numbers, alone or in company."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the hub's Wan folders are: UMT5, AutoencoderKLWan, no longtake.json."""
+    torch.manual_seed(1)
+    text_encoder = tiny_text_encoder(UMT5Config, UMT5EncoderModel)
+    return save_folder(
+        tmp_path_factory.mktemp("wan"),
+        ["diffusers", "AutoencoderKLWan"],
+        text_encoder,
+        tiny_wan_vae(),
+        end=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def tubelet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the embedded model's is: T5, AutoencoderTubelet, float16 weights, longtake.json."""
+    torch.manual_seed(2)
+    text_encoder = tiny_text_encoder(T5Config, T5EncoderModel)
+    folder = save_folder(
+        tmp_path_factory.mktemp("tubelet"),
+        ["longtake", "AutoencoderTubelet"],
+        text_encoder.half(),
+        tiny_tubelet().half(),
+        end=False,
+    )
+    (folder / "longtake.json").write_text(json.dumps(TUBELET_DEFAULTS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wan_model(wan_folder: Path) -> WanModel:
+    """The Wan-like folder, loaded in float32 on the CPU. Shared: change nothing on it."""
+    model = load_model(wan_folder)
+    assert isinstance(model, WanModel)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tubelet_model(tubelet_folder: Path) -> WanModel:
+    """The embedded-like folder, loaded in float32 on the CPU. Shared: change nothing on it."""
+    model = load_model(tubelet_folder)
+    assert isinstance(model, WanModel)
+    return model
