@@ -1,0 +1,166 @@
+"""What a user may ask for, and what comes of it for one model.
+
+Imports no torch. Each option is described, and each bound and default set, here and nowhere else; where an
+option is None the model's own default holds."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longtake.errors import OptionError
+from longtake.frames import FilmLength, film_length, frames_in
+from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.plan import Plan, make_plan
+
+DEFAULT_SECONDS = 60.0
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film that can be made: options that fit one model, none of them open.
+
+    `settings` are the sampling options, `rate` is the exact frames a second, `length` the film in every unit,
+    `plan` its cost, and `latent_shape` the (C, H, W) of one latent frame."""
+
+    model: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    settings: ModelDefaults
+    rate: Fraction
+    plan: Plan
+    latent_shape: tuple[int, int, int]
+
+    @property
+    def length(self) -> FilmLength:
+        return self.plan.length
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Everything the film follows from, as JSON values."""
+        return {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "seed": self.seed,
+            "model": self.model,
+            "num_frames": self.length.num_frames,
+            **asdict(self.settings),
+        }
+
+
+class FilmOptions(BaseModel):
+    """The options of a film. OptionError, in one line, for a value out of its bounds or an unknown option."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(description="What to film.")
+    negative_prompt: str = Field("", description="What to steer away from; needs guidance.")
+    seconds: float | None = Field(
+        None, description=f"Length of the film; {DEFAULT_SECONDS:g} if nothing is given."
+    )
+    num_frames: Count | None = Field(None, description="Length of the film in frames, instead of seconds.")
+    seed: int = Field(0, ge=0, lt=2**64, description="Another seed is another film.")
+    width: Count | None = Field(None, description="Width of the picture in pixels.")
+    height: Count | None = Field(None, description="Height of the picture in pixels.")
+    fps: Positive | None = Field(None, le=240, description="Frames a second; 23.976 means 24000/1001.")
+    num_inference_steps: Count | None = Field(None, description="Denoising steps that each frame takes.")
+    steps_per_chunk: Count | None = Field(None, description="Passes between two finished chunks.")
+    chunk_size: Count | None = Field(None, description="Latent frames that are finished together.")
+    context_size: int | None = Field(None, ge=0, description="Finished latent frames that stay in view.")
+    shift: Positive | None = Field(None, description="Warp of the noise levels; larger stays noisy longer.")
+    guidance_scale: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
+    )
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise OptionError(_one_line(error)) from None
+
+    def resolved(self, spec: ModelSpec) -> Film:
+        """The film that these options mean for a model. OptionError if they do not fit it or each other."""
+        if not self.prompt.strip():
+            raise OptionError("the prompt is empty: say what to film")
+        given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = replace(spec.defaults, **given)
+        if self.negative_prompt and settings.guidance_scale == 1:
+            raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
+        rate = exact_fps(settings.fps)
+        length = film_length(
+            self._num_frames(rate),
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            chunk_size=settings.chunk_size,
+        )
+        plan = make_plan(
+            length,
+            settings.num_inference_steps,
+            settings.steps_per_chunk,
+            settings.chunk_size,
+            settings.context_size,
+        )
+        return Film(
+            model=spec.name,
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            seed=self.seed,
+            settings=settings,
+            rate=rate,
+            plan=plan,
+            latent_shape=(
+                spec.latent_channels,
+                _latent_side("height", settings.height, spec),
+                _latent_side("width", settings.width, spec),
+            ),
+        )
+
+    def _num_frames(self, rate: Fraction) -> int:
+        if self.num_frames is None:
+            return frames_in(DEFAULT_SECONDS if self.seconds is None else self.seconds, rate)
+        if self.seconds is not None:
+            raise OptionError("give the length in seconds or in frames, not both")
+        return self.num_frames
+
+
+def exact_fps(fps: float) -> Fraction:
+    """A frame rate as the fraction it stands for: 23.976, 29.97 and their like are whole rates times
+    1000/1001.
+
+    OptionError for other rates of more than three decimals.
+    """
+    for whole in (24, 30, 48, 60, 120):
+        ntsc = Fraction(whole * 1000, 1001)
+        if fps in (round(float(ntsc), 2), round(float(ntsc), 3), float(ntsc)):
+            return ntsc
+    rate = Fraction(str(fps))
+    if 1000 % rate.denominator:
+        raise OptionError(f"fps may have three decimals, got {fps}")
+    return rate
+
+
+def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
+    if pixels % spec.alignment:
+        below = max(pixels // spec.alignment, 1) * spec.alignment
+        raise OptionError(
+            f"{name} {pixels} does not fit {spec.name}: take a multiple of {spec.alignment}, such as"
+            f" {below} or {below + spec.alignment}"
+        )
+    return pixels // spec.spatial_factor
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = first["loc"][0] if first["loc"] else "options"
+    if first["type"] == "extra_forbidden":
+        return f"there is no option {name}"
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    requirement = first["msg"].removeprefix("Input ")
+    return f"{name} {requirement}, not {first['input']!r}"

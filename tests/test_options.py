@@ -1,0 +1,143 @@
+"""Options against a made-up model: defaults, bounds, and one-line messages."""
+
+import json
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from longtake.errors import OptionError
+from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.options import DEFAULT_SECONDS, FilmOptions, exact_fps
+
+SPEC = ModelSpec(
+    name="tiny",
+    latent_channels=4,
+    spatial_factor=8,
+    temporal_factor=4,
+    first_frames=4,
+    alignment=16,
+    max_prompt_tokens=12,
+    defaults=ModelDefaults(
+        width=128,
+        height=80,
+        fps=24,
+        num_inference_steps=24,
+        steps_per_chunk=2,
+        chunk_size=1,
+        context_size=4,
+        shift=3.0,
+        guidance_scale=2.5,
+    ),
+)
+
+
+def test_what_is_not_given_is_the_models_own() -> None:
+    """Guards 'one default, one place': with a prompt alone the film is 60 s of the model's defaults."""
+    film = FilmOptions(prompt="a red car").resolved(SPEC)
+    assert film.settings == SPEC.defaults
+    assert film.length.num_frames == 24 * DEFAULT_SECONDS == 1440
+    assert film.latent_shape == (4, 10, 16)
+    assert (film.prompt, film.negative_prompt, film.seed, film.rate) == ("a red car", "", 0, 24)
+
+
+def test_what_is_given_is_used() -> None:
+    """Guards that no option is dropped on its way, zero and one included."""
+    wanted = {
+        "width": 64,
+        "height": 48,
+        "fps": 12.5,
+        "num_inference_steps": 6,
+        "steps_per_chunk": 3,
+        "chunk_size": 2,
+        "context_size": 0,
+        "shift": 1.0,
+        "guidance_scale": 0.0,
+    }
+    film = FilmOptions(prompt="a", negative_prompt="b", num_frames=9, seed=5, **wanted).resolved(SPEC)
+    assert film.metadata == {
+        "prompt": "a",
+        "negative_prompt": "b",
+        "seed": 5,
+        "model": "tiny",
+        "num_frames": 9,
+        **wanted,
+    }
+    assert json.loads(json.dumps(film.metadata)) == film.metadata
+    assert film.latent_shape == (4, 6, 8)
+    assert (film.rate, film.length.num_chunks, film.plan.passes) == (Fraction(25, 2), 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": " \n"}, "prompt is empty"),
+        ({"seconds": 0}, "seconds must be a positive number"),
+        ({"seconds": -1}, "seconds must be a positive number"),
+        ({"seconds": float("nan")}, "seconds must be a positive number"),
+        ({"seconds": float("inf")}, "seconds must be a positive number"),
+        ({"seconds": 0.03}, "nearest lengths"),
+        ({"seconds": "long"}, "seconds should be a valid number"),
+        ({"num_frames": 0}, "num_frames should be greater than or equal to 1, not 0"),
+        ({"seconds": 1, "num_frames": 24}, "not both"),
+        ({"seed": -1}, "seed should be greater"),
+        ({"seed": 2**64}, "seed should be less"),
+        ({"width": 130}, "width 130 does not fit tiny: take a multiple of 16, such as 128 or 144"),
+        ({"height": 8}, "height 8 does not fit tiny: take a multiple of 16, such as 16 or 32"),
+        ({"width": 0}, "width should be greater"),
+        ({"fps": float("nan")}, "fps should be"),
+        ({"fps": 0}, "fps should be"),
+        ({"fps": 1000}, "fps should be less"),
+        ({"fps": 23.97612}, "fps may have three decimals"),
+        ({"num_inference_steps": 0}, "num_inference_steps should be"),
+        ({"steps_per_chunk": 25}, "steps_per_chunk must lie in 1 to num_inference_steps"),
+        ({"chunk_size": 0}, "chunk_size should be"),
+        ({"context_size": -1}, "context_size should be"),
+        ({"shift": 0}, "shift should be"),
+        ({"guidance_scale": float("inf")}, "guidance_scale should be"),
+        ({"negative_prompt": "rain", "guidance_scale": 1}, "negative prompt does nothing"),
+        ({"stepz": 3}, "there is no option stepz"),
+    ],
+)
+def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
+    """Guards every bound, and that the message names the option and the value in a single line."""
+    with pytest.raises(OptionError, match=words) as caught:
+        FilmOptions(**{"prompt": "a red car", **options}).resolved(SPEC)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prompt_is_needed() -> None:
+    """Guards the message for a missing prompt."""
+    with pytest.raises(OptionError, match="prompt is missing"):
+        FilmOptions()
+
+
+def test_options_are_frozen() -> None:
+    """Guards that a film cannot change after its options were checked."""
+    with pytest.raises(ValidationError):
+        FilmOptions(prompt="a").seed = 1  # type: ignore[misc]
+
+
+def test_broadcast_rates_are_exact() -> None:
+    """Guards 23.976 = 24000/1001: the decimal would drift by a frame in 12 hours, the metadata by a digit."""
+    assert exact_fps(23.976) == exact_fps(23.98) == exact_fps(24000 / 1001) == Fraction(24000, 1001)
+    assert exact_fps(29.97) == Fraction(30000, 1001)
+    assert exact_fps(59.94) == Fraction(60000, 1001)
+    assert exact_fps(24.0) == 24
+
+
+@given(st.integers(1, 240_000))
+def test_other_rates_are_the_decimals_they_are_written_as(thousandths: int) -> None:
+    """Guards against binary fractions: 12.1 is 121/10."""
+    rate = exact_fps(thousandths / 1000)
+    assert rate == Fraction(thousandths, 1000) or rate.denominator == 1001
+
+
+def test_lengths_follow_the_exact_rate() -> None:
+    """Guards that seconds are multiplied by 24000/1001, not by 23.976: 1001 s are 24,000 frames."""
+    film = FilmOptions(prompt="a", seconds=1001, fps=23.976).resolved(SPEC)
+    assert (film.length.num_frames, film.settings.fps) == (24_000, 23.976)

@@ -1,0 +1,115 @@
+"""Films of tiny real models: length, equality and flow."""
+
+import inspect
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from longtake import LongTake
+from longtake.errors import OptionError
+from longtake.models.wan import WanModel
+from longtake.pipeline import to_uint8
+
+PROMPT = "a red car driving past snowy mountains at dawn"
+SMALL = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
+
+
+@pytest.fixture(scope="module", params=["tubelet_model", "wan_model"])
+def take(request: pytest.FixtureRequest) -> LongTake:
+    return LongTake(request.getfixturevalue(request.param))
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 5, 13])
+@pytest.mark.parametrize("chunk_size", [1, 2])
+def test_the_film_has_exactly_the_frames_asked_for(take: LongTake, num_frames: int, chunk_size: int) -> None:
+    """Guards the trimming of surplus frames, for autoencoders of 4k and of 4k+1 frames."""
+    portions = list(take.stream(PROMPT, num_frames=num_frames, chunk_size=chunk_size, **SMALL))
+    assert sum(len(portion) for portion in portions) == num_frames
+    assert all(portion.dtype == np.uint8 and portion.shape[1:] == (32, 32, 3) for portion in portions)
+    assert all(len(portion) for portion in portions)
+
+
+def test_the_same_call_gives_the_same_film_and_another_seed_another(take: LongTake) -> None:
+    """Guards reproducibility: no state of one film leaks into the next."""
+    film = take.generate(PROMPT, num_frames=9, seed=7, **SMALL)
+    assert np.array_equal(film, take.generate(PROMPT, num_frames=9, seed=7, **SMALL))
+    assert not np.array_equal(film, take.generate(PROMPT, num_frames=9, seed=8, **SMALL))
+
+
+def test_two_films_at_once_do_not_disturb_each_other(take: LongTake) -> None:
+    """Guards decoder caches kept on the model instead of with the film."""
+    alone = take.generate(PROMPT, num_frames=9, seed=1, **SMALL)
+    first, second = (take.stream(PROMPT, num_frames=9, seed=seed, **SMALL) for seed in (1, 2))
+    portions = [a for a, _ in zip(first, second, strict=True)]
+    assert np.array_equal(np.concatenate(portions), alone)
+
+
+def test_a_longer_film_begins_like_a_shorter_one(tubelet_model: WanModel) -> None:
+    """Guards noise by place: chunks that left before the shorter film's drain began are the same in both."""
+    take = LongTake(tubelet_model)
+    short = take.generate(PROMPT, num_frames=20, **SMALL)
+    long = take.generate(PROMPT, num_frames=40, **SMALL)
+    untouched = 4 * (20 // 4 - SMALL["num_inference_steps"] + 1)
+    assert np.abs(short[:untouched].astype(int) - long[:untouched]).max() <= 1
+
+
+def test_guidance_and_negative_prompt_steer(tubelet_model: WanModel) -> None:
+    """Guards that prompt, negative prompt and guidance scale reach the network."""
+    take = LongTake(tubelet_model)
+    options = {"num_frames": 4, **SMALL}
+    films = [
+        take.generate(PROMPT, guidance_scale=1.0, **options),
+        take.generate(PROMPT, guidance_scale=9.0, **options),
+        take.generate(PROMPT, guidance_scale=9.0, negative_prompt="a blue bus", **options),
+        take.generate("a blue bus", guidance_scale=9.0, **options),
+    ]
+    assert len({film.tobytes() for film in films}) == len(films)
+
+
+def test_bad_options_fail_before_the_first_frame_is_asked_for(take: LongTake) -> None:
+    """Guards eager checks: a generator that fails at `next` would leave an empty file behind."""
+    with pytest.raises(OptionError, match="empty"):
+        take.stream(" ", num_frames=4)
+    with pytest.raises(OptionError, match="tokens long"):
+        take.stream("car " * 600, num_frames=4)
+    with pytest.raises(OptionError, match="no option"):
+        take.stream(PROMPT, steps=4)
+
+
+def test_an_early_close_ends_the_sampling(tubelet_model: WanModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards that the network is called for what is asked, no more, and that close() ends the sampler."""
+    calls: list[int] = []
+    velocity = tubelet_model.velocity
+
+    def counted(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        calls.append(len(sigma))
+        return velocity(latents, sigma, text)
+
+    monkeypatch.setattr(tubelet_model, "velocity", counted)
+    film = LongTake(tubelet_model).stream(PROMPT, seconds=60, **SMALL)
+    assert not calls
+    next(film)
+    assert len(calls) == SMALL["num_inference_steps"]
+    film.close()
+    assert inspect.getgeneratorstate(film) == inspect.GEN_CLOSED
+    assert len(calls) == SMALL["num_inference_steps"]
+
+
+def test_between_portions_the_caller_is_not_in_inference_mode(take: LongTake) -> None:
+    """Guards against a mode that leaks out of the suspended generator into the caller's own tensors."""
+    film: Iterator[object] = take.stream(PROMPT, num_frames=9, **SMALL)
+    next(film)
+    assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+
+
+def test_levels_are_rounded_and_clamped() -> None:
+    """Guards [-1, 1] to 0..255 by rounding (truncation darkens by half a level), and the order of the
+    axes."""
+    row = torch.tensor([-1.5, -1.0, 0.0, 1.0, 1.5, 1 / 255])
+    frames = row.view(1, 1, 1, 1, 6).expand(1, 3, 2, 4, 6)
+    pictures = to_uint8(frames)
+    assert pictures.shape == (1, 2, 4, 6, 3)
+    assert pictures[0, 1, 2, :, 0].tolist() == [0, 0, 128, 255, 255, 128]
