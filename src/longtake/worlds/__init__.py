@@ -1,0 +1,1 @@
+"""Renderers of captioned film on which the embedded model is trained."""

@@ -1,0 +1,201 @@
+"""Endless, seeded, captioned tracking shots: the camera follows a vehicle past scrolling scenery.
+
+A `Shot` is six attributes and a seed. It knows its captions, in many phrasings, and renders any stretch of
+itself: frame n is a function of (shot, n) alone. The drawing itself is in `paint.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Phrases = dict[str, tuple[str, ...]]
+
+WIDTH, HEIGHT, FPS = 128, 80, 24
+
+# Every attribute's values, each with the words that captions use for it; the first phrase is the plain one.
+VEHICLES: Phrases = {
+    "car": ("car", "sedan", "automobile", "hatchback"),
+    "bus": ("bus", "coach", "city bus"),
+    "truck": ("truck", "lorry", "delivery truck"),
+    "tractor": ("tractor", "farm tractor"),
+    "train": ("train", "locomotive", "railway engine"),
+    "sailboat": ("sailboat", "sailing boat", "boat", "yacht"),
+}
+COLOURS: Phrases = {
+    "red": ("red", "bright red", "scarlet", "crimson"),
+    "yellow": ("yellow", "bright yellow", "golden"),
+    "green": ("green", "bright green", "emerald"),
+    "blue": ("blue", "bright blue", "azure"),
+    "purple": ("purple", "violet", "bright purple"),
+    "white": ("white", "snow white", "ivory"),
+}
+LANDSCAPES: Phrases = {
+    "mountains": ("snowy mountains", "snow-capped mountains", "alpine peaks", "high mountains"),
+    "hills": ("green hills", "rolling hills", "grassy hills", "green meadows"),
+    "desert": ("desert dunes", "sand dunes", "the desert", "yellow dunes"),
+    "canyon": ("red canyon", "a red rock canyon", "red cliffs", "the canyon"),
+    "forest": ("a pine forest", "the forest", "dark woods", "fir trees"),
+    "city": ("a city skyline", "skyscrapers", "tall buildings", "the city"),
+}
+TIMES: Phrases = {
+    "dawn": ("at dawn", "at sunrise", "at daybreak", "in the early morning"),
+    "noon": ("at noon", "at midday", "in daylight", "during the day", "in the afternoon"),
+    "sunset": ("at sunset", "at sundown", "in the golden hour", "as the sun sets"),
+    "dusk": ("at dusk", "at twilight", "in the blue hour", "after sunset"),
+    "night": ("at night", "at midnight", "in the dark of night", "by moonlight"),
+}
+WEATHERS: Phrases = {
+    "clear": ("", "under a clear sky", "in clear weather"),
+    "cloudy": ("under a cloudy sky", "under clouds", "in cloudy weather"),
+    "rainy": ("in the rain", "in rainy weather", "through heavy rain"),
+    "foggy": ("in fog", "in foggy weather", "through thick mist"),
+}
+SPEEDS: Phrases = {
+    "slow": ("slowly", "at a slow pace", "unhurriedly"),
+    "steady": ("", "steadily", "at a steady pace"),
+    "fast": ("fast", "quickly", "at high speed"),
+}
+ATTRIBUTES: dict[str, Phrases] = {
+    "vehicle": VEHICLES,
+    "colour": COLOURS,
+    "landscape": LANDSCAPES,
+    "time": TIMES,
+    "weather": WEATHERS,
+    "speed": SPEEDS,
+}
+
+_VERBS = {
+    "road": ("driving", "rolling", "cruising", "travelling", "going"),
+    "rail": ("rolling", "running", "travelling", "going"),
+    "water": ("sailing", "gliding", "travelling", "going"),
+}
+_OPENINGS = (
+    "",
+    "",
+    "",
+    "tracking shot of ",
+    "a tracking shot of ",
+    "side view of ",
+    "film of ",
+    "the camera follows ",
+)
+_ORDERS = (
+    "{opening}a {colour} {vehicle} {verb} {speed} past {landscape} {time} {weather}",
+    "{opening}a {colour} {vehicle} {verb} past {landscape} {speed} {weather} {time}",
+    "{opening}a {colour} {vehicle} {verb} past {landscape} {time} {weather} {speed}",
+    "{time} {weather} , {opening}a {colour} {vehicle} {verb} {speed} past {landscape}",
+    "{time} {opening}a {colour} {vehicle} {verb} {speed} {weather} past {landscape}",
+    "{opening}a {colour} {vehicle} , {verb} {speed} , {landscape} , {time} , {weather}",
+    "{colour} {vehicle} {landscape} {time} {weather} {speed}",
+)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One endless shot. Attributes are keys of `ATTRIBUTES`; the seed places ridges, clouds and trees."""
+
+    vehicle: str
+    colour: str
+    landscape: str
+    time: str
+    weather: str
+    speed: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute name to value, without the seed."""
+        return {name: getattr(self, name) for name in ATTRIBUTES}
+
+    @property
+    def surface(self) -> str:
+        """What the vehicle moves on: road, rail or water."""
+        return {"train": "rail", "sailboat": "water"}.get(self.vehicle, "road")
+
+    def caption(self, rng: random.Random | None = None) -> str:
+        """Describe the shot in one of many phrasings, or plainly when no `rng` is given.
+
+        Clear weather and steady speed may go unmentioned; everything else is always said.
+        """
+        if rng is None:
+            order, opening, verb = _ORDERS[0], "", _VERBS[self.surface][0]
+            words = {name: values[getattr(self, name)][0] for name, values in ATTRIBUTES.items()}
+        else:
+            order, opening, verb = (
+                rng.choice(_ORDERS),
+                rng.choice(_OPENINGS),
+                rng.choice(_VERBS[self.surface]),
+            )
+            words = {name: rng.choice(values[getattr(self, name)]) for name, values in ATTRIBUTES.items()}
+        text = order.format(opening=opening, verb=verb, **words)
+        text = (
+            text.replace("a azure", "an azure")
+            .replace("a emerald", "an emerald")
+            .replace("a ivory", "an ivory")
+        )
+        pieces = [" ".join(piece.split()) for piece in text.split(",")]
+        return ", ".join(piece for piece in pieces if piece)
+
+    def render(
+        self, first_frame: int, num_frames: int, width: int = WIDTH, height: int = HEIGHT
+    ) -> NDArray[np.uint8]:
+        """Frames `first_frame` … `first_frame + num_frames - 1` as (F, height, width, 3) uint8 RGB."""
+        from longtake.worlds.paint import Painter
+
+        return Painter(self, width, height).film(first_frame, num_frames)
+
+
+def is_held_out(shot: Shot) -> bool:
+    """True for the tenth of all attribute combinations, speed aside, that training never sees."""
+    key = "/".join(astuple(shot)[:5])
+    return hashlib.sha256(key.encode()).digest()[0] < 26
+
+
+def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
+    """Draw attributes and a seed uniformly among the combinations on one side of the hold-out."""
+    while True:
+        values = {name: rng.choice(list(choices)) for name, choices in ATTRIBUTES.items()}
+        shot = Shot(**values, seed=rng.getrandbits(31))
+        if is_held_out(shot) == held_out:
+            return shot
+
+
+def every_caption_word() -> list[str]:
+    """All words and marks that captions can contain, sorted: the vocabulary of the embedded model."""
+    synonyms = itertools.chain.from_iterable(ATTRIBUTES[name].values() for name in ATTRIBUTES)
+    phrases = itertools.chain(_OPENINGS, *_VERBS.values(), *synonyms)
+    return sorted({*" ".join(phrases).replace("-", " - ").split(), "a", "an", "past", ","})
+
+
+def contact_sheet(path: Path, seed: int = 0, rows: int = 12, columns: int = 6, scale: int = 2) -> None:
+    """Write a PNG of `rows` random shots, each at `columns` moments one second apart, its caption below."""
+    from PIL import Image, ImageDraw
+
+    rng, margin = random.Random(seed), 12
+    sheet = Image.new("RGB", (columns * WIDTH * scale, rows * (HEIGHT * scale + margin)), "white")
+    for row in range(rows):
+        shot, top = random_shot(rng), row * (HEIGHT * scale + margin)
+        painter_frames = [
+            shot.render(FPS * column, 1, WIDTH * scale, HEIGHT * scale)[0] for column in range(columns)
+        ]
+        for column, frame in enumerate(painter_frames):
+            sheet.paste(Image.fromarray(frame), (column * WIDTH * scale, top))
+        ImageDraw.Draw(sheet).text((2, top + HEIGHT * scale), shot.caption(rng), fill="black")
+    sheet.save(path)
+
+
+assert [f.name for f in fields(Shot)][:6] == list(ATTRIBUTES)
