@@ -1,0 +1,1 @@
+"""Training: the progressive loss, and the recipe of the embedded model."""

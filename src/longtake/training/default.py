@@ -1,0 +1,271 @@
+"""The recipe of the embedded model: footage, autoencoder, latents, then text encoder and transformer.
+
+`train_default(run, …)` does whatever of it is not done yet in the folder `run`, and ends with a complete diffusers
+folder in run/model. Every batch is a function of its step, so a run that was stopped goes on as if it had not been.
+
+Shapes: B batch, C channels, F latent frames, H W latent height and width, L text tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from rich.progress import track
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from longtake.models.base import ModelDefaults
+from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.wan import TIMESTEPS, per_frame_timesteps
+from longtake.training.autoencoder import to_tensor, train_autoencoder
+from longtake.training.checkpoint import State, restore, save
+from longtake.training.footage import footage
+from longtake.training.loss import draw_sigma, draw_window, progressive_loss
+from longtake.training.muon import Muon
+from longtake.training.schedule import trapezoid
+from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
+
+MAX_TOKENS, TEXT_WIDTH = 40, 128
+DEFAULTS = ModelDefaults(
+    width=WIDTH,
+    height=HEIGHT,
+    fps=FPS,
+    num_inference_steps=16,
+    steps_per_chunk=2,
+    chunk_size=1,
+    context_size=3,
+    shift=2.0,
+    guidance_scale=1.0,
+)
+RUNGS = DEFAULTS.num_inference_steps // DEFAULTS.steps_per_chunk
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on. The defaults take about two hours on two CPU cores."""
+
+    clips: int = 2000
+    frames: int = 64
+    vae_steps: int = 1300
+    steps: int = 1700
+    latents_per_step: int = 110
+    lr: float = 1e-3
+    muon_lr: float = 0.02
+    ema: float = 0.99
+    caption_drop: float = 0.1
+    seed: int = 1
+    bf16: bool = False
+    device: str = "cpu"
+    save_every: int = 150
+    strips: bool = True
+    stop_after: int | None = None
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole lower-cased words of the world's captions; every other word becomes [UNK]."""
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[EOS]", "[UNK]", *every_caption_word()])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="$A [EOS]", special_tokens=[("[EOS]", vocabulary["[EOS]"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="[PAD]",
+        eos_token="[EOS]",
+        unk_token="[UNK]",
+        model_max_length=MAX_TOKENS,
+    )
+
+
+class Filmmaker(nn.Module):
+    """What is trained together: the text encoder and the transformer."""
+
+    def __init__(self, vocabulary_size: int, latent_channels: int) -> None:
+        super().__init__()
+        self.text_encoder = T5EncoderModel(
+            T5Config(
+                vocab_size=vocabulary_size,
+                d_model=TEXT_WIDTH,
+                d_kv=32,
+                num_heads=4,
+                d_ff=256,
+                num_layers=2,
+                dropout_rate=0.0,
+                feed_forward_proj="gated-gelu",
+                pad_token_id=0,
+                eos_token_id=1,
+                decoder_start_token_id=0,
+            )
+        )
+        self.transformer = per_frame_timesteps(
+            WanTransformer3DModel(
+                patch_size=(1, 2, 2),
+                num_attention_heads=5,
+                attention_head_dim=64,
+                in_channels=latent_channels,
+                out_channels=latent_channels,
+                text_dim=TEXT_WIDTH,
+                freq_dim=128,
+                ffn_dim=1280,
+                num_layers=5,
+                rope_max_seq_len=128,
+            )
+        )
+
+    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids and mask (B, L) to states (B, L, D), zero beyond each caption's tokens."""
+        states: Tensor = self.text_encoder(ids, mask).last_hidden_state
+        return states.masked_fill(mask.unsqueeze(-1) == 0, 0)
+
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        (velocity,) = self.transformer(latents, sigma * TIMESTEPS, text, return_dict=False)
+        return velocity
+
+    def optimizers(self, lr: float, muon_lr: float) -> dict[str, torch.optim.Optimizer]:
+        """Muon for the matrices of the transformer's blocks, AdamW for the rest."""
+        inner = [p for p in self.transformer.blocks.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in inner}
+        rest = [p for p in self.parameters() if id(p) not in chosen]
+        return {"muon": Muon(inner, lr=muon_lr), "adam": torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98))}
+
+
+def train_default(run: Path, recipe: Recipe) -> Path:
+    """Train the embedded model in `run`, going on where an earlier call stopped; returns run/model."""
+    run.mkdir(parents=True, exist_ok=True)
+    pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
+    vae = AutoencoderTubelet().to(recipe.device)
+    train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae")
+    latents = encoded(run / "latents", vae, pixels)
+    return train_filmmaker(run, recipe, vae, latents, shots)
+
+
+@torch.no_grad()
+def encoded(folder: Path, vae: AutoencoderTubelet, pixels: np.ndarray) -> Tensor:
+    """All clips as normalised latents (clips, C, F, H, W) float16; fixes the autoencoder's mean and deviation."""
+    store = folder / "latents.npy"
+    if not store.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        clips = (to_tensor(pixels[i : i + 1]).to(vae.device) for i in range(len(pixels)))
+        raw = torch.cat(
+            [vae.encode(clip).cpu() for clip in track(clips, "encoding footage", total=len(pixels))]
+        )
+        mean, std = raw.mean((0, 2, 3, 4)), raw.std((0, 2, 3, 4))
+        shape = (1, -1, 1, 1, 1)
+        np.save(folder / "latents.part.npy", ((raw - mean.view(shape)) / std.view(shape)).half().numpy())
+        statistics = {"latents_mean": mean.tolist(), "latents_std": std.tolist()}
+        (folder / "statistics.json").write_text(json.dumps(statistics))
+        (folder / "latents.part.npy").rename(store)
+    vae.register_to_config(**json.loads((folder / "statistics.json").read_text()))
+    return torch.from_numpy(np.load(store))
+
+
+def train_filmmaker(
+    run: Path, recipe: Recipe, vae: AutoencoderTubelet, latents: Tensor, shots: list[Shot]
+) -> Path:
+    """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips."""
+    from longtake.training.pictures import draw_losses, draw_strips
+
+    torch.manual_seed(recipe.seed)
+    tokenizer = build_tokenizer()
+    filmmaker = Filmmaker(len(tokenizer), latents.shape[1]).to(recipe.device)
+    average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr)
+    state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
+    first = restore(run / "filmmaker", state)
+    rates = {id(group): group["lr"] for group in _groups(optimizers)}
+    run.mkdir(parents=True, exist_ok=True)
+    last = min(recipe.steps, recipe.stop_after or recipe.steps)
+    for step in track(range(first, last), "training the transformer"):
+        for group in _groups(optimizers):
+            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, warmup=60)
+        kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        average.update_parameters(filmmaker)
+        with (run / "losses.jsonl").open("a") as log:
+            log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
+        if (step + 1) % recipe.save_every == 0 or step + 1 == last:
+            save(run / "filmmaker", state, step + 1)
+            export(run / "model", vae, average.module, tokenizer)
+            draw_losses(run / "losses.jsonl", run / "losses.png")
+            if recipe.strips:
+                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+    return run / "model"
+
+
+def _step(
+    filmmaker: Filmmaker,
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerFast,
+    latents: Tensor,
+    shots: list[Shot],
+    step: int,
+) -> tuple[str, float]:
+    """Forward and backward on the batch of a step; returns its window's kind and its loss."""
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    window = draw_window(generator, RUNGS, DEFAULTS.context_size, DEFAULTS.chunk_size)
+    batch = max(1, recipe.latents_per_step // window.num_latents)
+    sigma = draw_sigma(window, batch, RUNGS, DEFAULTS.shift, generator)
+    clips = torch.randint(len(latents), (batch,), generator=generator)
+    last = latents.shape[2] - window.num_latents
+    starts = torch.randint(last + 1, (batch,), generator=generator)
+    pairs = zip(clips.tolist(), starts.tolist(), strict=True)
+    x = torch.stack([latents[clip, :, start : start + window.num_latents] for clip, start in pairs]).float()
+    noise = torch.randn(x.shape, generator=generator)
+    rng = random.Random(step)
+    captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
+    tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
+    device = recipe.device
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
+        text = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+        loss = progressive_loss(filmmaker.velocity, x.to(device), sigma.to(device), noise.to(device), text)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
+    return window.kind, loss.item()
+
+
+def _caption(shot: Shot, rng: random.Random, drop: float) -> str:
+    """A caption in some phrasing; empty with probability `drop`; now and then with unknown words strewn in."""
+    if rng.random() < drop:
+        return ""
+    words = shot.caption(rng).split()
+    for _ in range(rng.choice((0, 0, 0, 0, 1, 2))):
+        words.insert(rng.randrange(len(words) + 1), "[UNK]")
+    return " ".join(words)
+
+
+def _groups(optimizers: dict[str, torch.optim.Optimizer]) -> list[dict[str, float]]:
+    return [group for optimizer in optimizers.values() for group in optimizer.param_groups]
+
+
+def export(folder: Path, vae: AutoencoderTubelet, filmmaker: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write a complete diffusers folder in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(vae).half().save_pretrained(folder / "vae")
+    copy.deepcopy(filmmaker.transformer).to(torch.float16).save_pretrained(folder / "transformer")
+    copy.deepcopy(filmmaker.text_encoder).half().save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    FlowMatchEulerDiscreteScheduler(shift=DEFAULTS.shift).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "WanPipeline",
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "transformer": ["diffusers", "WanTransformer3DModel"],
+        "vae": ["longtake", "AutoencoderTubelet"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (folder / "longtake.json").write_text(json.dumps(asdict(DEFAULTS), indent=2) + "\n")

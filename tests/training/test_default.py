@@ -1,0 +1,99 @@
+"""The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.models.load import read_spec
+from longtake.models.tubelet import AutoencoderTubelet
+from longtake.training.autoencoder import train_autoencoder
+from longtake.training.checkpoint import NAME, restore, save
+from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train_filmmaker
+from longtake.training.footage import footage
+from longtake.training.muon import orthogonalise
+from longtake.training.schedule import trapezoid
+from longtake.worlds.tracking_shot import Shot
+
+SHOTS = [Shot("car", "red", "hills", "noon", "clear", "steady", seed=i) for i in range(3)]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / NAME).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Matplotlib")
+def test_filmmaker_resumes_to_the_bit(tmp_path: Path) -> None:
+    """A run that stopped after 2 of 4 steps and went on ends with the bytes of one that never stopped."""
+    vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
+    vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
+    latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
+    recipe = Recipe(steps=4, latents_per_step=22, save_every=2, strips=False)
+    train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
+    stopping = replace(recipe, stop_after=2)
+    train_filmmaker(tmp_path / "parts", stopping, vae, latents, SHOTS)
+    model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
+    assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
+    assert read_spec(model).latent_channels == 32
+
+
+def test_autoencoder_learns_and_resumes(tmp_path: Path) -> None:
+    """Steps that are done are not done again, and the error falls below the start's."""
+    pixels, shots = footage(tmp_path / "footage", clips=3, frames=8, seed=0)
+    assert len(shots) == 3 and pixels.shape[:2] == (3, 8)
+    torch.manual_seed(0)
+    vae = AutoencoderTubelet(z_dim=8, encoder_width=32, decoder_width=32, encoder_blocks=1, decoder_blocks=1)
+    train_autoencoder(vae, pixels, 4, tmp_path / "vae", batch=2)
+    again = AutoencoderTubelet(
+        z_dim=8, encoder_width=32, decoder_width=32, encoder_blocks=1, decoder_blocks=1
+    )
+    train_autoencoder(again, pixels, 4, tmp_path / "vae", batch=2)
+    for a, b in zip(vae.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_other_footage_is_not_overwritten(tmp_path: Path) -> None:
+    """A folder of other footage is an error that says so."""
+    footage(tmp_path, clips=1, frames=4, seed=0)
+    with pytest.raises(ValueError, match="other footage"):
+        footage(tmp_path, clips=2, frames=4, seed=0)
+
+
+def test_checkpoint_of_an_optimizer(tmp_path: Path) -> None:
+    """Momenta come back exactly; an empty folder restores nothing and says step 0."""
+    layer = torch.nn.Linear(3, 2)
+    adam = torch.optim.AdamW(layer.parameters())
+    assert restore(tmp_path, {"adam": adam}) == 0
+    layer(torch.ones(1, 3)).sum().backward()
+    adam.step()
+    save(tmp_path, {"layer": layer, "adam": adam}, 7)
+    fresh = torch.nn.Linear(3, 2)
+    other = torch.optim.AdamW(fresh.parameters())
+    assert restore(tmp_path, {"layer": fresh, "adam": other}) == 7
+    assert torch.equal(fresh.weight, layer.weight)
+    assert torch.equal(other.state[fresh.weight]["exp_avg"], adam.state[layer.weight]["exp_avg"])
+
+
+def test_tokenizer_splits_as_captions_are_written() -> None:
+    """Case does not matter, the end is marked, a foreign word becomes [UNK], and the limit is the model's."""
+    tokenizer = build_tokenizer()
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer("A RED zeppelin, at dawn").input_ids)
+    assert tokens == ["a", "red", "[UNK]", ",", "at", "dawn", "[EOS]"]
+    assert tokenizer.model_max_length == MAX_TOKENS
+
+
+def test_orthogonalise() -> None:
+    """Muon's iteration brings all singular values near 1, whichever side is longer."""
+    for shape in ((6, 20), (20, 6)):
+        values = torch.linalg.svdvals(
+            orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+        )
+        assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_trapezoid() -> None:
+    """Rises, holds, and ends near 0."""
+    assert trapezoid(0, 100, 10) == pytest.approx(0.1)
+    assert trapezoid(50, 100, 10) == 1
+    assert trapezoid(99, 100, 10) == pytest.approx(1 / 30)
