@@ -1,0 +1,143 @@
+"""Does a film of the embedded model show what its prompt says, second by second, to its end?
+
+`measure` films prompts of attribute combinations that training never saw, has the classifier read every second,
+and keeps one JSON file a film, so that a run that was stopped goes on. `summarise` turns these into shares, first
+against last ten seconds with a bootstrap interval over prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.progress import track
+
+from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
+from longtake.evaluation.codec import codec_report, load_autoencoder
+from longtake.pipeline import LongTake
+from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+
+Summary = dict[str, Any]
+
+CLASSIFIER = "classifier.safetensors"
+READ_AT = (3, 11, 19)  # the frames of each second that the classifier looks at
+
+
+def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
+    """`count` distinct shots of combinations that training never sees."""
+    rng = random.Random(seed)
+    shots: dict[tuple[str, ...], Shot] = {}
+    while len(shots) < count:
+        shot = random_shot(rng, held_out=True)
+        shots.setdefault(tuple(shot.attributes.values())[:5], shot)
+    return list(shots.values())
+
+
+def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
+    """Film, read and summarise on all cores, a film a core; goes on where an earlier call stopped.
+
+    Writes run/films/NNN.json and NNN.png (a strip of eight moments), run/sheet.png and run/summary.json.
+    """
+    (run / "films").mkdir(parents=True, exist_ok=True)
+    classifier = trained_classifier(run / CLASSIFIER)
+    rng = random.Random(6)
+    captioned = [(shot, shot.caption(rng)) for shot in held_out_shots(prompts)]
+    jobs = [
+        Job(run, number * seeds + seed, model, shot, prompt, seed, seconds)
+        for number, (shot, prompt) in enumerate(captioned)
+        for seed in range(seeds)
+    ]
+    missing = [job for job in jobs if not job.path.exists()]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
+            pass
+    summary = summarise([json.loads(job.path.read_text()) for job in jobs])
+    frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
+    summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
+    summary["codec"] = codec_report(load_autoencoder(model))
+    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]
+    Image.fromarray(np.concatenate(strips)).save(run / "sheet.png")
+    return summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """One film to make and read."""
+
+    run: Path
+    number: int
+    model: str | None
+    shot: Shot
+    prompt: str
+    seed: int
+    seconds: int
+
+    @property
+    def path(self) -> Path:
+        return self.run / "films" / f"{self.number:03d}.json"
+
+
+def film_and_read(job: Job) -> None:
+    """Make one film on one core and write down what the classifier read in every second of it."""
+    torch.set_num_threads(1)
+    classifier = trained_classifier(job.run / CLASSIFIER)
+    read: list[dict[str, str]] = []
+    strip: list[Frames] = []
+    frames = seconds_of(
+        LongTake.from_pretrained(job.model).stream(job.prompt, seconds=job.seconds, seed=job.seed)
+    )
+    for second, pictures in enumerate(frames):
+        read.append(classifier.read(pictures[list(READ_AT)]))
+        if second * 8 // job.seconds == len(strip):
+            strip.append(pictures[0])
+    assert len(read) == job.seconds
+    Image.fromarray(np.concatenate(strip, axis=1)).save(job.path.with_suffix(".png"))
+    record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": read}
+    job.path.with_suffix(".part").write_text(json.dumps(record))
+    job.path.with_suffix(".part").rename(job.path)
+
+
+def seconds_of(portions: Iterable[Frames]) -> Iterator[Frames]:
+    """A stream of frames, regrouped by the whole second (FPS, H, W, 3)."""
+    waiting: list[Frames] = []
+    for portion in portions:
+        waiting.extend(portion[i : i + 1] for i in range(len(portion)))
+        while len(waiting) >= FPS:
+            yield np.concatenate(waiting[:FPS])
+            del waiting[:FPS]
+
+
+def summarise(records: list[dict[str, Any]], ends: int = 10, resamples: int = 10_000) -> Summary:
+    """Shares of seconds read right, and of the first and last `ends` seconds with a 95 % interval of last - first.
+
+    The bootstrap draws prompts with replacement, the films of a prompt together.
+    """
+    right = np.array([[[second[n] == r["shot"][n] for n in JUDGED] for second in r["read"]] for r in records])
+    prompts: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        prompts.setdefault(record["prompt"], []).append(i)
+    change = (right[:, -ends:].mean(1) - right[:, :ends].mean(1)).astype(float)
+    by_prompt = np.stack([change[films].mean(0) for films in prompts.values()])
+    draws = np.random.default_rng(0).integers(len(by_prompt), size=(resamples, len(by_prompt)))
+    low, high = np.percentile(by_prompt[draws].mean(1), (2.5, 97.5), axis=0)
+    attributes = {
+        name: {
+            "share": round(float(right[:, :, i].mean()), 4),
+            "first": round(float(right[:, :ends, i].mean()), 4),
+            "last": round(float(right[:, -ends:, i].mean()), 4),
+            "change_interval": [round(float(low[i]), 4), round(float(high[i]), 4)],
+        }
+        for i, name in enumerate(JUDGED)
+    }
+    return {"films": len(records), "prompts": len(prompts), "attributes": attributes}
