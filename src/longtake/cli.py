@@ -201,7 +201,7 @@ def world(
 @app.command()
 def train_default(
     run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
-    steps: Annotated[int, typer.Option("--steps", help="Steps of the transformer.")] = 1700,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
     device: Device = "cpu",
     bf16: Annotated[
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
@@ -211,7 +211,7 @@ def train_default(
     with _needs_world():
         from longtake.training.default import Recipe, train_default
 
-        print(train_default(run, Recipe(steps=steps, device=device, bf16=bf16)))
+        print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
 
 
 @app.command()

@@ -65,7 +65,7 @@ def pictures(frames: Frames) -> Tensor:
 
 
 def trained_classifier(
-    path: Path, stills: int = 9000, steps: int = 900, batch: int = 64
+    path: Path, stills: int = 6000, steps: int = 500, batch: int = 64
 ) -> AttributeClassifier:
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
     classifier = AttributeClassifier()
