@@ -1,13 +1,15 @@
 """The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from longtake.models.load import read_spec
 from longtake.models.tubelet import AutoencoderTubelet
+from longtake.training import default, pictures
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.checkpoint import NAME, restore, save
 from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train_filmmaker
@@ -24,18 +26,32 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore:Matplotlib")
-def test_filmmaker_resumes_to_the_bit(tmp_path: Path) -> None:
-    """A run that stopped after 2 of 4 steps and went on ends with the bytes of one that never stopped."""
+def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was stopped in its third of four steps and went on ends with the bytes of one that never was."""
+    monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
     vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
     vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
     latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
-    recipe = Recipe(steps=4, latents_per_step=22, save_every=2, strips=False)
+    recipe = Recipe(steps=4, latents_per_step=22, save_every=2)
     train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
-    stopping = replace(recipe, stop_after=2)
-    train_filmmaker(tmp_path / "parts", stopping, vae, latents, SHOTS)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(default, "_step", stopping_at(2))
+        train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
     assert read_spec(model).latent_channels == 32
+
+
+def stopping_at(last: int) -> Callable[..., tuple[str, float]]:
+    """The trainer's step, until a person presses Ctrl-C at step `last`."""
+    take = default._step
+
+    def step(*arguments: Any) -> tuple[str, float]:
+        if arguments[-1] == last:
+            raise KeyboardInterrupt
+        return take(*arguments)
+
+    return step
 
 
 def test_autoencoder_learns_and_resumes(tmp_path: Path) -> None:

@@ -43,10 +43,11 @@ DEFAULTS = ModelDefaults(
     num_inference_steps=8,
     steps_per_chunk=1,
     chunk_size=1,
-    context_size=3,
+    context_size=0,
     shift=2.0,
     guidance_scale=1.0,
 )
+TRAINED_CONTEXT = 3  # up to so many clean latents; docs/log.md says why sampling uses none by default
 RUNGS = DEFAULTS.num_inference_steps // DEFAULTS.steps_per_chunk
 
 
@@ -67,8 +68,6 @@ class Recipe:
     bf16: bool = False
     device: str = "cpu"
     save_every: int = 150
-    strips: bool = True
-    stop_after: int | None = None
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -186,8 +185,7 @@ def train_filmmaker(
     first = restore(run / "filmmaker", state)
     rates = {id(group): group["lr"] for group in _groups(optimizers)}
     run.mkdir(parents=True, exist_ok=True)
-    last = min(recipe.steps, recipe.stop_after or recipe.steps)
-    for step in track(range(first, last), "training the transformer"):
+    for step in track(range(first, recipe.steps), "training the transformer"):
         for group in _groups(optimizers):
             group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, warmup=60)
         kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
@@ -197,12 +195,11 @@ def train_filmmaker(
         average.update_parameters(filmmaker)
         with (run / "losses.jsonl").open("a") as log:
             log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
-        if (step + 1) % recipe.save_every == 0 or step + 1 == last:
+        if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
             save(run / "filmmaker", state, step + 1)
             export(run / "model", vae, average.module, tokenizer)
             draw_losses(run / "losses.jsonl", run / "losses.png")
-            if recipe.strips:
-                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+            draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
     return run / "model"
 
 
@@ -216,7 +213,7 @@ def _step(
 ) -> tuple[str, float]:
     """Forward and backward on the batch of a step; returns its window's kind and its loss."""
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    window = draw_window(generator, RUNGS, DEFAULTS.context_size, DEFAULTS.chunk_size)
+    window = draw_window(generator, RUNGS, TRAINED_CONTEXT, DEFAULTS.chunk_size)
     batch = max(1, recipe.latents_per_step // window.num_latents)
     sigma = draw_sigma(window, batch, RUNGS, DEFAULTS.shift, generator)
     clips = torch.randint(len(latents), (batch,), generator=generator)
