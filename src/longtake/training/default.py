@@ -53,7 +53,7 @@ RUNGS = DEFAULTS.num_inference_steps // DEFAULTS.steps_per_chunk
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. The defaults take about two hours on two CPU cores."""
+    """Everything that a training run depends on. The defaults take some two hours on two CPU cores."""
 
     clips: int = 2000
     frames: int = 64
