@@ -30,7 +30,7 @@ from longtake.models.wan import TIMESTEPS, per_frame_timesteps
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.footage import footage
-from longtake.training.loss import draw_sigma, draw_window, progressive_loss
+from longtake.training.loss import draw_sigma, draw_window, progressive_loss, roughen_context
 from longtake.training.muon import Muon
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
@@ -221,6 +221,7 @@ def _step(
     starts = torch.randint(last + 1, (batch,), generator=generator)
     pairs = zip(clips.tolist(), starts.tolist(), strict=True)
     x = torch.stack([latents[clip, :, start : start + window.num_latents] for clip, start in pairs]).float()
+    x = roughen_context(x, window.context, generator)
     noise = torch.randn(x.shape, generator=generator)
     rng = random.Random(step)
     captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]

@@ -18,6 +18,8 @@ from torch import Tensor
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # (latents (B,C,F,H,W), sigma (B,F), text (B,L,D))
 
 KINDS = {"steady": 0.3, "start": 0.3, "drain": 0.05, "level": 0.1, "still": 0.25}  # share of batches
+CONTEXT_SHARE = 0.3  # share of batches that see a context, apart from stills
+CONTEXT_NOISE = 0.3  # a context in training carries noise up to this sigma, against exposure bias
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,25 @@ class Window:
 
 
 def draw_window(generator: torch.Generator, rungs: int, context_size: int, chunk_size: int = 1) -> Window:
-    """Draw one of the windows that sampling passes through.
+    """Draw one of the windows that sampling passes through, with a full context or, more often, none.
 
-    steady: a full context and the whole ladder. start: the window grows, n upper rungs without a context, or the
-    whole ladder with a context that is still short. drain: a full context and n lower rungs. level: the whole
-    window at one level, with or without a context, so that clip-by-clip methods find the model as well trained.
-    still: one chunk alone at any level, the cheapest way to learn what the words look like.
+    steady: the whole ladder. start: the window grows, n upper rungs without a context, or the whole ladder with a
+    context that is still short. drain: n lower rungs. level: the whole window at one level, so that clip-by-clip
+    methods find the model as well trained. still: one chunk alone at any level, the cheapest way to learn what the
+    words look like.
     """
     shares = torch.tensor(list(KINDS.values()))
     kind = list(KINDS)[int(torch.multinomial(shares, 1, generator=generator))]
-    if kind == "steady":
-        return Window(kind, context_size, 0, rungs, chunk_size)
+    context = context_size * int(torch.rand((), generator=generator) < CONTEXT_SHARE)
     if kind == "start":
-        grown = 1 + _below(generator, rungs + context_size // chunk_size)
+        grown = 1 + _below(generator, rungs + context // chunk_size)
         rows = min(grown, rungs)
-        return Window(kind, min((grown - rows) * chunk_size, context_size), rungs - rows, rungs, chunk_size)
+        return Window(kind, min((grown - rows) * chunk_size, context), rungs - rows, rungs, chunk_size)
     if kind == "drain":
-        return Window(kind, context_size, 0, 1 + _below(generator, rungs), chunk_size)
+        return Window(kind, context, 0, 1 + _below(generator, rungs), chunk_size)
     if kind == "still":
         return Window(kind, 0, 0, 1, chunk_size)
-    return Window(kind, context_size * _below(generator, 2), 0, rungs, chunk_size)
+    return Window(kind, context, 0, rungs, chunk_size)
 
 
 def draw_sigma(window: Window, batch: int, rungs: int, shift: float, generator: torch.Generator) -> Tensor:
@@ -68,6 +69,17 @@ def draw_sigma(window: Window, batch: int, rungs: int, shift: float, generator: 
     t = t.repeat_interleave(window.chunk_size, dim=1)
     sigma = shift * t / (1 + (shift - 1) * t)
     return torch.cat([torch.zeros(batch, window.context), sigma], dim=1)
+
+
+def roughen_context(latents: Tensor, context: int, generator: torch.Generator) -> Tensor:
+    """Latents (B, C, F, H, W) whose first `context` frames carry noise of a sigma in [0, CONTEXT_NOISE], one a sample.
+
+    The model is still told sigma 0: at sampling its context is its own film, and no more spotless than this.
+    """
+    head, tail = latents[:, :, :context], latents[:, :, context:]
+    level = CONTEXT_NOISE * torch.rand((len(latents), 1, 1, 1, 1), generator=generator)
+    noise = torch.randn(head.shape, generator=generator)
+    return torch.cat([(1 - level) * head + level * noise, tail], dim=2)
 
 
 def progressive_loss(

@@ -1,7 +1,4 @@
-"""The command line, a guest of the library: the only module that prints or exits.
-
-torch is imported by the commands that film or plan, not by `--help`. Errors a user can mend are one line on
-stderr, exit code 2; Ctrl-C is exit code 130."""
+"""The commands that film: generate, plan, models."""
 
 import json
 import re
@@ -13,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -28,8 +25,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from longtake import __version__
-from longtake.errors import LongTakeError, OptionError
+from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
+from longtake.errors import OptionError
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 
@@ -37,15 +34,6 @@ if TYPE_CHECKING:
     from longtake.video import VideoWriter
 
 SLUG_LENGTH = 60
-BAD_INPUT = 2
-INTERRUPTED = 130
-
-app = typer.Typer(
-    help="One unbroken shot of any length from a video diffusion model.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 
 class Dtype(StrEnum):
@@ -71,26 +59,10 @@ ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help=_about("chun
 ContextSize = Annotated[int | None, typer.Option("--context", help=_about("context_size"))]
 Shift = Annotated[float | None, typer.Option("--shift", help=_about("shift"))]
 Guidance = Annotated[float | None, typer.Option("--guidance", help=_about("guidance_scale"))]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="DIR|HUB-ID", help="Another model than the embedded one."),
-]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 …")]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        print(f"longtake {__version__}")
-        raise typer.Exit
 
 
 # Parameters named like a field of FilmOptions reach it through `context.params`.
@@ -129,7 +101,7 @@ def generate(
     try:
         speed = _shoot(film, writer, model, device, dtype)
     except KeyboardInterrupt:
-        _say(f"stopped: {_what_is_left(writer)}")
+        say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
     report = {
         "file": str(writer.path),
@@ -182,76 +154,6 @@ def models() -> None:
         print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
 
 
-@app.command()
-def world(
-    sheet: Annotated[Path, typer.Option("--sheet", metavar="PNG", help="The picture to write.")],
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other shots.")] = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw a contact sheet of the tracking shots that the embedded model is trained on."""
-    from longtake.video import check_output
-
-    check_output(sheet, suffix=".png", overwrite=overwrite)
-    with _needs_world():
-        from longtake.worlds.tracking_shot import contact_sheet
-
-        contact_sheet(sheet, seed)
-
-
-@app.command()
-def train_default(
-    run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
-    device: Device = "cpu",
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
-    ] = False,
-) -> None:
-    """Train the embedded model anew: footage, autoencoder, text encoder and transformer."""
-    with _needs_world():
-        from longtake.training.default import Recipe, train_default
-
-        print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
-
-
-@app.command()
-def adherence(
-    run: Annotated[
-        Path, typer.Argument(help="Folder for the films' readings; a run that was stopped goes on.")
-    ],
-    model: Model = None,
-    prompts: Annotated[
-        int, typer.Option("--prompts", help="Attribute combinations unseen in training.")
-    ] = 24,
-    seeds: Annotated[int, typer.Option("--seeds", help="Films of each prompt.")] = 2,
-    seconds: Annotated[int, typer.Option("--seconds", help="Length of each film.")] = 60,
-) -> None:
-    """Measure, second by second, whether tracking shots show what their prompts say."""
-    with _needs_world():
-        from longtake.evaluation.adherence import measure
-
-        print(json.dumps(measure(run, model, prompts, seeds, seconds), indent=2))
-
-
-@contextmanager
-def _needs_world() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise LongTakeError(f"this needs {error.name}: pip install 'longtake[world]'") from error
-
-
-def main() -> NoReturn:
-    """Runs the command line and exits."""
-    try:
-        sys.exit(app(standalone_mode=False))
-    except LongTakeError as error:
-        _say(f"error: {error}")
-    except typer.TyperException as error:
-        _say(f"error: {error.format_message()}")
-    sys.exit(BAD_INPUT)
-
-
 def _options(parameters: dict[str, Any]) -> FilmOptions:
     given = {name: value for name, value in parameters.items() if name in FilmOptions.model_fields}
     if size := parameters["size"]:
@@ -284,7 +186,7 @@ def _shoot(film: Film, writer: "VideoWriter", model: str | None, device: str, dt
 
     take = LongTake.from_pretrained(model, device, dtype)
     if unknown := take.model.unknown_words(film.prompt):
-        _say(f"note: {film.model} does not know {', '.join(unknown)}")
+        say(f"note: {film.model} does not know {', '.join(unknown)}")
     started, first_frame = time.perf_counter(), 0.0
     with closing(take.shoot(film)) as pictures, writer, _progress(film.length.num_frames) as advance:
         for portion in pictures:
@@ -355,7 +257,3 @@ def _peak_memory() -> int:
     """The most bytes this process has held in main memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -1,0 +1,41 @@
+"""What the commands share: the application, common options, and how to talk to the terminal."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from longtake.errors import LongTakeError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="One unbroken shot of any length from a video diffusion model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="DIR|HUB-ID", help="Another model than the embedded one."),
+]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 …")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
+
+
+@contextmanager
+def needs_world() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise LongTakeError(f"this needs {error.name}: pip install 'longtake[world]'") from error
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)

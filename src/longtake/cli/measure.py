@@ -1,0 +1,44 @@
+"""The commands that show and measure: world, adherence."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtake.cli.common import Model, Overwrite, app, needs_world
+
+
+@app.command()
+def world(
+    sheet: Annotated[Path, typer.Option("--sheet", metavar="PNG", help="The picture to write.")],
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other shots.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a contact sheet of the tracking shots that the embedded model is trained on."""
+    from longtake.video import check_output
+
+    check_output(sheet, suffix=".png", overwrite=overwrite)
+    with needs_world():
+        from longtake.worlds.tracking_shot import contact_sheet
+
+        contact_sheet(sheet, seed)
+
+
+@app.command()
+def adherence(
+    run: Annotated[
+        Path, typer.Argument(help="Folder for the films' readings; a run that was stopped goes on.")
+    ],
+    model: Model = None,
+    prompts: Annotated[
+        int, typer.Option("--prompts", help="Attribute combinations unseen in training.")
+    ] = 24,
+    seeds: Annotated[int, typer.Option("--seeds", help="Films of each prompt.")] = 2,
+    seconds: Annotated[int, typer.Option("--seconds", help="Length of each film.")] = 60,
+) -> None:
+    """Measure, second by second, whether tracking shots show what their prompts say."""
+    with needs_world():
+        from longtake.evaluation.adherence import measure
+
+        print(json.dumps(measure(run, model, prompts, seeds, seconds), indent=2))
