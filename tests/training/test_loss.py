@@ -1,22 +1,48 @@
 """The progressive loss: right in closed form, and trained on every window that sampling meets."""
 
+from collections import Counter
+from dataclasses import asdict, replace
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from longtake.models.base import ModelDefaults
 from longtake.noise import sigma_table
 from longtake.progressive import progressive_denoise
-from longtake.training.loss import KINDS, Window, draw_sigma, draw_window, progressive_loss
+from longtake.training.loss import (
+    Shares,
+    Window,
+    draw_sigma,
+    draw_window,
+    frame_errors,
+    progressive_loss,
+    roughen_context,
+)
 
 SHAPE = (2, 3, 5, 2, 2)
+SAMPLING = ModelDefaults(
+    width=16,
+    height=16,
+    fps=24,
+    num_inference_steps=8,
+    steps_per_chunk=1,
+    chunk_size=1,
+    context_size=3,
+    shift=2.0,
+    guidance_scale=1.0,
+)
+NO_TEXT = torch.zeros(2, 1, 1)
+EVERY_KIND = Shares(1, 1, 1, 1, 1, 1)
 
 
 def test_a_perfect_network_has_no_loss() -> None:
     """The target is noise - data, the velocity that sampling integrates."""
     data, noise = torch.randn(SHAPE), torch.randn(SHAPE)
     sigma = torch.rand(2, 5).clamp_min(0.1)
-    loss = progressive_loss(lambda x, s, text: noise - data, data, sigma, noise, torch.zeros(2, 1, 1))
-    assert loss == 0
+    assert progressive_loss(lambda x, s, text: noise - data, data, NO_TEXT, sigma, noise) == 0
 
 
 def test_noising_is_the_flow_and_is_per_frame() -> None:
@@ -28,7 +54,7 @@ def test_noising_is_the_flow_and_is_per_frame() -> None:
         torch.testing.assert_close(x, data + level * (noise - data))
         return x
 
-    progressive_loss(check, data, sigma, noise, torch.zeros(2, 1, 1))
+    progressive_loss(check, data, NO_TEXT, sigma, noise)
 
 
 def test_context_counts_for_nothing() -> None:
@@ -37,57 +63,120 @@ def test_context_counts_for_nothing() -> None:
     sigma = torch.tensor([0, 0, 0.3, 0.6, 1.0]).expand(2, -1)
     wrong_on_context = (noise - data).clone()
     wrong_on_context[:, :, :2] += 100
-    assert progressive_loss(lambda x, s, t: wrong_on_context, data, sigma, noise, torch.zeros(2, 1, 1)) == 0
+    assert progressive_loss(lambda x, s, t: wrong_on_context, data, NO_TEXT, sigma, noise) == 0
     off_by_one = noise - data + 1
-    loss = progressive_loss(lambda x, s, t: off_by_one, data, sigma, noise, torch.zeros(2, 1, 1))
+    loss = progressive_loss(lambda x, s, t: off_by_one, data, NO_TEXT, sigma, noise)
     torch.testing.assert_close(loss, torch.tensor(1.0))
 
 
+def test_errors_are_told_apart_by_frame() -> None:
+    """A frame that is off by k has the error k squared."""
+    data, noise = torch.randn(SHAPE), torch.randn(SHAPE)
+    wrong = noise - data + torch.arange(5).view(1, 1, 5, 1, 1)
+    errors, noisy = frame_errors(lambda x, s, t: wrong, data, NO_TEXT, torch.ones(2, 5), noise)
+    torch.testing.assert_close(errors, torch.arange(5.0).square().expand(2, -1))
+    assert noisy.all()
+
+
 @pytest.mark.parametrize(
-    ("steps", "per_chunk", "chunk_size", "context"), [(8, 1, 1, 3), (16, 2, 1, 3), (12, 3, 2, 4)]
+    ("steps", "per_chunk", "chunk_size", "context", "given"),
+    [(8, 1, 1, 3, 0), (16, 2, 1, 3, 3), (12, 3, 2, 4, 0), (7, 3, 2, 3, 3), (30, 5, 5, 5, 5), (4, 4, 1, 0, 0)],
 )
 def test_every_window_of_sampling_is_trained(
-    steps: int, per_chunk: int, chunk_size: int, context: int
+    steps: int, per_chunk: int, chunk_size: int, context: int, given: int
 ) -> None:
-    """Start-up, steady state, drain: each window that sampling shows the network, its context, rungs and levels,
-    is one that training draws; pure noise and the last step included."""
-    rungs, shift = steps // per_chunk, 2.0
+    """Start-up, from noise or a given context, steady state, drain: each window that sampling shows the network,
+    with its context and every level, is one that training draws; pure noise and the last step included."""
+    sampling = replace(
+        SAMPLING,
+        num_inference_steps=steps,
+        steps_per_chunk=per_chunk,
+        chunk_size=chunk_size,
+        context_size=context,
+    )
+    sigmas = sigma_table(steps, sampling.shift)
     generator = torch.Generator().manual_seed(0)
-    drawn = {draw_window(generator, rungs, context, chunk_size) for _ in range(4000)}
-    windows = {(w.context, w.lowest, w.highest) for w in drawn if w.kind not in ("level", "still")}
-    met = []
+    drawn = {draw_window(generator, sampling, Shares(1, 1, 1, 1, 0, 0), jitter=0) for _ in range(6000)}
+    levels = {tuple(draw_sigma(window, 1, sigmas, generator)[0].tolist()) for window in drawn}
 
     def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-        met.append(sigma)
+        assert tuple(sigma.tolist()) in levels
         return torch.zeros_like(latents)
 
     def noise(k: int) -> Tensor:
         return torch.zeros(1, 1, chunk_size, 1, 1)
 
-    list(progressive_denoise(velocity, noise, sigma_table(steps, shift), 20, per_chunk, context_size=context))
-    for sigma in met:
-        t = sigma / (shift - (shift - 1) * sigma)
-        clean = int((sigma == 0).sum())
-        ladder = t[clean::chunk_size] * rungs
-        lowest = int((ladder[0] - 1e-4).floor())
-        assert torch.allclose(ladder - ladder[0], torch.arange(len(ladder)).float(), atol=1e-4)
-        assert (clean, lowest, lowest + len(ladder)) in windows
+    start = torch.zeros(1, 1, given, 1, 1) if given else None
+    list(progressive_denoise(velocity, noise, sigmas, 20, per_chunk, context=start, context_size=context))
 
 
-def test_drawn_levels_fill_the_ladder() -> None:
-    """Rung i lies in (i/K, (i+1)/K] before the shift, evenly, one draw for the whole sample; context is clean."""
-    window = Window("steady", 3, 0, 8)
-    sigma = draw_sigma(window, 4000, 8, 2.0, torch.Generator().manual_seed(0))
-    t = (sigma / (2 - sigma))[:, 3:] * 8
-    offset = t - torch.arange(8)
-    assert (sigma[:, :3] == 0).all() and offset.min() > 0 and offset.max() < 1 + 1e-4
-    torch.testing.assert_close(offset, offset[:, :1].expand(-1, 8), atol=1e-4, rtol=0)
-    assert abs(offset.mean() - 0.5) < 0.02
+@given(
+    steps=st.integers(1, 12),
+    data=st.data(),
+    chunk_size=st.integers(1, 3),
+    context=st.integers(0, 7),
+    seed=st.integers(0, 2**32),
+)
+def test_windows_are_windows(
+    steps: int, data: st.DataObject, chunk_size: int, context: int, seed: int
+) -> None:
+    """For any setting: noise rises along the window, within [0, 1]; only the context is clean; one draw a sample."""
+    sampling = replace(
+        SAMPLING,
+        num_inference_steps=steps,
+        steps_per_chunk=data.draw(st.integers(1, steps)),
+        chunk_size=chunk_size,
+        context_size=context,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    window = draw_window(generator, sampling, EVERY_KIND, context_share=0.5)
+    sigma = draw_sigma(window, 3, sigma_table(steps, 2.0), generator)
+    assert sigma.shape == (3, window.num_latents) and window.num_latents > window.context
+    assert (sigma.diff(dim=1) >= 0).all()
+    assert ((sigma > 0).sum(1) == len(window.steps) * chunk_size).all() and sigma.max() <= 1
 
 
-def test_kinds_come_in_their_shares() -> None:
-    """The mixture is the one that KINDS states."""
+def test_jitter_is_a_share_of_the_local_gap() -> None:
+    """Each level stays within 0.4 of the gap to its neighbours, evenly, one draw for all frames of a sample."""
+    sigmas = sigma_table(8, 2.0)
+    window = Window("steady", 3, tuple(range(7, -1, -1)), (-0.4, 0.4), 1)
+    sigma = draw_sigma(window, 4000, sigmas, torch.Generator().manual_seed(0))[:, 3:]
+    assert (sigma[:, -1] == 1).float().mean() == pytest.approx(0.5, abs=0.03)
+    for step in range(1, 8):
+        level = sigma[:, 7 - step]
+        above = (level - sigmas[step]) / (sigmas[step - 1] - sigmas[step])
+        below = (sigmas[step] - level) / (sigmas[step] - sigmas[step + 1])
+        assert above.max() <= 0.4 + 1e-5 and below.max() <= 0.4 + 1e-5
+        assert above.max() > 0.39 and below.max() > 0.39
+    faster = sigma[:, 0] < sigmas[7]
+    assert ((sigma[:, 3] < sigmas[4]) == faster).all()
+
+
+def test_one_level_windows_fill_the_table() -> None:
+    """Levels and stills lie anywhere between clean and noise, evenly in steps of the table."""
+    sigmas = torch.linspace(1, 0, 9)
+    window = Window("still", 0, (0,), (0, 8), 2)
+    sigma = draw_sigma(window, 4000, sigmas, torch.Generator().manual_seed(0))
+    assert (sigma[:, 0] == sigma[:, 1]).all() and sigma.min() > 0
+    torch.testing.assert_close(sigma[:, 0].sort().values, torch.linspace(0, 1, 4000), atol=0.03, rtol=0)
+
+
+def test_kinds_and_contexts_come_in_their_shares() -> None:
+    """The mixture is the one that was asked for."""
     generator = torch.Generator().manual_seed(1)
-    kinds = [draw_window(generator, 8, 3).kind for _ in range(3000)]
-    for kind, share in KINDS.items():
-        assert abs(kinds.count(kind) / 3000 - share) < 0.04
+    windows = [draw_window(generator, SAMPLING, Shares(), context_share=0.25) for _ in range(4000)]
+    counts = Counter(window.kind for window in windows)
+    for kind, share in asdict(Shares()).items():
+        assert counts[kind] / 4000 == pytest.approx(share, abs=0.03)
+    steady = [window.context for window in windows if window.kind == "steady"]
+    assert steady.count(3) / len(steady) == pytest.approx(0.25, abs=0.04)
+
+
+def test_rough_context() -> None:
+    """Only the context changes, by up to the sigma asked for, and with none at all it stays."""
+    latents = torch.full((400, 3, 5, 2, 2), 5.0)
+    rough = roughen_context(latents, 2, 0.5, torch.Generator().manual_seed(0))
+    assert torch.equal(rough[:, :, 2:], latents[:, :, 2:])
+    means = rough[:, :, :2].mean((1, 2, 3, 4)) / 5
+    assert 0.4 < means.min() < 0.6 and 0.9 < means.max() < 1.1
+    assert torch.equal(roughen_context(latents, 2, 0.0, torch.Generator()), latents)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from longtake.models.base import ModelDefaults
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import TIMESTEPS, per_frame_timesteps
+from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.footage import footage
-from longtake.training.loss import draw_sigma, draw_window, progressive_loss, roughen_context
+from longtake.training.loss import Shares, draw_sigma, draw_window, progressive_loss, roughen_context
 from longtake.training.muon import Muon
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
@@ -47,8 +48,10 @@ DEFAULTS = ModelDefaults(
     shift=2.0,
     guidance_scale=1.0,
 )
-TRAINED_CONTEXT = 3  # up to so many clean latents; docs/log.md says why sampling uses none by default
-RUNGS = DEFAULTS.num_inference_steps // DEFAULTS.steps_per_chunk
+# Trained with up to so many clean latents; docs/log.md says why sampling uses none by default.
+TRAINED = replace(DEFAULTS, context_size=3)
+SHARES = Shares(steady=0.3, start=0.3, extend=0.05, drain=0.05, level=0.1, still=0.2)
+CONTEXT_SHARE, CONTEXT_NOISE = 0.3, 0.3
 
 
 @dataclass(frozen=True)
@@ -213,15 +216,16 @@ def _step(
 ) -> tuple[str, float]:
     """Forward and backward on the batch of a step; returns its window's kind and its loss."""
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    window = draw_window(generator, RUNGS, TRAINED_CONTEXT, DEFAULTS.chunk_size)
+    window = draw_window(generator, TRAINED, SHARES, context_share=CONTEXT_SHARE)
+    sigmas = sigma_table(TRAINED.num_inference_steps, TRAINED.shift)
     batch = max(1, recipe.latents_per_step // window.num_latents)
-    sigma = draw_sigma(window, batch, RUNGS, DEFAULTS.shift, generator)
+    sigma = draw_sigma(window, batch, sigmas, generator)
     clips = torch.randint(len(latents), (batch,), generator=generator)
     last = latents.shape[2] - window.num_latents
     starts = torch.randint(last + 1, (batch,), generator=generator)
     pairs = zip(clips.tolist(), starts.tolist(), strict=True)
     x = torch.stack([latents[clip, :, start : start + window.num_latents] for clip, start in pairs]).float()
-    x = roughen_context(x, window.context, generator)
+    x = roughen_context(x, window.context, CONTEXT_NOISE, generator)
     noise = torch.randn(x.shape, generator=generator)
     rng = random.Random(step)
     captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
@@ -229,7 +233,7 @@ def _step(
     device = recipe.device
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
         text = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
-        loss = progressive_loss(filmmaker.velocity, x.to(device), sigma.to(device), noise.to(device), text)
+        loss = progressive_loss(filmmaker.velocity, x.to(device), text, sigma.to(device), noise.to(device))
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()
