@@ -208,7 +208,7 @@ def test_no_file_is_too_long() -> None:
 def test_torchvision_is_nowhere_among_the_dependencies() -> None:
     """Guards the environment: torchvision's wheel drags in another torch and gigabytes of CUDA."""
     seen: set[str] = set()
-    waiting = {("longtake", frozenset({"world", "dev"}))}
+    waiting = {("longtake", frozenset({"world", "train", "dev"}))}
     while waiting:
         name, extras = waiting.pop()
         seen.add(name)
