@@ -26,13 +26,20 @@ def test_a_perfect_film() -> None:
     """All shares are 1 and nothing changes from the first to the last ten seconds."""
     summary = summarise(records(wrong_from=60))
     for name in JUDGED:
-        assert summary["attributes"][name] == {"share": 1, "first": 1, "last": 1, "change_interval": [0, 0]}
+        assert summary["attributes"][name] == {
+            "share": 1,
+            "slices": [1] * 6,
+            "first": 1,
+            "last": 1,
+            "change_interval": [0, 0],
+        }
 
 
 def test_drift_is_seen() -> None:
     """A vehicle lost half-way is a share of one half and a change of -1, certain."""
     vehicle = summarise(records(wrong_from=30))["attributes"]["vehicle"]
-    assert vehicle == {"share": 0.5, "first": 1, "last": 0, "change_interval": [-1, -1]}
+    assert vehicle["share"] == 0.5 and vehicle["slices"] == [1, 1, 1, 0, 0, 0]
+    assert (vehicle["first"], vehicle["last"], vehicle["change_interval"]) == (1, 0, [-1, -1])
 
 
 def test_uncertain_drift_has_a_wide_interval() -> None:

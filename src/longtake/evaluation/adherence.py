@@ -44,12 +44,23 @@ def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
+    """Films read and summarised, with the judge's own score and the autoencoder's beside; writes run/summary.json."""
+    classifier = trained_classifier(run / CLASSIFIER)
+    summary = film_prompts(run, model, prompts, seeds, seconds)
+    frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
+    summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
+    summary["codec"] = codec_report(load_autoencoder(model))
+    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
     """Film, read and summarise on all cores, a film a core; goes on where an earlier call stopped.
 
-    Writes run/films/NNN.json and NNN.png (a strip of eight moments), run/sheet.png and run/summary.json.
+    Writes run/films/NNN.json and NNN.png (a strip of eight moments), and run/sheet.png.
     """
     (run / "films").mkdir(parents=True, exist_ok=True)
-    classifier = trained_classifier(run / CLASSIFIER)
+    trained_classifier(run / CLASSIFIER)
     rng = random.Random(6)
     captioned = [(shot, shot.caption(rng)) for shot in held_out_shots(prompts)]
     jobs = [
@@ -61,14 +72,9 @@ def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
             pass
-    summary = summarise([json.loads(job.path.read_text()) for job in jobs])
-    frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
-    summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
-    summary["codec"] = codec_report(load_autoencoder(model))
-    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]
     Image.fromarray(np.concatenate(strips)).save(run / "sheet.png")
-    return summary
+    return summarise([json.loads(job.path.read_text()) for job in jobs])
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,8 @@ def seconds_of(portions: Iterable[Frames]) -> Iterator[Frames]:
 
 
 def summarise(records: list[dict[str, Any]], ends: int = 10, resamples: int = 10_000) -> Summary:
-    """Shares of seconds read right, and of the first and last `ends` seconds with a 95 % interval of last - first.
+    """Shares of seconds read right: of all, of each slice of `ends` seconds, of the first and the last of these, with a
+    95 % interval of last - first.
 
     The bootstrap draws prompts with replacement, the films of a prompt together.
     """
@@ -134,6 +141,10 @@ def summarise(records: list[dict[str, Any]], ends: int = 10, resamples: int = 10
     attributes = {
         name: {
             "share": round(float(right[:, :, i].mean()), 4),
+            "slices": [
+                round(float(right[:, start : start + ends, i].mean()), 4)
+                for start in range(0, right.shape[1], ends)
+            ],
             "first": round(float(right[:, :ends, i].mean()), 4),
             "last": round(float(right[:, -ends:, i].mean()), 4),
             "change_interval": [round(float(low[i]), 4), round(float(high[i]), 4)],

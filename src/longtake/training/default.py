@@ -31,7 +31,14 @@ from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.footage import footage
-from longtake.training.loss import Shares, draw_sigma, draw_window, progressive_loss, roughen_context
+from longtake.training.loss import (
+    Shares,
+    Window,
+    draw_sigma,
+    draw_window,
+    progressive_loss,
+    roughen_context,
+)
 from longtake.training.muon import Muon
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
@@ -48,15 +55,16 @@ DEFAULTS = ModelDefaults(
     shift=2.0,
     guidance_scale=1.0,
 )
-# Trained with up to so many clean latents; docs/log.md says why sampling uses none by default.
-TRAINED = replace(DEFAULTS, context_size=3)
 SHARES = Shares(steady=0.3, start=0.3, extend=0.05, drain=0.05, level=0.1, still=0.2)
-CONTEXT_SHARE, CONTEXT_NOISE = 0.3, 0.3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. The defaults take some two hours on two CPU cores."""
+    """Everything that a training run depends on. The defaults take some two hours on two CPU cores.
+
+    sampling is what the model will be filmed with; it is trained with context_size clean latents besides, which
+    docs/log.md finds no good by default. The other fields of the windows are those of training/loss.py.
+    """
 
     clips: int = 2000
     frames: int = 64
@@ -67,10 +75,28 @@ class Recipe:
     muon_lr: float = 0.02
     ema: float = 0.99
     caption_drop: float = 0.1
+    layers: int = 5
+    heads: int = 5
+    sampling: ModelDefaults = DEFAULTS
+    shares: Shares = SHARES
+    jitter: float = 0.4
+    context_size: int = 3
+    context_share: float = 0.3
+    context_noise: float = 0.3
     seed: int = 1
     bf16: bool = False
     device: str = "cpu"
     save_every: int = 150
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The sampler's table of noise levels."""
+        return sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+
+    def draw_window(self, generator: torch.Generator) -> Window:
+        """What the windows of one batch look like."""
+        sampling = replace(self.sampling, context_size=self.context_size)
+        return draw_window(generator, sampling, self.shares, self.jitter, self.context_share)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -94,7 +120,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 class Filmmaker(nn.Module):
     """What is trained together: the text encoder and the transformer."""
 
-    def __init__(self, vocabulary_size: int, latent_channels: int) -> None:
+    def __init__(self, vocabulary_size: int, latent_channels: int, layers: int, heads: int) -> None:
         super().__init__()
         self.text_encoder = T5EncoderModel(
             T5Config(
@@ -114,14 +140,14 @@ class Filmmaker(nn.Module):
         self.transformer = per_frame_timesteps(
             WanTransformer3DModel(
                 patch_size=(1, 2, 2),
-                num_attention_heads=5,
+                num_attention_heads=heads,
                 attention_head_dim=64,
                 in_channels=latent_channels,
                 out_channels=latent_channels,
                 text_dim=TEXT_WIDTH,
                 freq_dim=128,
-                ffn_dim=1280,
-                num_layers=5,
+                ffn_dim=256 * heads,
+                num_layers=layers,
                 rope_max_seq_len=128,
             )
         )
@@ -174,14 +200,24 @@ def encoded(folder: Path, vae: AutoencoderTubelet, pixels: np.ndarray) -> Tensor
 
 
 def train_filmmaker(
-    run: Path, recipe: Recipe, vae: AutoencoderTubelet, latents: Tensor, shots: list[Shot]
+    run: Path,
+    recipe: Recipe,
+    vae: AutoencoderTubelet,
+    latents: Tensor,
+    shots: list[Shot],
+    start: Path | None = None,
 ) -> Path:
-    """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips."""
+    """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips.
+
+    start: the folder of another run, whose averaged weights this one begins with.
+    """
     from longtake.training.pictures import draw_losses, draw_strips
 
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
-    filmmaker = Filmmaker(len(tokenizer), latents.shape[1]).to(recipe.device)
+    filmmaker = Filmmaker(len(tokenizer), latents.shape[1], recipe.layers, recipe.heads).to(recipe.device)
+    if start is not None:
+        restore(start / "filmmaker", {"average/module": filmmaker})
     average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
     optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr)
     state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
@@ -200,7 +236,7 @@ def train_filmmaker(
             log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
         if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
             save(run / "filmmaker", state, step + 1)
-            export(run / "model", vae, average.module, tokenizer)
+            export(run / "model", vae, average.module, tokenizer, recipe.sampling)
             draw_losses(run / "losses.jsonl", run / "losses.png")
             draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
     return run / "model"
@@ -216,16 +252,15 @@ def _step(
 ) -> tuple[str, float]:
     """Forward and backward on the batch of a step; returns its window's kind and its loss."""
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    window = draw_window(generator, TRAINED, SHARES, context_share=CONTEXT_SHARE)
-    sigmas = sigma_table(TRAINED.num_inference_steps, TRAINED.shift)
+    window = recipe.draw_window(generator)
     batch = max(1, recipe.latents_per_step // window.num_latents)
-    sigma = draw_sigma(window, batch, sigmas, generator)
+    sigma = draw_sigma(window, batch, recipe.sigmas, generator)
     clips = torch.randint(len(latents), (batch,), generator=generator)
     last = latents.shape[2] - window.num_latents
     starts = torch.randint(last + 1, (batch,), generator=generator)
     pairs = zip(clips.tolist(), starts.tolist(), strict=True)
     x = torch.stack([latents[clip, :, start : start + window.num_latents] for clip, start in pairs]).float()
-    x = roughen_context(x, window.context, CONTEXT_NOISE, generator)
+    x = roughen_context(x, window.context, recipe.context_noise, generator)
     noise = torch.randn(x.shape, generator=generator)
     rng = random.Random(step)
     captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
@@ -253,14 +288,20 @@ def _groups(optimizers: dict[str, torch.optim.Optimizer]) -> list[dict[str, floa
     return [group for optimizer in optimizers.values() for group in optimizer.param_groups]
 
 
-def export(folder: Path, vae: AutoencoderTubelet, filmmaker: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+def export(
+    folder: Path,
+    vae: AutoencoderTubelet,
+    filmmaker: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    sampling: ModelDefaults,
+) -> None:
     """Write a complete diffusers folder in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(vae).half().save_pretrained(folder / "vae")
     copy.deepcopy(filmmaker.transformer).to(torch.float16).save_pretrained(folder / "transformer")
     copy.deepcopy(filmmaker.text_encoder).half().save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
-    FlowMatchEulerDiscreteScheduler(shift=DEFAULTS.shift).save_pretrained(folder / "scheduler")
+    FlowMatchEulerDiscreteScheduler(shift=sampling.shift).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "WanPipeline",
         "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -270,4 +311,4 @@ def export(folder: Path, vae: AutoencoderTubelet, filmmaker: Any, tokenizer: Pre
         "vae": ["longtake", "AutoencoderTubelet"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    (folder / "longtake.json").write_text(json.dumps(asdict(DEFAULTS), indent=2) + "\n")
+    (folder / "longtake.json").write_text(json.dumps(asdict(sampling), indent=2) + "\n")
