@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longtake.evaluation.adherence import held_out_shots, seconds_of, summarise
+from longtake.evaluation.adherence import as_table, held_out_shots, seconds_of, summarise
 from longtake.evaluation.classifier import JUDGED, AttributeClassifier, accuracy, rendered_stills
 from longtake.worlds.tracking_shot import ATTRIBUTES, is_held_out
 
@@ -71,3 +71,16 @@ def test_frames_are_regrouped_by_the_second() -> None:
     seconds = list(seconds_of([film[:5], film[5:30], film[30:]]))
     assert [len(second) for second in seconds] == [24, 24, 24]
     np.testing.assert_array_equal(np.concatenate(seconds), film)
+
+
+def test_table_says_what_was_measured() -> None:
+    """A row an attribute, a row a codec, in order; no figure that the summary does not hold."""
+    summary = summarise(records(wrong_from=30))
+    summary["classifier_accuracy_on_renders"] = dict.fromkeys(JUDGED, 0.995)
+    summary["codec"] = {
+        f"{kind}_db_at_frame_{at}": 30.0 + at / 100 for kind in ("autoencoder", "pca") for at in (0, 200)
+    }
+    table = as_table(summary)
+    assert "| vehicle | 50.0% | 100.0% | 0.0% | -100.0 … -100.0 points | 0.0% | 99.5% |" in table
+    assert [line.split(" | ")[0][2:] for line in table.splitlines()[4:9]] == list(JUDGED)
+    assert "| tubelet autoencoder | 30.0 dB | 32.0 dB |" in table

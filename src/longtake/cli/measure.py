@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Model, Overwrite, app, needs_world
+from longtake.cli.common import Json, Model, Overwrite, app, needs_world
 
 
 @app.command()
@@ -36,9 +36,11 @@ def adherence(
     ] = 24,
     seeds: Annotated[int, typer.Option("--seeds", help="Films of each prompt.")] = 2,
     seconds: Annotated[int, typer.Option("--seconds", help="Length of each film.")] = 60,
+    as_json: Json = False,
 ) -> None:
     """Measure, second by second, whether tracking shots show what their prompts say."""
     with needs_world():
-        from longtake.evaluation.adherence import measure
+        from longtake.evaluation.adherence import as_table, measure
 
-        print(json.dumps(measure(run, model, prompts, seeds, seconds), indent=2))
+        summary = measure(run, model, prompts, seeds, seconds)
+        print(json.dumps(summary, indent=2) if as_json else as_table(summary))

@@ -44,14 +44,38 @@ def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
-    """Films read and summarised, with the judge's own score and the autoencoder's beside; writes run/summary.json."""
+    """Films read and summarised, with the judge's own score and the autoencoder's beside; writes run/summary.json and .md."""
     classifier = trained_classifier(run / CLASSIFIER)
     summary = film_prompts(run, model, prompts, seeds, seconds)
     frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
     summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
     summary["codec"] = codec_report(load_autoencoder(model))
     (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (run / "summary.md").write_text(as_table(summary))
     return summary
+
+
+def as_table(summary: Summary) -> str:
+    """The summary of `measure` for people, in Markdown: a row an attribute, then the autoencoder."""
+    lines = [
+        f"{summary['films']} films of {summary['prompts']} unseen prompts, 95 % intervals over prompts",
+        "",
+        "| read right in | all seconds | first 10 s | last 10 s | last − first | worst 10 s | renders |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in summary["attributes"].items():
+        low, high = (100 * bound for bound in row["change_interval"])
+        shares = [row["share"], row["first"], row["last"]]
+        rest = [min(row["slices"]), summary["classifier_accuracy_on_renders"][name]]
+        cells = [f"{share:.1%}" for share in shares], [f"{share:.1%}" for share in rest]
+        change = f"{low:+.1f} … {high:+.1f} points"
+        lines.append(f"| {' | '.join([name, *cells[0], change, *cells[1]])} |")
+    codec = summary["codec"]
+    lines += ["", "| PSNR on held-out renders | frame 0 | frame 200 |", "|---|---|---|"]
+    for title, key in (("tubelet autoencoder", "autoencoder"), ("PCA of the same size", "pca")):
+        cells_db = [f"{codec[f'{key}_db_at_frame_{frame}']:.1f} dB" for frame in (0, 200)]
+        lines.append(f"| {title} | {' | '.join(cells_db)} |")
+    return "\n".join(lines) + "\n"
 
 
 def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
