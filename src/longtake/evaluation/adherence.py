@@ -44,7 +44,7 @@ def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
-    """Films read and summarised, with the judge's own score and the autoencoder's beside; writes run/summary.json and .md."""
+    """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md."""
     classifier = trained_classifier(run / CLASSIFIER)
     summary = film_prompts(run, model, prompts, seeds, seconds)
     frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
