@@ -15,3 +15,7 @@ class ModelError(LongTakeError):
 
 class OutputError(LongTakeError):
     """An output path, or a disk, that cannot take the film."""
+
+
+class DataError(LongTakeError):
+    """Film to train on that is missing, unreadable, or prepared for something else."""

@@ -30,11 +30,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file tha
 
 
 @contextmanager
-def needs_world() -> Iterator[None]:
+def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise LongTakeError(f"this needs {error.name}: pip install 'longtake[world]'") from error
+        raise LongTakeError(f"this needs {error.name}: pip install 'longtake[{extra}]'") from error
 
 
 def say(line: str) -> None:

@@ -96,7 +96,7 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    film = _options(context.params).resolved(read_spec(model))
+    film = film_options(context.params).resolved(read_spec(model))
     writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, overwrite)
     try:
         speed = _shoot(film, writer, model, device, dtype)
@@ -132,7 +132,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = _options({**context.params, "prompt": "any"}).resolved(read_spec(model))
+    film = film_options({**context.params, "prompt": "any"}).resolved(read_spec(model))
     from longtake.noise import sigma_table
     from longtake.plan import ladder_picture
 
@@ -154,7 +154,7 @@ def models() -> None:
         print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
 
 
-def _options(parameters: dict[str, Any]) -> FilmOptions:
+def film_options(parameters: dict[str, Any]) -> FilmOptions:
     given = {name: value for name, value in parameters.items() if name in FilmOptions.model_fields}
     if size := parameters["size"]:
         sides = re.fullmatch(r"(\d+)x(\d+)", size)

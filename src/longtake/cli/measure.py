@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Json, Model, Overwrite, app, needs_world
+from longtake.cli.common import Json, Model, Overwrite, app, needs_extra
 
 
 @app.command()
@@ -19,7 +19,7 @@ def world(
     from longtake.video import check_output
 
     check_output(sheet, suffix=".png", overwrite=overwrite)
-    with needs_world():
+    with needs_extra("world"):
         from longtake.worlds.tracking_shot import contact_sheet
 
         contact_sheet(sheet, seed)
@@ -39,7 +39,7 @@ def adherence(
     as_json: Json = False,
 ) -> None:
     """Measure, second by second, whether tracking shots show what their prompts say."""
-    with needs_world():
+    with needs_extra("world"):
         from longtake.evaluation.adherence import as_table, measure
 
         summary = measure(run, model, prompts, seeds, seconds)

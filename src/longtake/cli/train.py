@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Device, app, needs_world
+from longtake.cli.common import Device, app, needs_extra
 
 
 @app.command()
@@ -18,7 +18,7 @@ def train_default(
     ] = False,
 ) -> None:
     """Train the embedded model anew: footage, autoencoder, text encoder and transformer."""
-    with needs_world():
+    with needs_extra("world"):
         from longtake.training.default import Recipe, train_default
 
         print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))

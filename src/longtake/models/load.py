@@ -90,7 +90,7 @@ def load_model(
     a device or a dtype that is not there.
     """
     target, precision = _device(device), _dtype(dtype, device)
-    folder = find_folder(_source(model), weights=True)
+    folder = model_folder(model)
     classes = checked_classes(folder)
     check_weights(folder)
 
@@ -111,6 +111,11 @@ def load_model(
             _part(diffusers.WanTransformer3DModel, folder, "transformer", torch_dtype=precision).to(target),
             _part(vae, folder, "vae", torch_dtype=precision).to(target),
         )
+
+
+def model_folder(model: str | Path | None = None) -> Path:
+    """The folder in which a model, named as for read_spec, lies with all its weights."""
+    return find_folder(_source(model), weights=True)
 
 
 def _source(model: str | Path | None) -> str | Path:
