@@ -20,6 +20,7 @@ from longtake.training.loss import (
     frame_errors,
     progressive_loss,
     roughen_context,
+    self_guided,
 )
 
 SHAPE = (2, 3, 5, 2, 2)
@@ -180,3 +181,22 @@ def test_rough_context() -> None:
     means = rough[:, :, :2].mean((1, 2, 3, 4)) / 5
     assert 0.4 < means.min() < 0.6 and 0.9 < means.max() < 1.1
     assert torch.equal(roughen_context(latents, 2, 0.0, torch.Generator()), latents)
+
+
+def test_guidance_becomes_part_of_the_weights() -> None:
+    """A table of velocities, trained with self_guided, ends where guidance of that scale would take the truth."""
+    truth = torch.tensor([3.0, 1.0])  # noise - data of the prompt's film and of any film
+    table = torch.nn.Parameter(torch.zeros(2))
+
+    def model(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        return table[text[:, 0, 0].long()].view(-1, 1, 1, 1, 1).expand_as(latents)
+
+    text = torch.tensor([0.0, 1.0]).view(2, 1, 1)
+    noise, sigma = truth.view(2, 1, 1, 1, 1).expand(2, 1, 1, 1, 1), torch.ones(2, 1)
+    optimizer = torch.optim.SGD([table], lr=0.2)
+    for _ in range(300):
+        velocity = self_guided(model, text[1:], guidance=2.5)
+        optimizer.zero_grad()
+        progressive_loss(velocity, torch.zeros(2, 1, 1, 1, 1), text, sigma, noise).backward()
+        optimizer.step()
+    torch.testing.assert_close(table.detach(), torch.tensor([1 + 2.5 * (3 - 1), 1.0]))

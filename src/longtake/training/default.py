@@ -38,12 +38,14 @@ from longtake.training.loss import (
     draw_window,
     progressive_loss,
     roughen_context,
+    self_guided,
 )
 from longtake.training.muon import Muon
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128
+DECAY = 0.3  # share of the steps in which the learning rate falls
 DEFAULTS = ModelDefaults(
     width=WIDTH,
     height=HEIGHT,
@@ -63,7 +65,8 @@ class Recipe:
     """Everything that a training run depends on. The defaults take some two hours on two CPU cores.
 
     sampling is what the model will be filmed with; it is trained with context_size clean latents besides, which
-    docs/log.md finds no good by default. The other fields of the windows are those of training/loss.py.
+    docs/log.md finds no good by default. The other fields of the windows are those of training/loss.py. Guidance
+    becomes part of the weights while the learning rate falls.
     """
 
     clips: int = 2000
@@ -75,6 +78,7 @@ class Recipe:
     muon_lr: float = 0.02
     ema: float = 0.99
     caption_drop: float = 0.1
+    guidance: float = 2.0
     layers: int = 5
     heads: int = 5
     sampling: ModelDefaults = DEFAULTS
@@ -226,7 +230,7 @@ def train_filmmaker(
     run.mkdir(parents=True, exist_ok=True)
     for step in track(range(first, recipe.steps), "training the transformer"):
         for group in _groups(optimizers):
-            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, warmup=60)
+            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, warmup=60, decay=DECAY)
         kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
         for optimizer in optimizers.values():
             optimizer.step()
@@ -264,11 +268,14 @@ def _step(
     noise = torch.randn(x.shape, generator=generator)
     rng = random.Random(step)
     captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
-    tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
+    tokens = tokenizer([*captions, ""], padding="max_length", return_tensors="pt")
     device = recipe.device
+    velocity = filmmaker.velocity
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
         text = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
-        loss = progressive_loss(filmmaker.velocity, x.to(device), text, sigma.to(device), noise.to(device))
+        if step >= (1 - DECAY) * recipe.steps:
+            velocity = self_guided(velocity, text[-1:], recipe.guidance)
+        loss = progressive_loss(velocity, x.to(device), text[:-1], sigma.to(device), noise.to(device))
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()
