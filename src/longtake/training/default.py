@@ -33,6 +33,7 @@ from longtake.training.checkpoint import State, restore, save
 from longtake.training.footage import footage
 from longtake.training.loss import (
     Shares,
+    Velocity,
     Window,
     draw_sigma,
     draw_window,
@@ -270,7 +271,7 @@ def _step(
     captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
     tokens = tokenizer([*captions, ""], padding="max_length", return_tensors="pt")
     device = recipe.device
-    velocity = filmmaker.velocity
+    velocity: Velocity = filmmaker.velocity
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
         text = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
         if step >= (1 - DECAY) * recipe.steps:
