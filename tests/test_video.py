@@ -1,12 +1,15 @@
 """Properties of the film writer and reader, with real encodes of small moving pictures."""
 
+import io
 import os
 import resource
 import signal
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
@@ -21,6 +24,7 @@ from longtake.video import (
     part_path,
     probe,
     read_frames,
+    read_timed,
 )
 
 WIDTH, HEIGHT, FPS = 96, 64, 24
@@ -252,3 +256,140 @@ def test_memory_of_reading_and_writing_is_constant(tmp_path: Path) -> None:
     path = film(tmp_path / "long.mp4", 600)
     assert sum(1 for _ in read_frames(path)) == 600
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8_000
+
+
+def foreign(
+    format_: str,
+    codec: str,
+    times: list[Fraction],
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    turned: int = 0,
+    pixel_shape: int = 1,
+    **metadata: str,
+) -> IO[bytes]:
+    """A film as other programs write it, its left half red, and changing with each picture, its right half blue."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=format_) as container:
+        container.metadata.update(metadata)
+        stream = container.add_stream(codec, rate=30)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv444p" if size[0] % 2 else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel_shape)
+        stream.codec_context.gop_size = 12
+        if turned:
+            stream.set_display_rotation(turned)
+        for number, time in enumerate(times):
+            picture = np.zeros((size[1], size[0], 3), np.uint8)
+            picture[:, : size[0] // 2] = [200, 5 * number % 200, 0]
+            picture[:, size[0] // 2 :] = [0, 0, 200]
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.time_base, frame.pts = Fraction(1, 90_000), round(90_000 * time)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    return file
+
+
+def steady(num_frames: int, fps: Fraction | int = 24) -> list[Fraction]:
+    return [number / Fraction(fps) for number in range(num_frames)]
+
+
+def red(pixels: Pictures) -> np.ndarray:
+    """Where a picture is red rather than blue (H, W)."""
+    return np.asarray(pixels[..., 0] > pixels[..., 2])
+
+
+CONTAINERS = [("mp4", "libx264"), ("mov", "libx264"), ("matroska", "libx264"), ("webm", "libvpx")]
+
+
+@pytest.mark.parametrize(("format_", "codec"), CONTAINERS)
+def test_times_of_foreign_film_are_its_own(format_: str, codec: str) -> None:
+    """Guards against times counted off at an average rate: here every third picture is missing, and one long gone."""
+    times = [time for number, time in enumerate(steady(30)) if number % 3 != 2]
+    times[-4:] = [time + 3 for time in times[-4:]]
+    seen = list(read_timed(foreign(format_, codec, times), 32, 32))
+    assert [float(picture.start) for picture in seen] == pytest.approx([*map(float, times)], abs=0.0006)
+    for picture, after in pairwise(seen):
+        assert picture.end == min(after.start, picture.start + 1)
+    assert seen[-1].end - seen[-1].start == pytest.approx(1 / 24, abs=0.0011)
+    lightness = [int(picture.pixels[16, 4, 1]) for picture in seen]
+    assert lightness == sorted(lightness) and len(seen) == len(times) == 20
+
+
+def test_foreign_film_is_cropped_to_its_middle() -> None:
+    """Guards aspect ratios: whatever the shape of the film, what comes back is its middle, undistorted, of the
+    size asked for."""
+    for size in ((96, 64), (64, 96), (101, 37), (33, 17), (640, 48)):
+        pixels = next(read_timed(foreign("mp4", "libx264", steady(2), size), 48, 32)).pixels
+        assert pixels.shape == (32, 48, 3) and pixels.flags.c_contiguous
+        assert red(pixels)[:, :22].all() and not red(pixels)[:, 26:].any()
+
+
+def test_phones_that_were_held_upright_film_upright() -> None:
+    """Guards the rotation that phones note in the file: a quarter turn to the left puts the left half below."""
+    for turned, lower in ((90, True), (-90, False)):
+        pixels = next(read_timed(foreign("mp4", "libx264", steady(2), turned=turned), 32, 48)).pixels
+        assert red(pixels)[28:].all() == lower == (not red(pixels)[:20].any())
+    pixels = next(read_timed(foreign("mp4", "libx264", steady(2), turned=180), 48, 32)).pixels
+    assert red(pixels)[:, 26:].all() and not red(pixels)[:, :22].any()
+
+
+def test_wide_pixels_are_widened() -> None:
+    """Guards anamorphic film: 48 x 64 pixels, each twice as wide as high, are a picture of 96 x 64."""
+    square = next(read_timed(foreign("mp4", "libx264", steady(2), (96, 64)), 96, 64)).pixels
+    wide = next(read_timed(foreign("mp4", "libx264", steady(2), (48, 64), pixel_shape=2), 96, 64)).pixels
+    assert np.abs(square.astype(float) - wide)[:, [0, 20, 75, 95]].max() < 6
+
+
+def test_metadata_in_other_alphabets_do_not_matter() -> None:
+    """Guards against titles that are not UTF-8."""
+    file = foreign("mp4", "libx264", steady(3), title="TITEL")
+    spoilt = io.BytesIO(file.read().replace(b"TITEL", b"T\xc4T\xc4L"))
+    assert len(list(read_timed(spoilt, 32, 32))) == 3
+
+
+def only_sound() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_foreign_film_that_is_not_whole_is_an_error(tmp_path: Path) -> None:
+    """Guards against training on what a decoder makes up: cut off, overwritten, silent or no film at all is an
+    error in one line, whatever was read before it."""
+    whole = {format_: foreign(format_, codec, steady(72)).read() for format_, codec in CONTAINERS}
+    noise = np.random.default_rng(0).bytes(300)
+    middle = len(whole["matroska"]) // 2
+    wrong = {
+        "mp4 cut off": whole["mp4"][:-700],
+        "mkv cut off": whole["matroska"][:middle],
+        "webm cut off": whole["webm"][: len(whole["webm"]) // 3],
+        "overwritten": whole["matroska"][: middle - 150] + noise + whole["matroska"][middle + 150 :],
+        "sound": only_sound(),
+        "text": b"no film" * 99,
+        "empty": b"",
+    }
+    for name, data in wrong.items():
+        with pytest.raises(LongTakeError) as error:
+            list(read_timed(io.BytesIO(data), 32, 32))
+        assert "\n" not in str(error.value), name
+
+
+def test_playlists_open_nothing(tmp_path: Path) -> None:
+    """Guards against files that send the reader to other files or to the network."""
+    path = film(tmp_path / "film.mp4", 3)
+    playlists = {
+        "list.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{path}\n#EXT-X-ENDLIST\n",
+        "list.ffconcat": f"ffconcat version 1.0\nfile '{path.name}'\n",
+    }
+    for name, text in playlists.items():
+        (tmp_path / name).write_text(text)
+        assert av.open(str(tmp_path / name)).streams.video
+        with open(tmp_path / name, "rb") as file, pytest.raises(LongTakeError, match="cannot be read"):
+            next(read_timed(file, 32, 32))

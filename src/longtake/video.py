@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import av
 import av.container
@@ -38,6 +38,9 @@ FILE_OVERHEAD = 1 << 20
 MUXER = {"movflags": "hybrid_fragmented+frag_keyframe+use_metadata_tags", "flush_packets": "1"}
 ENCODER = {"crf": "18", "x264-params": "bframes=0:scenecut=0:rc-lookahead=4:sync-lookahead=0"}
 VIDEO_ERRORS = (OSError, av.FFmpegError)
+# Film from elsewhere is opened as one of these or not at all: FFmpeg also knows playlists, which open other files.
+FOREIGN = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"}
+LONGEST_PICTURE = Fraction(1)
 
 
 def part_path(path: str | os.PathLike[str]) -> Path:
@@ -219,6 +222,75 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[Pictures]:
         for packet in _packets(container):
             for frame in packet.decode():
                 yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+@dataclass(frozen=True)
+class TimedPicture:
+    """A picture (H, W, 3), and the seconds of the film from which and until which it is shown."""
+
+    start: Fraction
+    end: Fraction
+    pixels: Pictures
+
+
+def read_timed(file: IO[bytes], width: int, height: int) -> Iterator[TimedPicture]:
+    """Yields a film's pictures with their times, upright, scaled to cover width x height and cropped to its centre.
+
+    A picture is shown until the next one, the last one for as long as the one before it, and none for longer than a
+    second. `file` must be able to seek. Strict where `read_frames` is lenient: LongTakeError, whatever came before,
+    for a film that is damaged or ends early."""
+    start, pixels, seconds = Fraction(0), None, Fraction(0)
+    for next_start, next_pixels in _foreign_pictures(file, width, height):
+        if pixels is not None:
+            if next_start < start:
+                raise LongTakeError("is damaged: its pictures are out of order")
+            seconds = min(next_start - start, LONGEST_PICTURE)
+            yield TimedPicture(start, start + seconds, pixels)
+        start, pixels = next_start, next_pixels
+    if pixels is None:
+        raise LongTakeError("holds no pictures")
+    yield TimedPicture(start, start + seconds, pixels)
+
+
+def _foreign_pictures(file: IO[bytes], width: int, height: int) -> Iterator[tuple[Fraction, Pictures]]:
+    """The pictures of a film, each behind the time from which it is shown."""
+    try:
+        with av.open(file, "r", options=FOREIGN, metadata_errors="ignore") as container:
+            stream = next((s for s in container.streams.video if s.codec_context is not None), None)
+            if stream is None:
+                raise LongTakeError("holds no video of a kind that can be read")
+            reached = Fraction(0)
+            for packet in container.demux():
+                frames = stream.decode(packet) if packet.stream is stream else []
+                if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
+                    raise LongTakeError("is damaged or cut off")
+                if packet.pts is not None:
+                    reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                for frame in frames:
+                    if frame.pts is None or frame.time_base is None:
+                        raise LongTakeError("holds a picture without a time")
+                    pixel_shape = stream.sample_aspect_ratio or Fraction(1)
+                    yield frame.pts * frame.time_base, _covering(frame, pixel_shape, width, height)
+            announced = Fraction(container.duration or 0, av.time_base)
+            if reached + 1 < announced:
+                raise LongTakeError(
+                    f"is cut off after {float(reached):.1f} of {float(announced):.1f} seconds"
+                )
+    except VIDEO_ERRORS as error:
+        raise LongTakeError(f"cannot be read as a video file ({error.strerror})") from error
+
+
+def _covering(frame: av.VideoFrame, pixel_shape: Fraction, width: int, height: int) -> Pictures:
+    """The middle of a frame whose pixels are `pixel_shape` times as wide as high, upright, width x height."""
+    turns = frame.rotation // 90 % 4
+    if turns % 2:
+        width, height = height, width
+    shown = frame.width * pixel_shape
+    scale = max(width / shown, Fraction(height, frame.height))
+    wide, high = max(width, round(shown * scale)), max(height, round(frame.height * scale))
+    pixels = frame.reformat(wide, high, "rgb24", interpolation="BICUBIC").to_ndarray()
+    left, top = (wide - width) // 2, (high - height) // 2
+    return np.ascontiguousarray(np.rot90(pixels[top : top + height, left : left + width], turns), np.uint8)
 
 
 def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:

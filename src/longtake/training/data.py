@@ -1,0 +1,210 @@
+"""Prepared film: the folder that `longtake prepare` writes, and the batches that are drawn from it.
+
+Knows nothing of video files, models or optimizers. The folder holds manifest.json, the latents of all clips in
+shards/ and the states of their captions in captions/. All tensors are read from disk by slices, so memory does not
+grow with the film.
+
+B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import safe_open
+from torch import Tensor
+
+from longtake.errors import DataError
+from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.training.loss import Window
+from longtake.training.sources import Skipped
+
+MANIFEST = "manifest.json"
+LATENTS, TEXT = "latents", "text"
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PreparedClip(_Stored):
+    """One unbroken shot: `num_latents` latents of a shard from its latent `first` on, and what they show.
+
+    It begins `start` seconds into the video file `name`. `shard` is a path inside the folder.
+    """
+
+    name: str
+    start: float
+    caption: str
+    shard: str
+    first: int
+    num_latents: int
+
+
+class Record(_Stored):
+    """What became of one video file or, in a manifest, of all."""
+
+    clips: list[PreparedClip] = []
+    skipped: list[Skipped] = []
+
+
+class Manifest(Record):
+    """What a folder of prepared film is made of and for; manifest.json.
+
+    vae, text_encoder and source are hashes. `fps` is exact, such as 24 or 24000/1001. `complete` is false until every
+    video file was looked at.
+    """
+
+    format: Literal[1] = 1
+    complete: bool = False
+    model: str
+    vae: str
+    text_encoder: str
+    source: str
+    width: int
+    height: int
+    fps: str
+    min_latents: int
+    layout: Literal["F C H W float16"] = "F C H W float16"
+
+
+Stored = TypeVar("Stored", bound=_Stored)
+
+
+def read_stored(path: Path, kind: type[Stored]) -> Stored:
+    """A JSON file of a prepared folder. DataError if it is missing or something else."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: make it with longtake prepare") from None
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path} is damaged or of another version: prepare the film anew") from error
+
+
+def caption_path(folder: Path, caption: str) -> Path:
+    """Where a prepared folder keeps the states of a caption."""
+    return folder / "captions" / f"{hashlib.sha256(caption.encode()).hexdigest()[:32]}.safetensors"
+
+
+def hashes(model_folder: Path) -> dict[str, str]:
+    """SHA-256 of what latents and text depend on in a model folder: its "vae", and its "text_encoder" and tokenizer."""
+    return {
+        "vae": _hash(model_folder, "vae"),
+        "text_encoder": _hash(model_folder, "tokenizer", "text_encoder"),
+    }
+
+
+def _hash(folder: Path, *parts: str) -> str:
+    whole = hashlib.sha256()
+    for path in (path for part in parts for path in sorted((folder / part).iterdir())):
+        if path.suffix in (".json", ".safetensors"):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            whole.update(f"{digest} {path.parent.name}/{path.name}\n".encode())
+    return whole.hexdigest()
+
+
+def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:
+    """How long a clip must be, in latents, so that every training window finds a place in it."""
+    chunks = -(-sampling.num_inference_steps // sampling.steps_per_chunk)
+    return sampling.context_size + chunks * sampling.chunk_size + _first_is_a_picture(spec)
+
+
+def _first_is_a_picture(spec: ModelSpec) -> bool:
+    """Whether a film's first latent holds fewer frames than the others, and so looks like no other."""
+    return spec.first_frames != spec.temporal_factor
+
+
+class PreparedFilm:
+    """Prepared film, opened for training a model. `clips` are long enough for every window, `left_out` others are not.
+    `sampling` are the settings that a model which has learnt from it is to be filmed with.
+
+    hashes: `hashes` of the model's folder. sampling: the settings whose windows will be asked for.
+    DataError for film that is missing, not finished, damaged, prepared for another autoencoder or text encoder, or
+    too short everywhere.
+    """
+
+    def __init__(
+        self, folder: str | Path, spec: ModelSpec, hashes: Mapping[str, str], sampling: ModelDefaults
+    ) -> None:
+        self.folder = folder = Path(folder)
+        self.manifest = read_stored(folder / MANIFEST, Manifest)
+        if not self.manifest.complete:
+            raise DataError(f"{folder} is not finished: run longtake prepare again, it goes on where it was")
+        for part, name in (("vae", "autoencoder"), ("text_encoder", "text encoder")):
+            if getattr(self.manifest, part) != hashes[part]:
+                raise DataError(
+                    f"{folder} was prepared with the {name} of {self.manifest.model}, which is not that of"
+                    f" {spec.name}: run longtake prepare with the model to be trained"
+                )
+        size = {"width": self.manifest.width, "height": self.manifest.height}
+        self.sampling = replace(sampling, **size, fps=float(Fraction(self.manifest.fps)))
+        self.needed = latents_needed(spec, sampling)
+        self.clips = [clip for clip in self.manifest.clips if clip.num_latents >= self.needed]
+        self.left_out = len(self.manifest.clips) - len(self.clips)
+        if not self.clips:
+            longest = max((clip.num_latents for clip in self.manifest.clips), default=0)
+            raise DataError(
+                f"training windows take {self.needed} latents, and 0 of {self.left_out} clips in {folder} are as long"
+                f" (the longest has {longest}): take longer film, or a smaller window"
+            )
+        for path in {folder / clip.shard for clip in self.clips}:
+            if not path.is_file():
+                raise DataError(f"{path} is missing: run longtake prepare again")
+        self._lengths = torch.tensor([clip.num_latents for clip in self.clips])
+        self._first_is_a_picture = _first_is_a_picture(spec)
+        self._max_tokens = spec.max_prompt_tokens
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def num_latents(self) -> int:
+        return int(self._lengths.sum())
+
+    def batch(
+        self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
+    ) -> tuple[Tensor, Tensor]:
+        """Latents (B, C, F, H, W) for a window and their captions (B, L, D), float32.
+
+        They follow from the generator alone. All places that the window can take in any clip are equally likely.
+        Where a film's first latent looks like no other, a "start" begins with it and no other window holds it.
+        caption_drop: how often the caption is empty.
+        """
+        at_the_start = self._first_is_a_picture and window.kind == "start"
+        first = int(self._first_is_a_picture and not at_the_start)
+        places = self._lengths - first - window.num_latents + 1
+        assert places.min() > 0, "windows are no longer than the settings the film was opened with"
+        if at_the_start:
+            places = torch.ones_like(places)
+        ends = places.cumsum(0)
+        drawn = torch.randint(int(ends[-1]), (batch,), generator=generator)
+        numbers = torch.searchsorted(ends, drawn, right=True)
+        starts = first + drawn - (ends - places)[numbers]
+        dropped = torch.rand(batch, generator=generator) < caption_drop
+        clips = [self.clips[number] for number in numbers.tolist()]
+        latents = [
+            self._latents(clip, start, window.num_latents)
+            for clip, start in zip(clips, starts.tolist(), strict=True)
+        ]
+        captions = ["" if drop else clip.caption for clip, drop in zip(clips, dropped.tolist(), strict=True)]
+        return torch.stack(latents), torch.stack([self._text(caption) for caption in captions])
+
+    def _latents(self, clip: PreparedClip, start: int, count: int) -> Tensor:
+        """Latents (C, F, H, W) of a clip from its latent `start` on."""
+        with safe_open(self.folder / clip.shard, framework="pt") as file:
+            begin = clip.first + start
+            return file.get_slice(LATENTS)[begin : begin + count].float().transpose(0, 1)
+
+    def _text(self, caption: str) -> Tensor:
+        """The states (L, D) of a caption, zero beyond its own tokens."""
+        with safe_open(caption_path(self.folder, caption), framework="pt") as file:
+            states = file.get_tensor(TEXT).float()
+        return torch.nn.functional.pad(states, (0, 0, 0, self._max_tokens - len(states)))

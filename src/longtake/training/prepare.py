@@ -1,0 +1,353 @@
+"""From captioned film to prepared latents: cut, resampled, scaled, encoded, once and for all.
+
+Every video file is read as a stream, and its latents leave for the disk as they are made, so memory does not grow
+with its length. Whatever is finished is kept: a run that was stopped goes on with the next video file.
+
+Shapes: C channels, F latent frames, H W latent height and width, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, count, groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors.torch import save
+from scenedetect import AdaptiveDetector, FrameTimecode
+
+from longtake.errors import DataError, LongTakeError, OutputError
+from longtake.models.base import VideoModel
+from longtake.models.load import load_model, model_folder, read_spec
+from longtake.options import Film, FilmOptions
+from longtake.training.autoencoder import to_tensor
+from longtake.training.data import (
+    LATENTS,
+    MANIFEST,
+    TEXT,
+    Manifest,
+    PreparedClip,
+    Record,
+    caption_path,
+    hashes,
+    latents_needed,
+    read_stored,
+)
+from longtake.training.sources import Skipped, SourceClip, find_clips
+from longtake.video import Pictures, TimedPicture, read_timed
+
+LOOK_AHEAD = 2  # pictures that the detector of cuts must see behind the one it judges
+DETECTOR_SIDE = 256  # pictures are thinned out to about so many pixels a row before it sees them
+ROUNDING = Fraction(1, 1000)  # Matroska keeps times in whole milliseconds
+PORTION = 16  # frames that are encoded together
+HEADER = 256  # bytes before the latents in a shard
+
+Show = Callable[[TimedPicture], TimedPicture]  # tells how far a film is, and hands the picture on
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a folder of prepared film holds: `shots` of `clips` video files, and what was left out of it.
+
+    unknown_words: words of the captions that the model's text encoder cannot tell from one another.
+    """
+
+    folder: str
+    clips: int
+    shots: int
+    latents: int
+    seconds: float
+    skipped: int
+    unknown_words: list[str]
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    model: str | Path | None = None,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+    min_latents: int | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Summary:
+    """Prepare the captioned film of a folder for training a model, into a new folder or one that was stopped.
+
+    Size and rate are the model's own where they are None, min_latents, the shortest shot that is kept, is the
+    longest window it is sampled with. `say` gets a line for whatever is skipped.
+    DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
+    written or holds something else, a full disk included; OptionError and ModelError as for filming.
+    """
+    spec = read_spec(model)
+    film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
+    clips, skipped = find_clips(source)
+    plan = Manifest(
+        model=spec.name,
+        **hashes(model_folder(model)),
+        source=_fingerprint(clips),
+        width=film.settings.width,
+        height=film.settings.height,
+        fps=str(film.rate),
+        min_latents=min_latents or latents_needed(spec, spec.defaults),
+    )
+    _begin(target, plan)
+    lab = _Lab(load_model(model, device, dtype), film, target, plan.min_latents)
+    for item in skipped:
+        say(f"skipped {item.name}: {item.reason}")
+    records = [Record(skipped=skipped), *lab.records(clips, say)]
+    manifest = plan.model_copy(
+        update={
+            "complete": True,
+            "clips": [clip for record in records for clip in record.clips],
+            "skipped": [item for record in records for item in record.skipped],
+        }
+    )
+    _write_stored(target / MANIFEST, manifest)
+    if not manifest.clips:
+        raise DataError(
+            f"nothing in {source} can be trained on: all of it was skipped, {target / MANIFEST} says why"
+        )
+    return _summary(target, manifest, lab.model, film.rate)
+
+
+def shots(pictures: Iterable[TimedPicture]) -> Iterator[Iterator[TimedPicture]]:
+    """A film in unbroken shots, each to be read before the next; a gap in time ends one as a cut does."""
+    for _, shot in groupby(_numbered(pictures), key=itemgetter(0)):
+        yield (picture for _, picture in shot)
+
+
+def resampled(pictures: Iterable[TimedPicture], fps: Fraction) -> Iterator[Pictures]:
+    """The picture shown at each tick of a clock that starts with the first one and ticks `fps` times a second."""
+    tick = None
+    for picture in pictures:
+        tick = picture.start + ROUNDING if tick is None else tick
+        while tick < picture.end:
+            yield picture.pixels
+            tick += 1 / fps
+
+
+def _numbered(pictures: Iterable[TimedPicture]) -> Iterator[tuple[int, TimedPicture]]:
+    """Each picture behind the number of its shot."""
+    number, end = 0, None
+    for starts, picture in _judged(pictures):
+        number += starts or picture.start != end
+        end = picture.end
+        yield number, picture
+
+
+def _judged(pictures: Iterable[TimedPicture]) -> Iterator[tuple[bool, TimedPicture]]:
+    """Each picture behind whether it differs from the one before it as only another shot does.
+
+    The detector judges a picture when it has seen LOOK_AHEAD more; it is shown the first and the last one repeatedly,
+    so that it judges them all.
+    """
+    detector, places = AdaptiveDetector(min_scene_len=1, window_width=LOOK_AHEAD), count()
+
+    def starts(picture: TimedPicture) -> bool:
+        step = max(1, picture.pixels.shape[1] // DETECTOR_SIDE)
+        thinned = np.ascontiguousarray(picture.pixels[::step, ::step, ::-1])
+        return bool(detector.process_frame(FrameTimecode(next(places), fps=24.0), thinned))
+
+    waiting: deque[TimedPicture] = deque()
+    for picture in pictures:
+        if not waiting:
+            for _ in range(LOOK_AHEAD):
+                starts(picture)
+        waiting.append(picture)
+        new = starts(picture)
+        if len(waiting) > LOOK_AHEAD:
+            yield new, waiting.popleft()
+    while waiting:
+        yield starts(picture), waiting.popleft()
+
+
+class _Lab:
+    """Encodes video files and captions with one model, into one folder."""
+
+    def __init__(self, model: VideoModel, film: Film, target: Path, min_latents: int) -> None:
+        self.model = model
+        self.film = film
+        self.target = target
+        self.min_latents = min_latents
+
+    def records(self, clips: list[SourceClip], say: Callable[[str], None]) -> Iterator[Record]:
+        """What became of each clip; those that are finished are not made again."""
+        self._embed("")
+        console = Console(stderr=True)
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=len(clips))
+            for number, clip in enumerate(clips):
+
+                def show(picture: TimedPicture, name: str = clip.name) -> TimedPicture:
+                    bar.update(task, description=f"{name} {float(picture.start):.0f} s")
+                    return picture
+
+                record = self._record(number, clip, show, say)
+                bar.advance(task)
+                yield record
+
+    def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> Record:
+        path = self.target / "shards" / f"{number:05d}.json"
+        if path.exists():
+            record = read_stored(path, Record)
+            needed = [
+                (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
+            ]
+            if all(file.is_file() for files in needed for file in files):
+                return record
+        try:
+            self._embed(clip.caption)
+            record = self._encode(path.with_suffix(".safetensors"), clip, show)
+        except OutputError:
+            raise
+        except LongTakeError as error:
+            record = Record(skipped=[Skipped(clip.name, str(error))])
+        for item in record.skipped:
+            say(f"skipped {item.name}: {item.reason}")
+        _write_stored(path, record)
+        return record
+
+    def _encode(self, shard: Path, clip: SourceClip, show: Show) -> Record:
+        """Write the latents of all shots of a clip that are long enough, one behind the other."""
+        width, height = self.film.settings.width, self.film.settings.height
+        clips, skipped, total = [], [], 0
+        with clip.open() as video, _written(shard) as file:
+            file.write(bytes(HEADER))
+            for shot in shots(map(show, read_timed(video, width, height))):
+                head = next(shot)
+                start, begin = round(float(head.start), 3), file.tell()
+                latents = self._encode_shot(chain([head], shot), file)
+                if latents < self.min_latents:
+                    file.seek(begin)
+                    file.truncate()
+                    reason = f"the shot has {latents} latents, a window takes {self.min_latents}"
+                    skipped.append(Skipped(f"{clip.name} at {start:g} s", reason))
+                    continue
+                clips.append(
+                    PreparedClip(
+                        name=clip.name,
+                        start=start,
+                        caption=clip.caption,
+                        shard=shard.relative_to(self.target).as_posix(),
+                        first=total,
+                        num_latents=latents,
+                    )
+                )
+                total += latents
+            file.seek(0)
+            file.write(_header((total, *self.film.latent_shape)))
+        if not clips:
+            shard.unlink()
+        return Record(clips=clips, skipped=skipped)
+
+    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> int:
+        """Append the latents of a shot to a file, frame by frame; returns their number."""
+        encoder, frames, number = self.model.encoder(), resampled(pictures, self.film.rate), 0
+        while portion := list(islice(frames, PORTION)):
+            latents = encoder.push(to_tensor(np.stack(portion)[None]))[0].transpose(0, 1)
+            file.write(latents.half().cpu().contiguous().numpy().tobytes())
+            number += len(latents)
+        return number
+
+    def _embed(self, caption: str) -> None:
+        """Write the states (L, D) of a caption, without the zeros behind its tokens, unless they are there."""
+        path = caption_path(self.target, caption)
+        if path.exists():
+            return
+        states = self.model.encode_prompt([caption])[0].cpu()
+        used = states.any(dim=1).nonzero().flatten().tolist()
+        length = used[-1] + 1 if used else 0
+        with _written(path) as file:
+            file.write(save({TEXT: states[:length].contiguous()}))
+
+
+def _begin(target: Path, plan: Manifest) -> None:
+    """Make a target folder, or find that it was made for the same."""
+    if (target / MANIFEST).exists():
+        old = read_stored(target / MANIFEST, Manifest)
+        same = ("vae", "text_encoder", "source", "width", "height", "fps", "min_latents")
+        others = [name for name in same if getattr(old, name) != getattr(plan, name)]
+        if others:
+            raise OutputError(
+                f"{target} was prepared with another {', '.join(others)}: take another folder or delete it"
+            )
+    elif target.is_dir() and any(path.suffix != ".part" for path in target.iterdir()):
+        raise OutputError(f"{target} holds something else: take another folder")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if not (target / MANIFEST).exists():
+            _write_stored(target / MANIFEST, plan)
+        for folder in ("shards", "captions"):
+            (target / folder).mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {target}: {error.strerror}") from error
+
+
+def _fingerprint(clips: list[SourceClip]) -> str:
+    """A hash of the names, sizes and captions of clips."""
+    rows = [[clip.name, clip.num_bytes, clip.caption] for clip in clips]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:
+    spec, clips = model.spec, manifest.clips
+    frames = sum(spec.first_frames + (clip.num_latents - 1) * spec.temporal_factor for clip in clips)
+    captions = dict.fromkeys(clip.caption for clip in clips)
+    unknown = [word for caption in captions for word in model.unknown_words(caption)]
+    return Summary(
+        folder=str(target),
+        clips=len({clip.name for clip in clips}),
+        shots=len(clips),
+        latents=sum(clip.num_latents for clip in clips),
+        seconds=round(float(frames / rate), 3),
+        skipped=len(manifest.skipped),
+        unknown_words=list(dict.fromkeys(unknown)),
+    )
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The head of a safetensors file of float16 latents, HEADER bytes long."""
+    latents = {"dtype": "F16", "shape": shape, "data_offsets": (0, 2 * math.prod(shape))}
+    text = json.dumps({LATENTS: latents}).encode().ljust(HEADER - 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def _write_stored(path: Path, stored: Record) -> None:
+    with _written(path) as file:
+        file.write(stored.model_dump_json(indent=1).encode())
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    """A file that is at `path` when it is complete, and before that beside it. OutputError when the disk gives out."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path} ({error.strerror}): make room and prepare again, what is finished is kept"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
