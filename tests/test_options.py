@@ -113,7 +113,7 @@ def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
 def test_a_prompt_is_needed() -> None:
     """Guards the message for a missing prompt."""
     with pytest.raises(OptionError, match="prompt is missing"):
-        FilmOptions()
+        FilmOptions()  # type: ignore[call-arg]
 
 
 def test_options_are_frozen() -> None:

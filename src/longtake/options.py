@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length, frames_in
-from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.base import LoraName, ModelDefaults, ModelSpec
 from longtake.plan import Plan, make_plan
 
 DEFAULT_SECONDS = 60.0
@@ -28,6 +28,7 @@ class Film:
     `plan` its cost, and `latent_shape` the (C, H, W) of one latent frame."""
 
     model: str
+    lora: LoraName | None
     prompt: str
     negative_prompt: str
     seed: int
@@ -48,15 +49,26 @@ class Film:
             "negative_prompt": self.negative_prompt,
             "seed": self.seed,
             "model": self.model,
+            **({"lora": asdict(self.lora)} if self.lora else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
         }
 
 
-class FilmOptions(BaseModel):
-    """The options of a film. OptionError, in one line, for a value out of its bounds or an unknown option."""
+class Options(BaseModel):
+    """Named values with bounds. OptionError, in one line, for a value out of its bounds or an unknown option."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise OptionError(_one_line(error)) from None
+
+
+class FilmOptions(Options):
+    """The options of a film."""
 
     prompt: str = Field(description="What to film.")
     negative_prompt: str = Field("", description="What to steer away from; needs guidance.")
@@ -76,12 +88,6 @@ class FilmOptions(BaseModel):
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
-
-    def __init__(self, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except ValidationError as error:
-            raise OptionError(_one_line(error)) from None
 
     def resolved(self, spec: ModelSpec) -> Film:
         """The film that these options mean for a model. OptionError if they do not fit it or each other."""
@@ -108,6 +114,7 @@ class FilmOptions(BaseModel):
         )
         return Film(
             model=spec.name,
+            lora=spec.lora,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,

@@ -39,10 +39,11 @@ class LongTake:
         model: str | Path | None = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
+        lora: str | Path | None = None,
     ) -> Self:
-        """Loads a model folder, a model of the hub, or (None) the embedded default; see
-        `models.load.load_model`."""
-        return cls(load_model(model, device, dtype))
+        """Loads a model folder, a model of the hub, or (None) the embedded default, and adds a LoRA to it;
+        see `models.load.load_model`."""
+        return cls(load_model(model, device, dtype, lora))
 
     def stream(
         self, prompt: str, seconds: float | None = None, **options: Any

@@ -62,6 +62,10 @@ Guidance = Annotated[float | None, typer.Option("--guidance", help=_about("guida
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
+Lora = Annotated[
+    Path | None,
+    typer.Option("--lora", metavar="RUN|DIR", help="A LoRA to add to the model, as train makes it."),
+]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
@@ -77,6 +81,7 @@ def generate(
     seed: Seed = None,
     output: Output = None,
     model: Model = None,
+    lora: Lora = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
     num_inference_steps: Steps = None,
@@ -96,10 +101,10 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    film = film_options(context.params).resolved(read_spec(model))
+    film = film_options(context.params).resolved(read_spec(model, lora))
     writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, overwrite)
     try:
-        speed = _shoot(film, writer, model, device, dtype)
+        speed = _shoot(film, writer, model, device, dtype, lora)
     except KeyboardInterrupt:
         say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
@@ -121,6 +126,7 @@ def plan(
     seconds: Seconds = None,
     num_frames: Frames = None,
     model: Model = None,
+    lora: Lora = None,
     num_inference_steps: Steps = None,
     steps_per_chunk: StepsPerChunk = None,
     chunk_size: ChunkSize = None,
@@ -132,7 +138,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = film_options({**context.params, "prompt": "any"}).resolved(read_spec(model))
+    film = film_options({**context.params, "prompt": "any"}).resolved(read_spec(model, lora))
     from longtake.noise import sigma_table
     from longtake.plan import ladder_picture
 
@@ -181,10 +187,12 @@ class Speed:
     frames_per_second: float
 
 
-def _shoot(film: Film, writer: "VideoWriter", model: str | None, device: str, dtype: str | None) -> Speed:
+def _shoot(
+    film: Film, writer: "VideoWriter", model: str | None, device: str, dtype: str | None, lora: Path | None
+) -> Speed:
     from longtake.pipeline import LongTake
 
-    take = LongTake.from_pretrained(model, device, dtype)
+    take = LongTake.from_pretrained(model, device, dtype, lora)
     if unknown := take.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
     started, first_frame = time.perf_counter(), 0.0

@@ -31,6 +31,14 @@ class ModelDefaults:
 
 
 @dataclass(frozen=True)
+class LoraName:
+    """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model in numbers, read from the JSON files of its folder alone.
 
@@ -47,6 +55,7 @@ class ModelSpec:
     alignment: int
     max_prompt_tokens: int
     defaults: ModelDefaults
+    lora: LoraName | None = None
 
 
 class Decoder(Protocol):

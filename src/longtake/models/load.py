@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from longtake.errors import ModelError, OptionError
 from longtake.models.base import ModelDefaults, ModelSpec, VideoModel
 from longtake.models.folder import check_weights, checked_classes, find_folder, part_config, read_json
+from longtake.models.lora import find_lora, fuse_lora, lora_name
 
 if TYPE_CHECKING:
     import torch
+    from diffusers import WanTransformer3DModel
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "tracking-shot"
 
@@ -67,23 +69,25 @@ def list_models() -> list[KnownModel]:
     ]
 
 
-def read_spec(model: str | Path | None = None) -> ModelSpec:
+def read_spec(model: str | Path | None = None, lora: str | Path | None = None) -> ModelSpec:
     """Describe a model: a folder, the name of one on the hub, or None (or its name) for the embedded default.
 
+    lora: the folder of a LoRA to add, or of the run that trained it; its own defaults, if it has any, hold.
     Reads JSON files alone, and loads no torch.
     Raises ModelError for a folder that is missing, incomplete, of a kind that cannot be used, or that brings
     code.
     """
-    folder = find_folder(_source(model), weights=False)
-    return _spec(folder, checked_classes(folder), model)
+    folder = model_folder(model, weights=False)
+    return _with_lora(_spec(folder, checked_classes(folder), model), lora)
 
 
 def load_model(
     model: str | Path | None = None,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
+    lora: str | Path | None = None,
 ) -> VideoModel:
-    """Load a model, named as for read_spec, onto a device.
+    """Load a model, named as for read_spec, onto a device, and add the LoRA to its weights.
 
     dtype: float32, bfloat16 or float16; None means bfloat16 on CUDA and float32 elsewhere.
     Raises ModelError as read_spec does, and for weights that are missing, damaged or pickled; OptionError for
@@ -104,18 +108,40 @@ def load_model(
     tokenizer = getattr(transformers, classes["tokenizer"])
     text_encoder = getattr(transformers, classes["text_encoder"])
     with _reading(folder):
+        transformer = _part(diffusers.WanTransformer3DModel, folder, "transformer", torch_dtype=precision)
+        if lora:
+            fuse_lora(transformer, find_lora(lora))
         return WanModel(
-            _spec(folder, classes, model),
+            _with_lora(_spec(folder, classes, model), lora),
             tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
             _part(text_encoder, folder, "text_encoder", dtype=precision).to(target),
-            _part(diffusers.WanTransformer3DModel, folder, "transformer", torch_dtype=precision).to(target),
+            transformer.to(target),
             _part(vae, folder, "vae", torch_dtype=precision).to(target),
         )
 
 
-def model_folder(model: str | Path | None = None) -> Path:
-    """The folder in which a model, named as for read_spec, lies with all its weights."""
-    return find_folder(_source(model), weights=True)
+def load_transformer(model: str | Path | None = None, dtype: str = "float32") -> WanTransformer3DModel:
+    """The network of a model alone, on the CPU, taking a timestep for each latent frame: for a trainer.
+
+    Raises as load_model does.
+    """
+    folder = model_folder(model)
+    checked_classes(folder)
+    check_weights(folder)
+
+    from diffusers import WanTransformer3DModel
+
+    from longtake.models.wan import per_frame_timesteps
+
+    with _reading(folder):
+        return per_frame_timesteps(
+            _part(WanTransformer3DModel, folder, "transformer", torch_dtype=_dtype(dtype, "cpu"))
+        )
+
+
+def model_folder(model: str | Path | None = None, weights: bool = True) -> Path:
+    """The folder in which a model, named as for read_spec, lies with all its weights, or at least its JSON files."""
+    return find_folder(_source(model), weights)
 
 
 def _source(model: str | Path | None) -> str | Path:
@@ -146,6 +172,18 @@ def _defaults(folder: Path, wan: ModelDefaults | None) -> ModelDefaults:
     if wan and not (folder / "longtake.json").exists():
         scheduler = part_config(folder, "scheduler")
         return replace(wan, shift=scheduler.get("shift", scheduler.get("flow_shift", wan.shift)))
+    return _settings(folder)
+
+
+def _with_lora(spec: ModelSpec, lora: str | Path | None) -> ModelSpec:
+    if not lora:
+        return spec
+    folder = find_lora(lora)
+    own = (folder / "longtake.json").exists()
+    return replace(spec, lora=lora_name(folder), defaults=_settings(folder) if own else spec.defaults)
+
+
+def _settings(folder: Path) -> ModelDefaults:
     settings = read_json(folder, "longtake.json")
     names = {field.name for field in fields(ModelDefaults)}
     wrong = names ^ settings.keys() or {
