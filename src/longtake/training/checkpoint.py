@@ -1,22 +1,101 @@
 """Checkpoints: tensors in safetensors, written beside the last one, flushed to disk and renamed; no pickle.
 
-A state is a dictionary of named modules and optimizers. Random numbers need no room in it: in these recipes they
-are functions of the step.
+`save` and `restore` keep one file, for the recipes of the embedded model; `Checkpoints` keeps a run's, a folder each.
+Random numbers need no room in them: they are functions of the step.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 State = Mapping[str, nn.Module | torch.optim.Optimizer]
 NAME = "checkpoint.safetensors"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file; the one before stays whole until this one is."""
+    with _beside(path) as part:
+        save_file(dict(tensors), part, metadata=metadata)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; the one before stays whole until this one is."""
+    with _beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to be filled, beside its place; it is put there when it is full, and removed if that fails."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.rename(folder)
+        _to_disk(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+class Checkpoints:
+    """The checkpoints of a run: a folder step-NNNNNN each, which holds a safetensors file for each part of the state
+    and a state.json with their sha256. The newest `keep` of them stay."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.last = 0  # the step of the newest one known to be whole
+
+    def save(self, step: int, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write the state after `step` steps. Every checkpoint before it is whole until this one is."""
+        for litter in self.folder.glob("*.part"):
+            shutil.rmtree(litter)
+        with new_folder(self.folder / _name(step)) as part:
+            for name, tensors in parts.items():
+                write_tensors(part / f"{name}.safetensors", tensors)
+            digests = {file.name: _sha256(file) for file in sorted(part.iterdir())}
+            write_text(part / "state.json", json.dumps({"step": step, "sha256": digests}, indent=2) + "\n")
+            for damaged in (folder for folder in self._all() if folder.name >= _name(step)):
+                shutil.rmtree(damaged)
+        self.last = step
+        for old in self._all()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def newest(self) -> int:
+        """The step of the newest whole checkpoint; 0 if there is none. Others, half-written or damaged, are told of."""
+        for folder in sorted(self.folder.glob("step-*"), reverse=True):
+            if reason := "it was not finished" if folder.suffix else _damage(folder):
+                print(f"note: checkpoint {folder} is passed over: {reason}", file=sys.stderr)
+            else:
+                self.last = int(folder.name.removeprefix("step-"))
+                break
+        return self.last
+
+    def load(self, step: int, part: str) -> dict[str, Tensor]:
+        """A part of the state after `step` steps."""
+        return load_file(self.folder / _name(step) / f"{part}.safetensors")
+
+    def __str__(self) -> str:
+        """A few words on where a run that ends now can go on."""
+        if not self.last:
+            return "there is no checkpoint yet"
+        return f"the last checkpoint is {self.folder / _name(self.last)}"
+
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob("step-??????"))
 
 
 def save(folder: Path, state: State, step: int) -> None:
@@ -25,11 +104,7 @@ def save(folder: Path, state: State, step: int) -> None:
     tensors = {
         f"{name}/{key}": t.detach().clone() for name, part in state.items() for key, t in _flat(part).items()
     }
-    part = folder / (NAME + ".part")
-    save_file(tensors, part, metadata={"step": str(step)})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.rename(folder / NAME)
+    write_tensors(folder / NAME, tensors, metadata={"step": str(step)})
 
 
 def restore(folder: Path, state: State) -> int:
@@ -62,3 +137,42 @@ def _load(part: nn.Module | torch.optim.Optimizer, tensors: dict[str, Tensor]) -
         index, slot = key.split(".", 1)
         slots.setdefault(int(index), {})[slot] = value
     part.load_state_dict({"state": slots, "param_groups": part.state_dict()["param_groups"]})
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, if anything."""
+    try:
+        digests = json.loads((folder / "state.json").read_text(encoding="utf-8"))["sha256"]
+        changed = [name for name, digest in digests.items() if _sha256(folder / name) != digest]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return f"it cannot be read ({error})"
+    return f"{changed[0]} is not what was written" if changed else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A file to be written, beside its place; it is flushed to disk and put there, or removed if that fails."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        _to_disk(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,114 @@
+"""What a training run follows from, described and bounded here and nowhere else. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from longtake.errors import OptionError
+from longtake.frames import film_length
+from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.options import Count, Options, Positive
+from longtake.plan import make_plan
+
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+# What may change when a run goes on: none of it changes what is learnt, but for rounding.
+FREE = (
+    "accumulation",
+    "gradient_checkpointing",
+    "shard",
+    "save_every",
+    "keep",
+    "sample_every",
+    "sample_prompts",
+)
+KINDS = ("steady", "start", "extend", "drain", "level", "still")
+
+
+class TrainOptions(Options):
+    """The options of a training run."""
+
+    steps: Count = Field(2000, le=999_999, description="Steps of the optimizer.")
+    batch_size: Count = Field(8, description="Windows a step, over all processes.")
+    accumulation: Count = Field(
+        1, description="Pieces in which a process takes its share of a step; saves memory."
+    )
+    lr: Positive = Field(1e-5, description="Learning rate after the warm-up; LoRA takes some 1e-4.")
+    warmup: int = Field(100, ge=0, description="Steps over which the learning rate rises.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="The learning rate after the warm-up."
+    )
+    weight_decay: Share = Field(0.01, description="AdamW's.")
+    max_grad_norm: Positive = Field(1.0, description="Longer gradients are shortened to this.")
+    lora_rank: Count | None = Field(
+        None, description="Train a LoRA of this rank; not given, the whole network."
+    )
+    lora_alpha: Positive | None = Field(
+        None, description="The LoRA counts alpha / rank times; its rank if not given."
+    )
+    ema: float = Field(0.99, ge=0, lt=1, description="Decay a step of the averaged weights; 0 is off.")
+    bf16: bool = Field(False, description="Compute in bfloat16; trained weights stay float32.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations twice instead of keeping them."
+    )
+    shard: bool = Field(False, description="Share weights and optimizer out over the processes (FSDP2).")
+    caption_drop: Probability = Field(0.1, description="How often a caption is left empty, for guidance.")
+    jitter: Probability = Field(
+        0.4, description="Bound of the random offset of noise levels, in sampling steps."
+    )
+    steady: Share = Field(0.45, description="Share of batches that see the whole ladder.")
+    start: Share = Field(0.2, description="Share that see the window grow from one chunk of noise.")
+    extend: Share = Field(0.05, description="Share that see it grow behind a full context.")
+    drain: Share = Field(0.05, description="Share that see it empty at the film's end.")
+    level: Share = Field(0.25, description="Share that see a window at one level.")
+    still: Share = Field(0.0, description="Share that see one chunk alone, at any level.")
+    context_share: Probability = Field(
+        1.0, description="How often a steady, drain or level window has its context."
+    )
+    context_noise: Probability = Field(0.0, description="The most noise that is put on the context.")
+    own_context: Probability = Field(
+        0.0, description="Experiment: how often the context is the model's own rendering of it."
+    )
+    num_inference_steps: Count | None = Field(None, description="Sampling to train for: denoising steps.")
+    steps_per_chunk: Count | None = Field(None, description="Sampling to train for: passes between chunks.")
+    chunk_size: Count | None = Field(None, description="Sampling to train for: latent frames to a chunk.")
+    context_size: int | None = Field(
+        None, ge=0, description="Sampling to train for: latent frames of context."
+    )
+    shift: Positive | None = Field(None, description="Sampling to train for: warp of the noise levels.")
+    save_every: Count = Field(250, description="Steps from checkpoint to checkpoint.")
+    keep: int = Field(2, ge=2, description="Checkpoints that are kept, the newest ones.")
+    sample_every: int = Field(250, ge=0, description="Steps from sample strip to sample strip; 0 is never.")
+    sample_prompts: tuple[str, ...] = Field((), description="What sample strips show; once for each prompt.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws other batches.")
+
+    def sampling(self, spec: ModelSpec) -> ModelDefaults:
+        """What the model will be filmed with. OptionError for settings that do not fit each other."""
+        if not any(getattr(self, kind) for kind in KINDS):
+            raise OptionError(f"every share of windows is 0: give one of {', '.join(KINDS)}")
+        given = {field.name: getattr(self, field.name, None) for field in fields(ModelDefaults)}
+        settings = replace(
+            spec.defaults, **{name: value for name, value in given.items() if value is not None}
+        )
+        one_frame = film_length(
+            1,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            chunk_size=settings.chunk_size,
+        )
+        make_plan(
+            one_frame,
+            settings.num_inference_steps,
+            settings.steps_per_chunk,
+            settings.chunk_size,
+            settings.context_size,
+        )
+        return settings
+
+    @property
+    def alpha(self) -> float:
+        return self.lora_alpha or float(self.lora_rank or 0)

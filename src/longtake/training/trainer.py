@@ -1,0 +1,289 @@
+"""The trainer: fine-tunes a model's network for progressive denoising, on accelerate, in one process or many.
+
+A step's batch is a function of the options and the step, the same in every process; each takes its piece. So several
+processes follow the curve of one, and a run that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import broadcast
+from safetensors import SafetensorError
+from torch import Tensor
+
+from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.models.load import load_transformer, model_folder, read_spec
+from longtake.models.lora import add_lora
+from longtake.models.wan import TIMESTEPS
+from longtake.noise import sigma_table
+from longtake.pipeline import LongTake
+from longtake.training.batches import Batch, Film, draw_batch, with_own_context
+from longtake.training.checkpoint import Checkpoints, write_text
+from longtake.training.loss import frame_errors
+from longtake.training.options import FREE, TrainOptions
+from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
+from longtake.training.schedule import SCHEDULES
+from longtake.training.shards import gathered, scattered, shard
+
+PATIENCE = timedelta(hours=6)  # how long processes wait for the first one, which films and writes
+
+
+class Trainer:
+    """One run of training, in a folder of its own. Made again with the same arguments, it goes on where it stopped."""
+
+    def __init__(
+        self,
+        model: str | Path | None,
+        film: Film,
+        run: Path,
+        options: TrainOptions,
+        hashes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Load the network of `model`, named as for read_spec, and the newest checkpoint in `run`.
+
+        film: opened with options.sampling. hashes: what names the data; a run goes on with the same only.
+        Raises OptionError for options that do not fit the processes, OutputError for a folder that is not this run's,
+        ModelError as load_model does.
+        """
+        self.model, self.film, self.run, self.options = model, film, run, options
+        self.sampling = film.sampling
+        self.accelerator = _accelerator(options)
+        self.name = read_spec(model).name
+        self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+        if self.main:
+            settings = {**options.model_dump(mode="json"), **asdict(self.sampling)}
+            _claim(run, {"model": self.name, **(hashes or {}), **settings})
+        self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
+        self._build()
+        self.step = self._restore()
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def result(self) -> Path:
+        """The model folder or the LoRA that comes of the run."""
+        return self.run / ("lora" if self.options.lora_rank else "model")
+
+    def steps(self) -> Iterator[Step]:
+        """Train up to options.steps, telling of each step once it is taken.
+
+        Raises OutputError when the disk gives out, and LongTakeError when the loss is no number any more; the
+        checkpoints stay.
+        """
+        with self._or_tell(), closing(Report(self.run, self.step)) if self.main else nullcontext() as report:
+            while self.step < self.options.steps:
+                step = self._learn()
+                if report:
+                    report.add(step)
+                self.step += 1
+                self._keep(report)
+                yield step
+
+    def _build(self) -> None:
+        """The network as it is trained, its average and its optimizer."""
+        options, accelerator = self.options, self.accelerator
+        frozen = options.lora_rank is not None and options.bf16
+        transformer = load_transformer(self.model, "bfloat16" if frozen else "float32")
+        if options.lora_rank:
+            torch.manual_seed(options.seed)
+            add_lora(transformer, options.lora_rank, options.alpha)
+        if options.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast
+        if options.shard and accelerator.num_processes > 1:
+            shard(transformer.to(accelerator.device), accelerator.device, accelerator.num_processes)
+            self.network = transformer
+        else:
+            self.network = accelerator.prepare_model(transformer)
+        self.trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+        self.average = [p.detach().clone() for p in self.trained.values()]
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=options.lr, weight_decay=options.weight_decay
+        )
+
+    def _velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.options.bf16):
+            (velocity,) = self.network(latents, sigma * TIMESTEPS, text, return_dict=False)
+        return velocity
+
+    def _learn(self) -> Step:
+        """One step of the optimizer on the batch of self.step."""
+        started, options, accelerator = time.perf_counter(), self.options, self.accelerator
+        batch = draw_batch(self.film, options, self.sigmas, self.step)
+        pieces = batch.pieces(accelerator.num_processes * options.accumulation)
+        mine = pieces[accelerator.process_index * options.accumulation :][: options.accumulation]
+        tally = torch.zeros(2, LEVELS, device=accelerator.device)
+        for i, piece in enumerate(mine):
+            with self._waiting(last=i + 1 == len(mine)):
+                tally += self._learn_piece(piece.to(accelerator.device), batch.num_noisy)
+        sums, counts = accelerator.reduce(tally, "sum").tolist()
+        loss = sum(sums) / sum(counts)
+        norm = gathered(torch.nn.utils.clip_grad_norm_(self.trained.values(), options.max_grad_norm)).item()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise LongTakeError(f"the loss is {loss}, its gradient {norm}: try a smaller lr in another run")
+        lr = options.lr * SCHEDULES[options.schedule](self.step, options.steps, options.warmup)
+        self._move(lr)
+        return Step(
+            step=self.step,
+            kind=batch.window.kind,
+            loss=loss,
+            levels={
+                i: total / count for i, (total, count) in enumerate(zip(sums, counts, strict=True)) if count
+            },
+            grad_norm=norm,
+            lr=lr,
+            num_latents=batch.sigma.numel(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _learn_piece(self, piece: Batch, num_noisy: int) -> Tensor:
+        """Add the gradient of a piece's share of the loss; its errors and latent frames for each level (2, LEVELS)."""
+        piece = with_own_context(self._velocity, piece)
+        errors, noisy = frame_errors(self._velocity, piece.latents, piece.text, piece.sigma, piece.noise)
+        # Processes average their gradients; what is wanted is their sum.
+        self.accelerator.backward((errors * noisy).sum() / num_noisy * self.accelerator.num_processes)
+        counted = torch.stack([errors.detach(), torch.ones_like(errors)])[:, noisy]
+        level = (piece.sigma[noisy] * LEVELS).long().clamp_max(LEVELS - 1)
+        return torch.zeros(2, LEVELS, device=errors.device).index_add_(1, level, counted)
+
+    def _waiting(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients need not travel between processes before the last piece of a step."""
+        return nullcontext() if last else self.accelerator.no_sync(self.network)
+
+    @torch.no_grad()
+    def _move(self, lr: float) -> None:
+        """Apply the gradient to the weights, and the weights to their average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        torch._foreach_lerp_(self.average, list(self.trained.values()), 1 - self.options.ema)
+
+    def _keep(self, report: Report | None) -> None:
+        """Write what is due after self.step steps: the result, a checkpoint, a strip."""
+        options, end = self.options, self.step == self.options.steps
+        save = end or self.step % options.save_every == 0
+        sample = bool(options.sample_every and options.sample_prompts) and (
+            end or self.step % options.sample_every == 0
+        )
+        if save or sample:
+            self._export()
+        if save:
+            self._save()
+        if sample and report:
+            lora = self.result if options.lora_rank else None
+            model, dtype = self.model if lora else self.result, "bfloat16" if options.bf16 else "float32"
+            picture = self.run / "samples" / f"step-{self.step:06d}.png"
+            take = LongTake.from_pretrained(model, self.accelerator.device, dtype, lora)
+            draw_strip(take, options.sample_prompts, picture)
+            report.show(picture, self.step)
+        self.accelerator.wait_for_everyone()
+
+    def _export(self) -> None:
+        """Write the averaged weights as a person films with them."""
+        weights = self._gathered(zip(self.trained, self.average, strict=True))
+        rank = self.options.lora_rank
+        if self.main and rank:
+            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.sampling)
+        elif self.main:
+            export_model(self.result, model_folder(self.model), weights, self.sampling)
+
+    def _save(self) -> None:
+        slots = (
+            (f"{name}/{slot}", value)
+            for name, p in self.trained.items()
+            for slot, value in self.optimizer.state[p].items()
+        )
+        parts = {
+            "weights": self._gathered(self.trained.items()),
+            "average": self._gathered(zip(self.trained, self.average, strict=True)),
+            "optimizer": self._gathered(slots),
+        }
+        if self.main:
+            self.checkpoints.save(self.step, parts)
+
+    @torch.no_grad()
+    def _restore(self) -> int:
+        """Load the newest whole checkpoint, if there is one, as the first process sees it; returns its step."""
+        found = torch.tensor(self.checkpoints.newest() if self.main else 0, device=self.accelerator.device)
+        step = int(broadcast(found))
+        if step:
+            weights, average, optimizer = (
+                self.checkpoints.load(step, part) for part in ("weights", "average", "optimizer")
+            )
+            for (name, p), mean in zip(self.trained.items(), self.average, strict=True):
+                p.copy_(scattered(weights[name], p))
+                mean.copy_(scattered(average[name], mean))
+            for key, value in optimizer.items():
+                name, slot = key.split("/")
+                p = self.trained[name]
+                self.optimizer.state[p][slot] = scattered(value, p) if value.ndim else value
+        return step
+
+    def _gathered(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """Whole tensors, in the first process; one after the other, so that the others need no room for them."""
+        whole = ((name, gathered(tensor)) for name, tensor in tensors)
+        return {name: tensor for name, tensor in whole if self.main}
+
+    @contextmanager
+    def _or_tell(self) -> Iterator[None]:
+        """Say at which step a failure came, and what is left."""
+        try:
+            yield
+        except LongTakeError as error:
+            raise type(error)(f"step {self.step}: {error}; {self.checkpoints}") from error
+        except (OSError, SafetensorError) as error:
+            raise OutputError(f"step {self.step}: {error}; {self.checkpoints}") from error
+
+
+def _accelerator(options: TrainOptions) -> Accelerator:
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        raise OptionError("give --shard in place of accelerate's FSDP settings")
+    accelerator = Accelerator(
+        mixed_precision="no",  # see Trainer._velocity: a process could not have two kinds of Accelerator
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    pieces = accelerator.num_processes * options.accumulation
+    if options.batch_size < pieces:
+        raise OptionError(
+            f"batch_size is {options.batch_size}, but {accelerator.num_processes} processes take"
+            f" {options.accumulation} pieces each: give {pieces} or more"
+        )
+    return accelerator
+
+
+def _claim(run: Path, config: dict[str, Any]) -> None:
+    """Make a folder this run's. OutputError if it is another one's, or holds what is not a run's."""
+    path = run / "config.json"
+    if path.exists():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        for key in config:
+            if key not in FREE and told.get(key) != config[key]:
+                raise OutputError(
+                    f"{run} is another run: its {key} is {told.get(key)}, not {config[key]}; give another folder,"
+                    " or the options of its config.json"
+                )
+    for name in ("model", "lora", "checkpoints"):
+        if not path.exists() and (run / name).exists():
+            raise OutputError(f"{run} holds a {name}, but no config.json of a run: give another folder")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
