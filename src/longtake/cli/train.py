@@ -1,11 +1,86 @@
-"""The commands that train: train-default."""
+"""The commands that train: train, train-default."""
 
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import Device, app, needs_extra
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
+from longtake.errors import LongTakeError, OptionError
+from longtake.models.load import model_folder, read_spec
+from longtake.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from longtake.training.data import PreparedFilm
+    from longtake.training.report import Step
+
+
+def _takes_train_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of TrainOptions, in place of its **keywords."""
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    added = [_parameter(name, field) for name, field in TrainOptions.model_fields.items()]
+    command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = str | None  # pydantic reads numbers off strings
+    default = field.default
+    if isinstance(default, bool):
+        kind = bool
+    elif isinstance(default, tuple):
+        kind, default = list[str], list(default)
+    elif default is not None:
+        default = str(default)
+    metavar = None if kind is bool else "VALUE"
+    option = typer.Option("--" + name.replace("_", "-"), help=field.description, metavar=metavar)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+@app.command()
+@_takes_train_options
+def train(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Captioned film, prepared or not (see prepare).")
+    ],
+    run: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."
+        ),
+    ],
+    model: Model = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")
+    ] = False,
+    **given: Any,
+) -> None:
+    """Fine-tune a model for long takes on your own film.
+
+    In many processes: torchrun --nproc-per-node N -m longtake train …, or accelerate launch -m longtake train ….
+    """
+    try:
+        options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
+        with needs_extra("train"):
+            if dry_run:
+                _describe(model, options, data)
+            else:
+                _train(model, options, data, run)
+    except LongTakeError:
+        if _first_process():
+            raise
+        raise typer.Exit(BAD_INPUT) from None
 
 
 @app.command()
@@ -22,3 +97,98 @@ def train_default(
         from longtake.training.default import Recipe, train_default
 
         print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
+
+
+def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
+    from longtake.training.trainer import Trainer
+
+    try:
+        film = _film(model, options, _prepared(model, options, data, run))
+        manifest = hashlib.sha256((film.folder / "manifest.json").read_bytes()).hexdigest()
+        trainer = Trainer(model, film, run, options, {"data": manifest})
+        if trainer.step == options.steps:
+            _say(f"{run} is finished: all its {options.steps} steps are taken")
+        with _progress(trainer.step, options.steps) as show:
+            for step in trainer.steps():
+                show(step)
+    except KeyboardInterrupt:
+        _say(f"stopped: the same command goes on from the newest checkpoint in {run}")
+        raise typer.Exit(INTERRUPTED) from None
+    if _first_process():
+        print(trainer.result)
+
+
+def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:
+    """The folder of prepared film: the one given, or what is made of it in the run."""
+    if (data / "manifest.json").exists():
+        return data
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise OptionError(
+            f"{data} is not prepared, which takes one process: longtake prepare {data} -o FOLDER"
+        )
+    from longtake.training.data import latents_needed
+    from longtake.training.prepare import prepare
+
+    spec = read_spec(model)
+    prepare(data, run / "data", model, min_latents=latents_needed(spec, options.sampling(spec)), say=say)
+    return run / "data"
+
+
+def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFilm":
+    from longtake.training.data import PreparedFilm, hashes
+
+    spec = read_spec(model)
+    film = PreparedFilm(folder, spec, hashes(model_folder(model)), options.sampling(spec))
+    if film.left_out:
+        _say(
+            f"note: {film.left_out} clips are shorter than the {film.needed} latents of a window and left out"
+        )
+    return film
+
+
+def _describe(model: str | None, options: TrainOptions, data: Path) -> None:
+    """Print what a run would take."""
+    from longtake.training.estimate import estimate
+    from longtake.training.sources import find_clips
+
+    if (data / "manifest.json").exists():
+        film = _film(model, options, data)
+        sampling, clips = film.sampling, f"{len(film)} clips, {film.num_latents} latents"
+    else:
+        film, sampling = None, options.sampling(read_spec(model))
+        clips = f"not known before the {len(find_clips(data)[0])} clips are prepared"
+    cost = estimate(model, options, sampling, int(os.environ.get("WORLD_SIZE", 1)))
+    for kind, (share, fewest, most) in cost.kinds.items():
+        print(f"{kind:<11}{share:6.1%} of the steps, {fewest} to {most} latents")
+    print(
+        f"step       {options.batch_size} windows: {cost.latents_per_step:.0f} latents, {cost.tokens_per_step:.0f}"
+        f" tokens\nepoch      {f'{film.num_latents / cost.latents_per_step:.0f} steps: ' if film else ''}{clips}"
+        f"\nweights    {cost.trained:,} of {cost.parameters:,} are trained"
+    )
+    held = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in cost.memory.items())
+    print(f"memory     some {sum(cost.memory.values()) / 1e9:.3g} GB a process: {held}")
+
+
+@contextmanager
+def _progress(done: int, steps: int) -> Iterator[Callable[["Step"], None]]:
+    """A bar on stderr, where that is a terminal; yields the function that shows a step."""
+    console = Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("steps {task.description}"), TimeRemainingColumn()
+    quiet = not (console.is_terminal and _first_process())
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        task = progress.add_task("", total=steps, completed=done)
+
+        def show(step: "Step") -> None:
+            about = f" loss {step.loss:.4f}, {step.latents_per_second:.1f} latents/s"
+            progress.update(task, completed=step.step + 1, description=about)
+
+        yield show
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(line: str) -> None:
+    if _first_process():
+        say(line)

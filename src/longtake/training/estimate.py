@@ -1,0 +1,89 @@
+"""What a training run will take, before any weights are loaded: windows, tokens, parameters, memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+from diffusers import WanTransformer3DModel
+
+from longtake.models.base import ModelDefaults
+from longtake.models.folder import part_config
+from longtake.models.load import model_folder, read_spec
+from longtake.models.lora import add_lora
+from longtake.training.batches import window_of
+from longtake.training.options import KINDS, TrainOptions
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a run with given options.
+
+    kinds: for every kind of window the share of steps, and the fewest and the most latent frames it has.
+    latents_per_step, tokens_per_step: means, over all processes. memory: bytes a process, by what they hold.
+    """
+
+    kinds: dict[str, tuple[float, int, int]]
+    latents_per_step: float
+    tokens_per_step: float
+    parameters: int
+    trained: int
+    memory: dict[str, int]
+
+
+def estimate(
+    model: str | Path | None, options: TrainOptions, sampling: ModelDefaults, processes: int = 1
+) -> Estimate:
+    """The cost of training `model`, named as for read_spec; reads JSON alone. Windows are those of 1000 steps.
+
+    Memory, in bytes: 4 a weight, 4 a trained one's gradient, 8 its AdamW moments, 4 its average; 2 a weight that LoRA
+    leaves alone, with bf16. Sharded, a process has its part of these. Activations, of the longest window in the
+    largest piece: (90 D + 8 E) a token and block, D the network's width and E its feed-forward's, as measured in
+    float32, and little less in bfloat16; with gradient checkpointing 4 D a token and block, and one block in full.
+    What the libraries take for themselves comes on top.
+    """
+    spec, config = read_spec(model), part_config(model_folder(model, weights=False), "transformer")
+    windows = [window_of(torch.Generator().manual_seed(i), options, sampling) for i in range(DRAWS)]
+    lengths = {kind: [w.num_latents for w in windows if w.kind == kind] for kind in KINDS}
+    _, high, wide = config["patch_size"]
+    tokens = sampling.height // spec.spatial_factor // high * (sampling.width // spec.spatial_factor // wide)
+    parameters, trained = _parameters(config, options)
+    pieces = processes * options.accumulation
+    longest = max(window.num_latents for window in windows) * tokens * -(-options.batch_size // pieces)
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    block, layers = 90 * width + 8 * config["ffn_dim"], config["num_layers"]
+    checkpointed = options.gradient_checkpointing
+    latents = options.batch_size * mean(window.num_latents for window in windows)
+    frozen = 2 if options.lora_rank and options.bf16 else 4
+    held = {
+        "weights": 4 * trained + frozen * (parameters - trained),
+        "gradients": 4 * trained,
+        "optimizer": 8 * trained,
+        "average": 4 * trained,
+    }
+    return Estimate(
+        kinds={kind: (len(n) / DRAWS, min(n), max(n)) for kind, n in lengths.items() if n},
+        latents_per_step=latents,
+        tokens_per_step=latents * tokens,
+        parameters=parameters,
+        trained=trained,
+        memory={name: size // processes if options.shard else size for name, size in held.items()}
+        | {"activations": longest * (layers * 4 * width + block if checkpointed else layers * block)},
+    )
+
+
+def _parameters(config: dict[str, object], options: TrainOptions) -> tuple[int, int]:
+    """How many numbers the network has, and how many of them are trained."""
+    with torch.device("meta"):
+        transformer = WanTransformer3DModel.from_config(config)
+        if options.lora_rank:
+            add_lora(transformer, options.lora_rank, options.alpha)
+    counts = Counter[bool]()
+    for parameter in transformer.parameters():
+        counts[parameter.requires_grad] += parameter.numel()
+    return counts.total(), counts[True]

@@ -1,0 +1,266 @@
+"""`longtake train` on real video files: prepared, trained, filmed with; and its one-line errors."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+
+from longtake.cli import main
+from longtake.models.load import read_spec
+from longtake.models.wan import per_frame_timesteps
+from longtake.training.estimate import estimate
+from longtake.training.options import TrainOptions
+from longtake.training.trainer import Trainer
+from longtake.video import VideoWriter, probe
+
+QUICK = ("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0")
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs `longtake` with the given arguments in an empty folder, on the processor."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+    def run(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["longtake", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        output = capsys.readouterr()
+        return Result(int(exit_.value.code or 0), output.out, output.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two captioned video files of two seconds. Shared: change nothing in it."""
+    folder = tmp_path_factory.mktemp("film")
+    for name, caption in (("one", "a red car"), ("two", "a blue bus")):
+        (folder / f"{name}.txt").write_text(caption)
+        with VideoWriter(folder / f"{name}.mp4", 48, 32, 24, {}) as writer:
+            rows = np.linspace(0, 200, 32).astype(np.uint8)[:, None, None]
+            for i in range(48):
+                writer.write(np.broadcast_to(rows + np.uint8(i), (1, 32, 48, 3)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(film: Path, tubelet_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, prepared. Shared: change nothing in it."""
+    from longtake.training.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare(film, folder, tubelet_folder)
+    return folder
+
+
+def test_from_video_files_to_a_film(cli: Cli, film: Path, tubelet_folder: Path) -> None:
+    """Guards the whole way, twice: a run, the same command on the finished run, and a film from its model."""
+    command = ("train", "--model", tubelet_folder, "--data", film, "-o", "run", *QUICK)
+    first, again = cli(*command), cli(*command)
+    assert (first.code, first.out, first.err) == (0, "run/model\n", "")
+    assert (again.code, again.out, again.err) == (
+        0,
+        "run/model\n",
+        "run is finished: all its 2 steps are taken\n",
+    )
+    made = cli("generate", "a red car", "--frames", "8", "--model", "run/model", "-o", "film.mp4")
+    assert made.code == 0 and probe("film.mp4").num_frames == 8
+    assert read_spec("run/model").defaults == read_spec(tubelet_folder).defaults
+
+
+def test_a_lora_is_filmed_with(cli: Cli, prepared: Path, tubelet_folder: Path) -> None:
+    """Guards --lora-rank, --lora, and what the film says of it."""
+    trained = cli(
+        "train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK, "--lora-rank", "2"
+    )
+    assert (trained.code, trained.out) == (0, "run/lora\n")
+    for command in (("generate", "a red car", "-o", "film.mp4"), ("plan",)):
+        result = cli(*command, "--frames", "8", "--model", tubelet_folder, "--lora", "run")
+        assert result.code == 0, result.err
+    assert probe("film.mp4").metadata["lora"]["name"] == "run"
+
+
+def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: Path) -> None:
+    """Guards the options that are made from TrainOptions: numbers, words, switches and lists."""
+    result = cli(
+        *("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK),
+        *("--schedule", "constant", "--gradient-checkpointing", "--ema", "0.5", "--shift", "2"),
+        *("--sample-prompts", "a red car", "--sample-prompts", "a bus", "--sample-every", "0"),
+    )
+    assert result.code == 0, result.err
+    config = json.loads(Path("run/config.json").read_text())
+    told = (
+        "schedule",
+        "gradient_checkpointing",
+        "ema",
+        "shift",
+        "sample_prompts",
+        "steps",
+        "bf16",
+        "width",
+        "fps",
+    )
+    assert [config[key] for key in told] == [
+        "constant",
+        True,
+        0.5,
+        2.0,
+        ["a red car", "a bus"],
+        2,
+        False,
+        48,
+        24.0,
+    ]
+    assert len(config["data"]) == 64
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_dry_run_tells_and_writes_nothing(
+    cli: Cli, film: Path, prepared: Path, tubelet_folder: Path, tmp_path: Path, ready: bool
+) -> None:
+    """Guards the plan of a run: with prepared film and with film that is not."""
+    data = prepared if ready else film
+    result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *QUICK, "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    for words in ("steady", "3 to 3 latents", "2 windows", "are trained", "GB a process: weights"):
+        assert words in result.out
+    assert ("2 clips, 24 latents" if ready else "before the 2 clips are prepared") in result.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "missing"], "no folder missing"),
+        (["--steps", "many"], "steps should be a valid integer"),
+        (["--jitter", "-1"], "jitter should be"),
+        (["--schedule", "linear"], "schedule should be"),
+        (["--context-size", "20"], "training windows take 22 latents"),
+        (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
+        (["--model", "missing"], "no model folder missing"),
+        (["--lenght", "3"], "--lenght"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    cli: Cli, prepared: Path, tubelet_folder: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    """Guards exit code 2, one line, and an untouched folder."""
+    given = {"--data": prepared, "--model": tubelet_folder} | dict(
+        zip(arguments[::2], arguments[1::2], strict=True)
+    )
+    result = cli("train", "-o", "run", *QUICK[2:], *(str(word) for pair in given.items() for word in pair))
+    assert result.code == 2 and words in result.err and result.err.count("\n") == 1 and result.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_film_for_another_autoencoder_is_refused(
+    cli: Cli, prepared: Path, tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards latents of a VAE that the model does not have."""
+    other = Path(shutil.copytree(tubelet_folder, tmp_path / "other"))
+    config = other / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"latents_mean": [0.0] * 4}))
+    result = cli("train", "--model", other, "--data", prepared, "-o", "run", *QUICK)
+    assert result.code == 2 and "autoencoder" in result.err and not (tmp_path / "run").exists()
+
+
+def test_many_processes_want_prepared_film_and_speak_once(
+    cli: Cli, film: Path, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards film against being prepared by two processes at once, and the terminal against each one's complaint."""
+    command = ("train", "--model", tubelet_folder, "--data", film, "-o", "run", *QUICK)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        result = cli(*command)
+        assert result.code == 2 and result.err.count("\n") == lines
+        assert rank == "1" or f"longtake prepare {film}" in result.err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    cli: Cli, prepared: Path, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards Ctrl-C in the second of two steps: exit 130, one line, and the run ends when it is given again."""
+    command = ("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK)
+    learn = Trainer._learn
+
+    def interrupted(trainer: Trainer) -> object:
+        if trainer.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_learn", interrupted)
+        result = cli(*command)
+    assert (result.code, result.out) == (130, "")
+    assert result.err == "stopped: the same command goes on from the newest checkpoint in run\n"
+    assert [path.name for path in Path("run/checkpoints").iterdir()] == ["step-000001"]
+    assert cli(*command).out == "run/model\n"
+
+
+def test_a_missing_extra_is_named(
+    cli: Cli, prepared: Path, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the hint for those who installed longtake without its extra."""
+    monkeypatch.delitem(sys.modules, "longtake.training.trainer")
+    monkeypatch.delitem(sys.modules, "longtake.training.report")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = cli("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK)
+    assert result.code == 2 and "pip install 'longtake[train]'" in result.err and result.err.count("\n") == 1
+
+
+def test_the_estimate_is_near_what_is_kept(tubelet_folder: Path) -> None:
+    """Guards the formula of the activations, and parameters counted without weights, against a network that runs."""
+    sampling = read_spec(tubelet_folder).defaults
+    options = TrainOptions(batch_size=2, steady=1, start=0, extend=0, drain=0, level=0)
+    cost = estimate(tubelet_folder, options, sampling)
+    network = per_frame_timesteps(
+        WanTransformer3DModel.from_pretrained(tubelet_folder, subfolder="transformer")
+    )
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.randn(2, 4, 3, 4, 6), torch.rand(2, 3), torch.randn(2, 12, 16), return_dict=False)
+    assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.5)
+    assert cost.parameters == cost.trained == sum(p.numel() for p in network.parameters())
+    assert cost.tokens_per_step == 2 * 3 * 6 and cost.kinds == {"steady": (1.0, 3, 3)}
+    smaller = estimate(
+        tubelet_folder,
+        TrainOptions(lora_rank=2, bf16=True, shard=True, gradient_checkpointing=True),
+        sampling,
+        2,
+    )
+    assert smaller.trained < cost.trained < smaller.parameters
+    assert all(
+        smaller.memory[name] < cost.memory[name] for name in ("weights", "gradients", "optimizer", "average")
+    )
