@@ -360,6 +360,20 @@ def only_sound() -> bytes:
     return file.getvalue()
 
 
+def disordered() -> bytes:
+    """Still pictures of which the third is to be shown before the second."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+        for number, shown in enumerate((0, 3, 2, 4)):
+            (packet,) = stream.encode(picture)
+            packet.pts, packet.dts, packet.time_base = shown, number, Fraction(1, 24)
+            container.mux(packet)
+    return file.getvalue()
+
+
 def test_foreign_film_that_is_not_whole_is_an_error(tmp_path: Path) -> None:
     """Guards against training on what a decoder makes up: cut off, overwritten, silent or no film at all is an
     error in one line, whatever was read before it."""
@@ -372,6 +386,7 @@ def test_foreign_film_that_is_not_whole_is_an_error(tmp_path: Path) -> None:
         "webm cut off": whole["webm"][: len(whole["webm"]) // 3],
         "overwritten": whole["matroska"][: middle - 150] + noise + whole["matroska"][middle + 150 :],
         "sound": only_sound(),
+        "disordered": disordered(),
         "text": b"no film" * 99,
         "empty": b"",
     }
