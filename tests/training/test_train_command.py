@@ -214,7 +214,7 @@ def test_ctrl_c_says_how_to_go_on(
         patch.setattr(Trainer, "_learn", interrupted)
         result = cli(*command)
     assert (result.code, result.out) == (130, "")
-    assert result.err == "stopped: the same command goes on from the newest checkpoint in run\n"
+    assert result.err == "stopped: give the same command again, and run goes on from its newest checkpoint\n"
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["step-000001"]
     assert cli(*command).out == "run/model\n"
 

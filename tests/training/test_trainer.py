@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,16 @@ def test_the_result_films_as_it_was_trained_to(tubelet_folder: Path, tmp_path: P
     )
 
 
+def test_a_wan_learns_its_sampling(wan_folder: Path, tmp_path: Path) -> None:
+    """Guards a folder of the hub's, which has no longtake.json until it is trained."""
+    sampling = {"num_inference_steps": 4, "steps_per_chunk": 2, "context_size": 1}
+    train(wan_folder, tmp_path, steps=1, **sampling)
+    settings = asdict(read_spec(tmp_path / "model").defaults)
+    assert settings == asdict(read_spec(wan_folder).defaults) | sampling
+    take = LongTake.from_pretrained(tmp_path / "model")
+    assert take.generate("a red car", num_frames=5, width=48, height=32).shape == (5, 32, 48, 3)
+
+
 def test_what_a_person_sees(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards TensorBoard's curves, for each kind of window and tenth of noise, and its strips of film."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -158,7 +168,7 @@ def test_what_a_person_sees(tubelet_folder: Path, tmp_path: Path) -> None:
     for tag in ("loss/all", "train/grad_norm", "train/lr", "train/latents_per_second"):
         assert curves[tag] == [0, 1, 2, 3]
     for tag, drawn in [(f"loss/{step.kind}", step.step) for step in steps] + [
-        (f"level/{low / 10:.1f}", step.step) for step in steps for low in step.levels
+        (f"sigma/{low / 10:.1f}", step.step) for step in steps for low in step.levels
     ]:
         assert drawn in curves[tag]
     assert [image.step for image in board.Images("film")] == [3, 4]

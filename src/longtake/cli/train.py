@@ -112,7 +112,7 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
             for step in trainer.steps():
                 show(step)
     except KeyboardInterrupt:
-        _say(f"stopped: the same command goes on from the newest checkpoint in {run}")
+        _say(f"stopped: give the same command again, and {run} goes on from its newest checkpoint")
         raise typer.Exit(INTERRUPTED) from None
     if _first_process():
         print(trainer.result)

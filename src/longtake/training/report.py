@@ -62,7 +62,7 @@ class Report:
         self._log.write(json.dumps(row) + "\n")
         self._log.flush()
         values = {"loss/all": step.loss, f"loss/{step.kind}": step.loss}
-        values |= {f"level/{low / LEVELS:.1f}": loss for low, loss in step.levels.items()}
+        values |= {f"sigma/{low / LEVELS:.1f}": loss for low, loss in step.levels.items()}
         values |= {"train/grad_norm": step.grad_norm, "train/lr": step.lr}
         values |= {"train/latents_per_second": step.latents_per_second}
         for name, value in values.items():
