@@ -1,6 +1,7 @@
 """The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,22 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
     model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
     assert read_spec(model).latent_channels == 32
+
+
+@pytest.mark.filterwarnings("ignore:Matplotlib")
+def test_filmmaker_begins_with_another_runs_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards comparisons that begin alike: at a learning rate of 0 the model comes out as the one it began with."""
+    monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
+    vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
+    vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
+    latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
+    small = Recipe(steps=1, latents_per_step=22, layers=1, heads=1)
+    first = train_filmmaker(tmp_path / "first", small, vae, latents, SHOTS)
+    still = replace(small, lr=0.0, muon_lr=0.0, seed=2)
+    second = train_filmmaker(tmp_path / "second", still, vae, latents, SHOTS, start=tmp_path / "first")
+    third = train_filmmaker(tmp_path / "third", still, vae, latents, SHOTS)
+    file = Path("transformer/diffusion_pytorch_model.safetensors")
+    assert (first / file).read_bytes() == (second / file).read_bytes() != (third / file).read_bytes()
 
 
 def stopping_at(last: int) -> Callable[..., tuple[str, float]]:

@@ -221,9 +221,10 @@ def train_filmmaker(
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer()
     filmmaker = Filmmaker(len(tokenizer), latents.shape[1], recipe.layers, recipe.heads).to(recipe.device)
-    if start is not None:
-        restore(start / "filmmaker", {"average/module": filmmaker})
     average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    if start is not None:
+        restore(start / "filmmaker", {"average": average})
+        filmmaker.load_state_dict(average.module.state_dict())
     optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr)
     state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
     first = restore(run / "filmmaker", state)
