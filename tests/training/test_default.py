@@ -26,13 +26,19 @@ def weights(folder: Path) -> bytes:
     return (folder / NAME).read_bytes()
 
 
+def tiny_footage() -> tuple[AutoencoderTubelet, torch.Tensor]:
+    """An untrained autoencoder, and the latents of a clip for each of SHOTS."""
+    vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
+    vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
+    latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
+    return vae, latents
+
+
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped in its third of four steps and went on ends with the bytes of one that never was."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
-    vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
-    vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
-    latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
+    vae, latents = tiny_footage()
     recipe = Recipe(steps=4, latents_per_step=22, save_every=2)
     train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -47,9 +53,7 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_filmmaker_begins_with_another_runs_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards comparisons that begin alike: at a learning rate of 0 the model comes out as the one it began with."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
-    vae = AutoencoderTubelet(encoder_width=16, decoder_width=16)
-    vae.register_to_config(latents_mean=[0.0] * 32, latents_std=[1.0] * 32)
-    latents = torch.randn(3, 32, 14, 2, 2, generator=torch.Generator().manual_seed(0)).half()
+    vae, latents = tiny_footage()
     small = Recipe(steps=1, latents_per_step=22, layers=1, heads=1)
     first = train_filmmaker(tmp_path / "first", small, vae, latents, SHOTS)
     still = replace(small, lr=0.0, muon_lr=0.0, seed=2)

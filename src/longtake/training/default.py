@@ -63,7 +63,7 @@ SHARES = Shares(steady=0.3, start=0.3, extend=0.05, drain=0.05, level=0.1, still
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. The defaults take some two and a half hours on two CPU cores.
+    """Everything that a training run depends on. The defaults take some three hours on two CPU cores.
 
     sampling is what the model will be filmed with; it is trained with context_size clean latents besides, which
     docs/log.md finds no good by default. The other fields of the windows are those of training/loss.py. Guidance
