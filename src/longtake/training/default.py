@@ -75,6 +75,7 @@ class Recipe:
     vae_steps: int = 1300
     steps: int = 2080
     latents_per_step: int = 110
+    warmup: int = 60
     lr: float = 1e-3
     muon_lr: float = 0.02
     ema: float = 0.99
@@ -232,7 +233,7 @@ def train_filmmaker(
     run.mkdir(parents=True, exist_ok=True)
     for step in track(range(first, recipe.steps), "training the transformer"):
         for group in _groups(optimizers):
-            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, warmup=60, decay=DECAY)
+            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
         kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
         for optimizer in optimizers.values():
             optimizer.step()
