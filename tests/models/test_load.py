@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.errors import ModelError, OptionError
 from longtake.models import load
-from longtake.models.load import HUB_MODELS, list_models, load_model, read_spec
+from longtake.models.load import HUB_MODELS, list_models, load_encoders, load_model, read_spec
 from longtake.models.wan import WanModel
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -97,6 +97,16 @@ def test_half_precision_weights_run_in_float32(tubelet_model: WanModel) -> None:
     parts = (tubelet_model.text_encoder, tubelet_model.transformer, tubelet_model.vae)
     assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
     assert not any(part.training for part in parts)
+
+
+def test_encoders_alone(wan_folder: Path, wan_model: WanModel) -> None:
+    """Guards preparing film for a network that does not fit into memory: it has no weights, the rest is the same."""
+    encoders = load_encoders(wan_folder)
+    assert isinstance(encoders, WanModel)
+    assert {parameter.device.type for parameter in encoders.transformer.parameters()} == {"meta"}
+    prompts, frames = ["a red car", ""], torch.rand(1, 3, 5, 32, 32)
+    assert encoders.encode_prompt(prompts).equal(wan_model.encode_prompt(prompts))
+    assert encoders.encoder().push(frames).equal(wan_model.encoder().push(frames))
 
 
 def test_a_film_strip_end_to_end(tubelet_model: WanModel) -> None:

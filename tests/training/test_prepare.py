@@ -401,6 +401,7 @@ def test_a_folder_of_something_else_is_left_alone(
         ({"fps": 12}, "another fps:"),
         ({"width": 32, "height": 16}, "another width, height:"),
         ({"min_latents": 2}, "another min_latents:"),
+        ({"dtype": "bfloat16"}, "another dtype:"),
         (
             {"model": wan_folder, "width": 48, "height": 32, "fps": 24, "min_latents": 3},
             "another vae, text_encoder:",
@@ -497,7 +498,7 @@ def test_the_command(
         code, printed, said = cli(*wrong)
         assert (code, printed) == (2, "") and words in said and said.count("\n") == 1
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "load_model", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(preparing, "load_encoders", Mock(side_effect=KeyboardInterrupt))
         code, printed, said = cli(*usual)
         assert (code, printed) == (130, "") and said == f"stopped: prepare into {out} again to go on\n"
     monkeypatch.delitem(sys.modules, "longtake.training.prepare")

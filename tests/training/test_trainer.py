@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -65,9 +66,23 @@ def test_it_learns_two_clips(tubelet_folder: Path, tmp_path: Path) -> None:
     assert losses(tmp_path) == [step.loss for step in steps]
 
 
+def test_guidance_becomes_part_of_the_weights(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards --guidance: the loss sees it but where the caption is empty, and the result films without it."""
+    plain = train(tubelet_folder, tmp_path / "plain", steps=1, caption_drop=0.0)
+    guided = train(tubelet_folder, tmp_path / "guided", steps=1, caption_drop=0.0, guidance=3.0)
+    empty = train(tubelet_folder, tmp_path / "empty", steps=1, caption_drop=1.0, guidance=3.0)
+    without = train(tubelet_folder, tmp_path / "without", steps=1, caption_drop=1.0)
+    assert plain[0].loss != guided[0].loss and empty[0].loss == without[0].loss
+    scales = [read_spec(tmp_path / run / "model").defaults.guidance_scale for run in ("plain", "guided")]
+    assert scales == [2.5, 1.0]
+
+
 def test_a_killed_run_ends_as_one_that_was_not(tubelet_folder: Path, tmp_path: Path) -> None:
-    """Guards resuming after a SIGKILL: weights, average, optimizer, losses and result, equal to the bit."""
-    options = {**QUICK, "steps": 6, "accumulation": 2}
+    """Guards resuming after a SIGKILL at a random step: weights, average, optimizer, losses and result, equal to the
+    bit."""
+    last = random.SystemRandom().randrange(6)
+    print(f"killed after step {last}")
+    options = {**QUICK, "steps": 8, "accumulation": 2}
     train(tubelet_folder, tmp_path / "whole", **options)
     runs = json.dumps({str(tmp_path / "killed"): options})
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -75,13 +90,13 @@ def test_a_killed_run_ends_as_one_that_was_not(tubelet_folder: Path, tmp_path: P
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
         for line in process.stdout:
-            if line == "2\n":
+            if line == f"{last}\n":
                 process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "checkpoints" / "step-000006").exists()
+    assert not (tmp_path / "killed" / "checkpoints" / "step-000008").exists()
     train(tubelet_folder, tmp_path / "killed", **options)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert state(whole, 6) == state(killed, 6)
+    assert state(whole, 8) == state(killed, 8)
     for file in ("losses.jsonl", f"model/{TINY_WEIGHTS}"):
         assert (whole / file).read_bytes() == (killed / file).read_bytes()
 

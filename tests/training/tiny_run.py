@@ -30,6 +30,7 @@ class MemoryFilm:
         waves = torch.stack([torch.sin(place * (1 + c / 2)) for c in range(CHANNELS)])
         self.clips = torch.stack([waves, -waves.flip(1)])
         self.texts = torch.randn(2, *TEXT, generator=torch.Generator().manual_seed(9))
+        self.null_text = torch.zeros(1, *TEXT)
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float

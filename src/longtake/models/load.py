@@ -93,31 +93,37 @@ def load_model(
     Raises ModelError as read_spec does, and for weights that are missing, damaged or pickled; OptionError for
     a device or a dtype that is not there.
     """
-    target, precision = _device(device), _dtype(dtype, device)
-    folder = model_folder(model)
-    classes = checked_classes(folder)
-    check_weights(folder)
+    target, precision = _device(device), resolve_dtype(dtype, device)
+    folder = _whole_folder(model)
 
-    import diffusers
-    import transformers
+    from diffusers import WanTransformer3DModel
 
-    from longtake.models.tubelet import AutoencoderTubelet
-    from longtake.models.wan import WanModel
-
-    vae = AutoencoderTubelet if classes["vae"] == "AutoencoderTubelet" else diffusers.AutoencoderKLWan
-    tokenizer = getattr(transformers, classes["tokenizer"])
-    text_encoder = getattr(transformers, classes["text_encoder"])
     with _reading(folder):
-        transformer = _part(diffusers.WanTransformer3DModel, folder, "transformer", torch_dtype=precision)
+        transformer = _part(WanTransformer3DModel, folder, "transformer", torch_dtype=precision)
         if lora:
             fuse_lora(transformer, find_lora(lora))
-        return WanModel(
-            _with_lora(_spec(folder, classes, model), lora),
-            tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-            _part(text_encoder, folder, "text_encoder", dtype=precision).to(target),
-            transformer.to(target),
-            _part(vae, folder, "vae", torch_dtype=precision).to(target),
-        )
+        return _assembled(read_spec(model, lora), folder, transformer.to(target), target)
+
+
+def load_encoders(
+    model: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+) -> VideoModel:
+    """A model to prepare film with: it encodes prompts and frames, and its network takes no memory and is no use.
+
+    Arguments and errors as for load_model.
+    """
+    target, precision = _device(device), resolve_dtype(dtype, device)
+    folder = _whole_folder(model)
+
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    with _reading(folder):
+        with torch.device("meta"):
+            network = WanTransformer3DModel.from_config(part_config(folder, "transformer"))
+        return _assembled(read_spec(model), folder, network.to(precision), target)
 
 
 def load_transformer(model: str | Path | None = None, dtype: str = "float32") -> WanTransformer3DModel:
@@ -125,9 +131,7 @@ def load_transformer(model: str | Path | None = None, dtype: str = "float32") ->
 
     Raises as load_model does.
     """
-    folder = model_folder(model)
-    checked_classes(folder)
-    check_weights(folder)
+    folder = _whole_folder(model)
 
     from diffusers import WanTransformer3DModel
 
@@ -135,7 +139,7 @@ def load_transformer(model: str | Path | None = None, dtype: str = "float32") ->
 
     with _reading(folder):
         return per_frame_timesteps(
-            _part(WanTransformer3DModel, folder, "transformer", torch_dtype=_dtype(dtype, "cpu"))
+            _part(WanTransformer3DModel, folder, "transformer", torch_dtype=resolve_dtype(dtype, "cpu"))
         )
 
 
@@ -206,7 +210,8 @@ def _device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
-def _dtype(dtype: str | torch.dtype | None, device: str | torch.device) -> torch.dtype:
+def resolve_dtype(dtype: str | torch.dtype | None, device: str | torch.device) -> torch.dtype:
+    """The dtype of that name, or the one that load_model takes on a device. OptionError if there is none."""
     import torch
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -215,6 +220,37 @@ def _dtype(dtype: str | torch.dtype | None, device: str | torch.device) -> torch
     if name not in known:
         raise OptionError(f"dtype must be one of {', '.join(known)}, got {dtype}")
     return known[name]
+
+
+def _whole_folder(model: str | Path | None) -> Path:
+    """The folder of a model, checked: known classes and whole weights."""
+    folder = model_folder(model)
+    checked_classes(folder)
+    check_weights(folder)
+    return folder
+
+
+def _assembled(
+    spec: ModelSpec, folder: Path, transformer: WanTransformer3DModel, device: torch.device
+) -> VideoModel:
+    """A network with the other parts of its folder, in its precision."""
+    import diffusers
+    import transformers
+
+    from longtake.models.tubelet import AutoencoderTubelet
+    from longtake.models.wan import WanModel
+
+    classes, dtype = checked_classes(folder), transformer.dtype
+    vae = AutoencoderTubelet if classes["vae"] == "AutoencoderTubelet" else diffusers.AutoencoderKLWan
+    tokenizer = getattr(transformers, classes["tokenizer"])
+    text_encoder = getattr(transformers, classes["text_encoder"])
+    return WanModel(
+        spec,
+        tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        _part(text_encoder, folder, "text_encoder", dtype=dtype).to(device),
+        transformer,
+        _part(vae, folder, "vae", torch_dtype=dtype).to(device),
+    )
 
 
 def _part(cls: Any, folder: Path, part: str, **dtype: torch.dtype) -> Any:

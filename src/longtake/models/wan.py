@@ -100,7 +100,7 @@ class WanModel:
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.device
+        return self.text_encoder.device
 
     @property
     def dtype(self) -> torch.dtype:

@@ -23,6 +23,11 @@ class Film(Protocol):
 
     sampling: ModelDefaults
 
+    @property
+    def null_text(self) -> Tensor:
+        """The empty prompt (1, L, D), float32."""
+        ...
+
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
     ) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,7 @@ class Manifest(Record):
     """What a folder of prepared film is made of and for; manifest.json.
 
     vae, text_encoder and source are hashes. `fps` is exact, such as 24 or 24000/1001. `complete` is false until every
-    video file was looked at.
+    video file was looked at. `dtype` is what film and captions were encoded in.
     """
 
     format: Literal[1] = 1
@@ -68,6 +68,7 @@ class Manifest(Record):
     vae: str
     text_encoder: str
     source: str
+    dtype: str
     width: int
     height: int
     fps: str
@@ -168,6 +169,11 @@ class PreparedFilm:
     @property
     def num_latents(self) -> int:
         return int(self._lengths.sum())
+
+    @property
+    def null_text(self) -> Tensor:
+        """The empty caption (1, L, D), float32."""
+        return self._text("")[None]
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float

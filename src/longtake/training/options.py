@@ -57,6 +57,12 @@ class TrainOptions(Options):
     )
     shard: bool = Field(False, description="Share weights and optimizer out over the processes (FSDP2).")
     caption_drop: Probability = Field(0.1, description="How often a caption is left empty, for guidance.")
+    guidance: float = Field(
+        1.0,
+        ge=1,
+        allow_inf_nan=False,
+        description="Guidance that becomes part of the weights, so that films need no second pass; 1 is none.",
+    )
     jitter: Probability = Field(
         0.4, description="Bound of the random offset of noise levels, in sampling steps."
     )
@@ -94,6 +100,8 @@ class TrainOptions(Options):
         settings = replace(
             spec.defaults, **{name: value for name, value in given.items() if value is not None}
         )
+        if self.guidance > 1:
+            settings = replace(settings, guidance_scale=1.0)
         one_frame = film_length(
             1,
             temporal_factor=spec.temporal_factor,

@@ -32,7 +32,7 @@ from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.models.base import VideoModel
-from longtake.models.load import load_model, model_folder, read_spec
+from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
 from longtake.training.data import (
@@ -102,13 +102,14 @@ def prepare(
         model=spec.name,
         **hashes(model_folder(model)),
         source=_fingerprint(clips),
+        dtype=str(resolve_dtype(dtype, device)).removeprefix("torch."),
         width=film.settings.width,
         height=film.settings.height,
         fps=str(film.rate),
         min_latents=min_latents or latents_needed(spec, spec.defaults),
     )
     _begin(target, plan)
-    lab = _Lab(load_model(model, device, dtype), film, target, plan.min_latents)
+    lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")
     records = [Record(skipped=skipped), *lab.records(clips, say)]
@@ -283,7 +284,7 @@ def _begin(target: Path, plan: Manifest) -> None:
     """Make a target folder, or find that it was made for the same."""
     if (target / MANIFEST).exists():
         old = read_stored(target / MANIFEST, Manifest)
-        same = ("vae", "text_encoder", "source", "width", "height", "fps", "min_latents")
+        same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
         others = [name for name in same if getattr(old, name) != getattr(plan, name)]
         if others:
             raise OutputError(

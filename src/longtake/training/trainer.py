@@ -32,7 +32,7 @@ from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
 from longtake.training.checkpoint import Checkpoints, write_text
-from longtake.training.loss import frame_errors
+from longtake.training.loss import frame_errors, self_guided
 from longtake.training.options import FREE, TrainOptions
 from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
 from longtake.training.schedule import SCHEDULES
@@ -61,6 +61,7 @@ class Trainer:
         self.model, self.film, self.run, self.options = model, film, run, options
         self.sampling = film.sampling
         self.accelerator = _accelerator(options)
+        self.null_text = film.null_text.to(self.accelerator.device)
         self.name = read_spec(model).name
         self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
         if self.main:
@@ -122,6 +123,12 @@ class Trainer:
             (velocity,) = self.network(latents, sigma * TIMESTEPS, text, return_dict=False)
         return velocity
 
+    def _guided(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """The velocity that the loss sees."""
+        if self.options.guidance == 1:
+            return self._velocity(latents, sigma, text)
+        return self_guided(self._velocity, self.null_text, self.options.guidance)(latents, sigma, text)
+
     def _learn(self) -> Step:
         """One step of the optimizer on the batch of self.step."""
         started, options, accelerator = time.perf_counter(), self.options, self.accelerator
@@ -155,7 +162,7 @@ class Trainer:
     def _learn_piece(self, piece: Batch, num_noisy: int) -> Tensor:
         """Add the gradient of a piece's share of the loss; its errors and latent frames for each level (2, LEVELS)."""
         piece = with_own_context(self._velocity, piece)
-        errors, noisy = frame_errors(self._velocity, piece.latents, piece.text, piece.sigma, piece.noise)
+        errors, noisy = frame_errors(self._guided, piece.latents, piece.text, piece.sigma, piece.noise)
         # Processes average their gradients; what is wanted is their sum.
         self.accelerator.backward((errors * noisy).sum() / num_noisy * self.accelerator.num_processes)
         counted = torch.stack([errors.detach(), torch.ones_like(errors)])[:, noisy]
