@@ -14,6 +14,7 @@ from longtake.training import default, pictures
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.checkpoint import NAME, restore, save
 from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train_filmmaker
+from longtake.training.finish import FINISH, finish
 from longtake.training.footage import footage
 from longtake.training.muon import orthogonalise
 from longtake.training.schedule import trapezoid
@@ -61,6 +62,24 @@ def test_filmmaker_begins_with_another_runs_weights(tmp_path: Path, monkeypatch:
     third = train_filmmaker(tmp_path / "third", still, vae, latents, SHOTS)
     file = Path("transformer/diffusion_pytorch_model.safetensors")
     assert (first / file).read_bytes() == (second / file).read_bytes() != (third / file).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Matplotlib")
+def test_the_trainer_finishes_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the recipe's end: the network learns on, and is filmed as before whatever context it met; done is done."""
+    monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    vae, latents = tiny_footage()
+    tiny = Recipe(steps=1, latents_per_step=22, layers=1, heads=1)
+    model = train_filmmaker(tmp_path, tiny, vae, latents, SHOTS)
+    options = FINISH.model_copy(update={"steps": 2, "batch_size": 2, "sample_every": 0})
+    result = finish(model, tmp_path / "finish", latents, SHOTS, options)
+    file = Path("transformer/diffusion_pytorch_model.safetensors")
+    learnt = (result / file).read_bytes()
+    assert learnt != (model / file).read_bytes()
+    assert read_spec(result).defaults == tiny.sampling
+    assert finish(model, tmp_path / "finish", latents, SHOTS, options) == result
+    assert (result / file).read_bytes() == learnt
 
 
 def stopping_at(last: int) -> Callable[..., tuple[str, float]]:

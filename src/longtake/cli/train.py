@@ -92,8 +92,8 @@ def train_default(
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
     ] = False,
 ) -> None:
-    """Train the embedded model anew: footage, autoencoder, text encoder and transformer."""
-    with needs_extra("world"):
+    """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
+    with needs_extra("world,train"):
         from longtake.training.default import Recipe, train_default
 
         print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))

@@ -1,7 +1,8 @@
 """The recipe of the embedded model: footage, autoencoder, latents, then text encoder and transformer.
 
 `train_default(run, …)` does whatever of it is not done yet in the folder `run`, and ends with a complete diffusers
-folder in run/model. Every batch is a function of its step, so a run that was stopped goes on as if it had not been.
+folder, run/finish/model, which the trainer has made of run/model. Every batch is a function of its step, so a run
+that was stopped goes on as if it had not been.
 
 Shapes: B batch, C channels, F latent frames, H W latent height and width, L text tokens.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import json
-import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from longtake.models.wan import TIMESTEPS, per_frame_timesteps
 from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
+from longtake.training.finish import FINISH, draw_clips, finish
 from longtake.training.footage import footage
 from longtake.training.loss import (
     Shares,
@@ -176,13 +177,15 @@ class Filmmaker(nn.Module):
 
 
 def train_default(run: Path, recipe: Recipe) -> Path:
-    """Train the embedded model in `run`, going on where an earlier call stopped; returns run/model."""
+    """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder."""
     run.mkdir(parents=True, exist_ok=True)
     pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet().to(recipe.device)
     train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae")
     latents = encoded(run / "latents", vae, pixels)
-    return train_filmmaker(run, recipe, vae, latents, shots)
+    model = train_filmmaker(run, recipe, vae, latents, shots)
+    options = FINISH.model_copy(update={"bf16": recipe.bf16})
+    return finish(model, run / "finish", latents, shots, options)
 
 
 @torch.no_grad()
@@ -262,15 +265,9 @@ def _step(
     window = recipe.draw_window(generator)
     batch = max(1, recipe.latents_per_step // window.num_latents)
     sigma = draw_sigma(window, batch, recipe.sigmas, generator)
-    clips = torch.randint(len(latents), (batch,), generator=generator)
-    last = latents.shape[2] - window.num_latents
-    starts = torch.randint(last + 1, (batch,), generator=generator)
-    pairs = zip(clips.tolist(), starts.tolist(), strict=True)
-    x = torch.stack([latents[clip, :, start : start + window.num_latents] for clip, start in pairs]).float()
+    x, captions = draw_clips(latents, shots, window, batch, generator, recipe.caption_drop)
     x = roughen_context(x, window.context, recipe.context_noise, generator)
     noise = torch.randn(x.shape, generator=generator)
-    rng = random.Random(step)
-    captions = [_caption(shots[clip], rng, recipe.caption_drop) for clip in clips.tolist()]
     tokens = tokenizer([*captions, ""], padding="max_length", return_tensors="pt")
     device = recipe.device
     velocity: Velocity = filmmaker.velocity
@@ -282,16 +279,6 @@ def _step(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()
-
-
-def _caption(shot: Shot, rng: random.Random, drop: float) -> str:
-    """A caption in some phrasing; empty with probability `drop`; now and then with unknown words strewn in."""
-    if rng.random() < drop:
-        return ""
-    words = shot.caption(rng).split()
-    for _ in range(rng.choice((0, 0, 0, 0, 1, 2))):
-        words.insert(rng.randrange(len(words) + 1), "[UNK]")
-    return " ".join(words)
 
 
 def _groups(optimizers: dict[str, torch.optim.Optimizer]) -> list[dict[str, float]]:
