@@ -1,6 +1,6 @@
 """What each part of progressive training is worth, on the tracking-shot world, at equal compute.
 
-    python benchmarks/ablate.py RUN --clip-steps 1000 --steps 150 --seeds 2
+    python benchmarks/ablate.py RUN --clip-steps 700 --steps 100 --seeds 2
 
 RUN is a folder in which `longtake train-default` made footage, autoencoder and latents (whatever it trained besides).
 First a *clip model* is trained, on windows of one noise level alone; then every variant begins with its weights and
@@ -63,16 +63,20 @@ def main() -> None:
     train_filmmaker(folder / "clip", clip, vae, latents, shots)
     trained_classifier(folder / CLASSIFIER)
 
+    def filmed(run: Path, model: Path) -> Summary:
+        shutil.copy(folder / CLASSIFIER, run / CLASSIFIER)
+        summary = film_prompts(run, str(model), arguments.prompts, 1, arguments.seconds)
+        (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        return summary
+
     summaries: dict[str, list[Summary]] = {name: [] for name in VARIANTS}
+    summaries["the clip model itself, no further step"] = [filmed(folder / "clip", folder / "clip" / "model")]
     for seed in range(arguments.seeds):
         for number, (name, variant) in enumerate(VARIANTS.items()):
             run = folder / f"variant-{number}-seed-{seed}"
             seeded = replace(variant, steps=arguments.steps, seed=100 + seed)
             model = train_filmmaker(run, seeded, vae, latents, shots, start=folder / "clip")
-            shutil.copy(folder / CLASSIFIER, run / CLASSIFIER)
-            summary = film_prompts(run, str(model), arguments.prompts, 1, arguments.seconds)
-            (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-            summaries[name].append(summary)
+            summaries[name].append(filmed(run, model))
             (folder / "table.md").write_text(table(summaries))
     print((folder / "table.md").read_text())
 
@@ -96,10 +100,10 @@ def mean_share(summary: Summary, end: str) -> float:
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("run", type=Path, help="folder with the default recipe's footage and latents")
-    arguments.add_argument("--clip-steps", type=int, default=1000, help="steps of the clip model")
-    arguments.add_argument("--steps", type=int, default=150, help="steps of each variant")
+    arguments.add_argument("--clip-steps", type=int, default=700, help="steps of the clip model")
+    arguments.add_argument("--steps", type=int, default=100, help="steps of each variant")
     arguments.add_argument("--seeds", type=int, default=2, help="runs of each variant")
-    arguments.add_argument("--prompts", type=int, default=12, help="unseen combinations filmed by each run")
+    arguments.add_argument("--prompts", type=int, default=8, help="unseen combinations filmed by each run")
     arguments.add_argument("--seconds", type=int, default=30, help="length of each film")
     return arguments
 
