@@ -67,7 +67,8 @@ def restart(s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_c
     """A window of the model's size is finished on the ladder, then a new one starts from its last clean latents, as the
     long films of SkyReels-V2 (arXiv 2504.13074) do.
 
-    Theirs adds noise of sigma 0.02 to the context by default, ours none. The last window is as short as the film needs.
+    Theirs counts the context as part of the window, encodes it anew and advises noise of sigma 0.02 on it; ours takes
+    the latents as they are. The last window is as short as the film needs.
     """
     clean = noise(0, 1)[:, :, :0]
     for start in range(0, num_chunks, s.chunks_per_run):
