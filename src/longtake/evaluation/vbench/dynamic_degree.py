@@ -42,9 +42,8 @@ class DynamicDegree:
         self.about = {NAME: About("dynamic degree (VBench, RAFT)", "share of clips that move", "higher")}
         self._network, self._device = network, device
         self._interval = max(1, round(fps / 8))
-        self._speeds: list[
-            float
-        ] = []  # a frame, since the one an interval before; NaN for frames that are passed over
+        # For each frame, since the one an interval before; NaN for the first and for those that are passed over.
+        self._speeds: list[float] = []
         self._shorter_side = 0
         self._last: Tensor | None = None
 
