@@ -26,7 +26,8 @@ class About:
 class Measure(Protocol):
     """One film's numbers. Made anew for every film."""
 
-    about: Mapping[str, About]
+    @property
+    def about(self) -> Mapping[str, About]: ...
 
     def push(self, frames: Frames) -> None:
         """See the next frames (N ≥ 1, H, W, 3), RGB; all of a film have one size."""
