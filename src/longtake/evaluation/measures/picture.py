@@ -63,7 +63,8 @@ class PictureStatistics:
 def statistics(picture: Frames) -> dict[str, float]:
     """The numbers of one picture (H, W, 3)."""
     luma = picture @ (REC_709 / 255)
-    lightest, darkest = picture.max(-1), picture.min(-1)
+    red, green, blue = cv2.split(picture)
+    lightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     return {
         "luma": float(luma.mean()),
         "contrast": float(luma.std()),
@@ -75,4 +76,4 @@ def statistics(picture: Frames) -> dict[str, float]:
 
 def change(a: Frames, b: Frames) -> float:
     """The mean absolute difference of two pictures, 0 to 1."""
-    return float(cv2.absdiff(a, b).mean() / 255)
+    return cv2.norm(a, b, cv2.NORM_L1) / (255 * a.size)
