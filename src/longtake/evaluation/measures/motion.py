@@ -115,7 +115,7 @@ class OpticalFlow:
 
 class Freezing:
     """freeze_share: the share of transitions, at eight pictures a second, in which no cell of an 8 × 8 grid over the
-    picture changes by a grey level of 255 on average. 0 to 1.
+    picture changes by one of 255 grey levels on average. 0 to 1.
 
     Why one level: of pictures held for four seconds and encoded by longtake's H.264, nine in ten transitions are below
     it (what is above are the encoder's key frames); of the slowest renders of the tracking-shot world, at night and in
