@@ -5,7 +5,7 @@ real clips: motion counts as much as looks.
 
 Fréchet distance (Heusel et al., arXiv 1706.08500): |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½). Fewer clips than numbers in
 each have no covariance worth the name, so it is taken along the COMPONENTS directions in which real clips vary most;
-it sees nothing beside them. Kernel distance (Bińkowski et al., arXiv 1801.01401): the unbiased estimate of the squared
+it sees little beside them. Kernel distance (Bińkowski et al., arXiv 1801.01401): the unbiased estimate of the squared
 maximum mean discrepancy for the kernel (x·y / D + 1)³, over all numbers; 0 on average for equal distributions, so
 sometimes below.
 
@@ -56,16 +56,19 @@ def slice_distances(real: Films, film: Films) -> list[Distances]:
     def ten_seconds(start: int) -> Films:
         return {name: [clips[start : start + SLICE_CLIPS] for clips in films] for name, films in film.items()}
 
-    return [distances(real, ten_seconds(start)) for start in starts]
+    space = Space.of_films(real)
+    return [distances(real, ten_seconds(start), space) for start in starts]
 
 
-def distances(real: Films, film: Films) -> Distances:
+def distances(real: Films, film: Films, space: Space | None = None) -> Distances:
     """The distances of film from real film. Clips of one prompt are alike, so prompts are what is drawn and counted.
 
     Half of the real prompts are what is compared with, those first that the film does not have. Of the other half as
     many as possible are the floor, beside film of the same prompts if it has them, else of any that are not compared
-    with. Means over SPLITS such draws, always the same. DataError for fewer than FEWEST_PROMPTS prompts in a set."""
-    space = Space.of(np.concatenate([clips for films in real.values() for clips in films]))
+    with. Means over SPLITS such draws, always the same. DataError for fewer than FEWEST_PROMPTS prompts in a set.
+
+    space: that of the real film, which takes most of the time, if it is known."""
+    space = space or Space.of_films(real)
     reals, shown = (
         {name: space.scaled(np.concatenate(films)) for name, films in some.items()} for some in (real, film)
     )
@@ -107,6 +110,10 @@ class Space:
     directions: Floats
 
     @classmethod
+    def of_films(cls, real: Films) -> Self:
+        return cls.of(np.concatenate([clips for films in real.values() for clips in films]))
+
+    @classmethod
     def of(cls, real: Clips) -> Self:
         spread = np.sqrt(real.var(0).reshape(2, -1).mean(1)).repeat(real.shape[1] // 2)
         mean = real.mean(0)
@@ -133,7 +140,8 @@ def kernel(x: Sequence[Clips], y: Sequence[Clips]) -> float:
 
     def similarity(a: Sequence[Clips], b: Sequence[Clips]) -> Floats:
         rows, columns = np.concatenate(a), np.concatenate(b)
-        return (rows @ columns.T / rows.shape[1] + 1) ** 3
+        inner = rows @ columns.T / rows.shape[1] + 1
+        return inner * inner * inner
 
     def within(a: Sequence[Clips]) -> float:
         prompt = np.arange(len(a)).repeat([len(clips) for clips in a])
