@@ -78,11 +78,14 @@ def line_chart(
 
 def nice_range(values: Curve, percent: bool) -> tuple[float, float, float]:
     """A range of round numbers around `values` and the step of its ticks; shares stay within 0 and 1."""
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if percent:
+    least, most = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    low, high = least, most
+    if percent and most > 0.5:
         low, high = min(low, 0.9), 1.0
     if high - low < 1e-9 + 1e-3 * abs(high):
-        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+        low, high = low - 0.5 * (abs(low) or 2), high + 0.5 * (abs(high) or 2)
+    if least >= 0:
+        low = max(low, 0.0)
     raw = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * (1 - 1e-9))

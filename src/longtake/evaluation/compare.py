@@ -25,7 +25,7 @@ from longtake.evaluation.films import read_film
 from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
-from longtake.evaluation.variants import REAL, Setting, Variant
+from longtake.evaluation.variants import EQUAL_COST, REAL, Setting, Variant
 from longtake.models.load import model_folder
 from longtake.training.checkpoint import CONFIG, claim, write_text
 from longtake.training.data import weights_hash
@@ -54,7 +54,7 @@ def film_all(
         variants = [Variant(REAL), *variants]
     _claim(run, setting, world)
     jobs = [
-        Job(run, setting, variant, prompt, seed, number < SHOWN and seed == 0)
+        Job(run, setting, variant, prompt, seed, _is_shown(variant, number, seed))
         for number, prompt in enumerate(prompts)
         for seed in range(seeds)
         for variant in variants
@@ -120,6 +120,11 @@ def _claim(run: Path, setting: Setting, world: bool) -> None:
     }
     claim(run, config)
     (run / "films").mkdir(exist_ok=True)
+
+
+def _is_shown(variant: Variant, prompt: int, seed: int) -> bool:
+    """Whether a small mp4 is kept for the report: of the first prompts, at equal steps."""
+    return prompt < SHOWN and seed == 0 and not variant.name.endswith(EQUAL_COST)
 
 
 def _check_world(setting: Setting) -> None:

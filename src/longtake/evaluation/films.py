@@ -37,7 +37,7 @@ Key = tuple[str, int | None]
 STRIP_SECONDS = 10  # between two pictures of a strip
 STRIP_HEIGHT = 80
 STRIP_QUALITY = 80
-SMALL_WIDTH = 160  # of the films that the report shows
+SMALL_WIDTH, SMALL_CRF = 160, 30  # of the films that the report shows
 PORTION = 24  # frames that measures are shown at once
 
 
@@ -146,7 +146,7 @@ def also_written(portions: Iterable[Frames], path: Path, fps: Fraction) -> Itera
             scale = min(1, SMALL_WIDTH / width)
             size = round(width * scale / 2) * 2, round(height * scale / 2) * 2
             if writer is None:
-                writer = stack.enter_context(VideoWriter(path, *size, fps, {}, overwrite=True))
+                writer = stack.enter_context(VideoWriter(path, *size, fps, {}, overwrite=True, crf=SMALL_CRF))
             writer.write(np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in frames]))
             yield frames
 

@@ -22,6 +22,7 @@ from longtake.evaluation.measures.consistency import Consistency
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
+from longtake.evaluation.summary import with_likeness
 from longtake.evaluation.vbench.dimensions import VBench
 from longtake.worlds.tracking_shot import Shot
 
@@ -37,6 +38,7 @@ SAYING: dict[str, Any] = {
     "scene cuts": SceneCuts,
     "consistency, similarity": consistency,
     "distance from real film": distribution,
+    "likeness to real film": with_likeness,
     "attributes read right": adherence,
 }
 

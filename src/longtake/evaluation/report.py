@@ -13,9 +13,9 @@ import numpy as np
 
 from longtake.evaluation.chart import Line, line_chart
 from longtake.evaluation.drift import band
-from longtake.evaluation.films import STRIP_SECONDS
+from longtake.evaluation.films import STRIP_SECONDS, Key
 from longtake.evaluation.registry import blind_spots
-from longtake.evaluation.summary import HEADLINES, Column, Row, Summary, curves
+from longtake.evaluation.summary import FEWEST_PROMPTS, HEADLINES, Column, Row, Summary, curves
 from longtake.evaluation.tables import (
     certain,
     cost_table,
@@ -24,6 +24,7 @@ from longtake.evaluation.tables import (
     headline_table,
     html_table,
     markdown,
+    measure_table,
     number,
 )
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
@@ -81,15 +82,14 @@ def page(summary: Summary, origin: Origin) -> str:
 
 
 def _top(summary: Summary, origin: Origin) -> str:
-    title = escape(summary.about[summary.headline].title)
     plain, cheap = at_equal_steps(summary), at_equal_cost(summary)
-    charts = [_headline_chart(summary, plain, f"<b>{title}</b> at equal steps · mean and 95 % band")]
+    charts = [_headline_chart(summary, plain, name, "at equal steps") for name in summary.headlines]
     if cheap:
         rows = [row for row in summary.rows if row.name in (OURS, REAL) or row in cheap]
-        charts.append(_headline_chart(summary, rows, f"<b>{title}</b> at equal cost"))
+        charts += [_headline_chart(summary, rows, name, "at equal cost") for name in summary.headlines]
     return (
         f'<header><p class="kicker">{escape(origin.subject)}</p><h1>{escape(sentence(summary))}</h1>'
-        f'<p class="lede">{escape(second_sentence(summary))}</p></header>'
+        f"{_verdicts(summary)}</header>"
         f'<div class="charts wide">{"".join(charts)}</div>'
     )
 
@@ -104,54 +104,58 @@ def at_equal_cost(summary: Summary) -> list[Row]:
 
 def sentence(summary: Summary) -> str:
     """What a person is to know of all this, if it is one thing."""
-    first, last, change = summary.columns[:3]
     seconds = f"{summary.seconds:g} s"
     if summary.row(OURS) is None:
         sets = [row.name for row in summary.rows if row.name != REAL]
         return f"How {sets[0] if len(sets) == 1 else f'{len(sets)} films or sets'} hold over {seconds}"
+    first, last, change = summary.columns[:3]
     start, end = (_value(summary, OURS, column) for column in (first, last))
-    verb = "does not hold" if certain(summary.cells[OURS, change.title]) else "holds"
-    worse, better, _ = standing(summary, at_equal_steps(summary))
-    says = f"Over {seconds}, {OURS} {verb} {HEADLINES[summary.headline]}: {start} at first, {end} at last"
+    interval, phrase = summary.cells[OURS, change.title], HEADLINES[summary.headline]
+    if not np.isfinite(interval.low):
+        return f"{start} of {phrase} at first, {end} after {seconds}: too few prompts to tell more"
+    worse, better, _ = standing(summary, at_equal_steps(summary), last)
+    says = f"Over {seconds}, {OURS} {'does not hold' if certain(interval) else 'holds'} {phrase}:"
+    says += f" {start} at first, {end} at last"
     if worse:
         says += f". {worse[0].capitalize()} ends at {_value(summary, worse[0], last)}"
     if better:
         says += f". {better[0].capitalize()} ends better, at {_value(summary, better[0], last)}"
-    return says + "."
+    if not worse and not better:
+        says += ", and no other method ends certainly better or worse"
+    return f"{says}."
 
 
-def second_sentence(summary: Summary) -> str:
+def _verdicts(summary: Summary) -> str:
     """Who stands where at the end, with certainty or without, and what that rests on."""
     most = max(summary.rows, key=lambda row: len(row.films))
-    rests = (
-        f"{len(most.films)} films of {most.prompts} prompts a row at most; intervals are 95 %, over prompts."
-    )
-    says = [
-        f"In the last ten seconds and at equal {what}, {'; '.join(parts)}."
-        for what, rows in (("steps", at_equal_steps(summary)), ("cost", at_equal_cost(summary)))
-        if (parts := _parts(*standing(summary, rows)))
-    ]
-    return " ".join([*says, rests])
+    rests = f"{len(most.films)} films of {most.prompts} prompts a row at most, {summary.seconds:g} s each. Bands and"
+    rests += f" intervals are 95 %, over prompts; there are none for fewer than {FEWEST_PROMPTS}."
+    lines = []
+    for i, name in enumerate(summary.headlines):
+        for what, rows in (("steps", at_equal_steps(summary)), ("cost", at_equal_cost(summary))):
+            groups = standing(summary, rows, summary.columns[3 * i + 1])
+            says = [
+                f"{words} {', '.join(row.removesuffix(EQUAL_COST) for row in group)}"
+                for words, group in zip(
+                    ("better than", "worse than", "not to be told from"), groups, strict=True
+                )
+                if group
+            ]
+            if says:
+                title = escape(summary.about[name].title)
+                lines.append(f"<li><b>{title}</b> at the end, equal {what}: {escape(' · '.join(says))}</li>")
+    verdicts = f'<p class="lede">How {OURS} stands to the others:</p>' if lines else ""
+    return f'{verdicts}<ul class="verdicts">{"".join(lines)}</ul><p class="soft">{rests}</p>'
 
 
-def _parts(worse: list[str], better: list[str], open_: list[str]) -> list[str]:
-    """In words; the names without what they all share."""
-    verdicts = ("is better than", worse), ("is worse than", better), ("cannot be told from", open_)
-    names = [(words, [name.removesuffix(EQUAL_COST) for name in group]) for words, group in verdicts if group]
-    return [
-        f"{OURS if i == 0 else 'it'} {words} {', '.join(group)}" for i, (words, group) in enumerate(names)
-    ]
-
-
-def standing(summary: Summary, rows: Sequence[Row]) -> tuple[list[str], list[str], list[str]]:
-    """Those of the rows, real film aside, whose end is certainly worse than the compared row's, certainly better, or
-    neither; the farthest first. Nobody if there is no compared row."""
-    last = summary.columns[1]
+def standing(summary: Summary, rows: Sequence[Row], column: Column) -> tuple[list[str], list[str], list[str]]:
+    """Those of the rows, real film aside, that are certainly worse than the compared row, certainly better, or neither;
+    the farthest first. Nobody if there is no compared row."""
     groups: tuple[list[str], list[str], list[str]] = [], [], []
-    sign = -1 if last.better == "lower" else 1
-    others = [row.name for row in rows if row.name != REAL and (row.name, last.title) in summary.behind]
-    for name in sorted(others, key=lambda name: -abs(float(summary.behind[name, last.title].value))):
-        interval = summary.behind[name, last.title]
+    sign = -1 if column.better == "lower" else 1
+    others = [row.name for row in rows if row.name != REAL and (row.name, column.title) in summary.behind]
+    for name in sorted(others, key=lambda name: -abs(float(summary.behind[name, column.title].value))):
+        interval = summary.behind[name, column.title]
         place = 2 if not certain(interval) else 0 if sign * float(interval.value) > 0 else 1
         groups[place].append(name)
     return groups
@@ -161,12 +165,13 @@ def _value(summary: Summary, name: str, column: Column) -> str:
     return number(float(summary.cells[name, column.title].value), column.unit)
 
 
-def _headline_chart(summary: Summary, rows: Sequence[Row], caption: str) -> str:
-    name = summary.headline
-    percent = summary.about[name].unit.startswith("share")
-    lines = [_line(summary, row, name) for row in rows]
-    chart = line_chart(lines, summary.times, width=560, height=330, labels=150, percent=percent, title=name)
-    return f"<figure><figcaption>{caption}</figcaption>{chart}</figure>"
+def _headline_chart(summary: Summary, rows: Sequence[Row], name: str, where: str) -> str:
+    about = summary.about[name]
+    lines, percent = [_line(summary, row, name) for row in rows], about.unit.startswith("share")
+    chart = line_chart(
+        lines, summary.times, width=470, height=300, labels=140, percent=percent, title=about.title
+    )
+    return f"<figure><figcaption><b>{escape(about.title)}</b>, {where}</figcaption>{chart}</figure>"
 
 
 def _line(summary: Summary, row: Row, name: str) -> Line:
@@ -232,14 +237,25 @@ def _curves(summary: Summary) -> str:
     words = "A value every two seconds, at equal steps: mean over films and 95 % band." + (
         " Grey: where 90 % of real film lies." if summary.row(REAL) else ""
     )
+    numbers = "".join(
+        f"<h3>{escape(summary.about[name].title)}</h3>{measure_table(summary, name)}"
+        for name in summary.curve_names
+    )
     body = f'<div class="keys">{keys}</div><div class="charts small">{"".join(charts)}</div>'
+    body += f"<details><summary>All of this in numbers</summary>{numbers}</details>"
     return _section("Every measure through the film", words, body)
+
+
+def _examples(summary: Summary) -> list[Key]:
+    """One seed each of the first prompts."""
+    first = {prompt: (prompt, seed) for prompt, seed in reversed(summary.keys)}
+    return [key for key in summary.keys if key in first.values()][:STRIP_PROMPTS]
 
 
 def _strips(summary: Summary) -> str:
     figures = []
-    for key in summary.keys[:STRIP_PROMPTS]:
-        films = [film for row in summary.rows for film in row.films if film.key == key]
+    for key in _examples(summary):
+        films = [film for row in at_equal_steps(summary) for film in row.films if film.key == key]
         pictures = [(film, film.path.with_suffix(".jpg")) for film in films]
         strips = [
             f'<div class="strip"><span>{escape(film.row)}</span><img src="{_data(path, "image/jpeg")}"'
@@ -263,15 +279,14 @@ def _strips(summary: Summary) -> str:
 
 
 def _films(summary: Summary) -> str:
-    shown, left, budget = [], 0, MOST_FILM_BYTES
-    for film in (
-        film for key in summary.keys for row in summary.rows for film in row.films if film.key == key
-    ):
+    shown, left, budget = [], list[str](), MOST_FILM_BYTES
+    rows = at_equal_steps(summary)
+    for film in (film for key in summary.keys for row in rows for film in row.films if film.key == key):
         path = film.path.with_suffix(".mp4")
         if not path.exists():
             continue
         if path.stat().st_size > budget:
-            left += 1
+            left.append(film.row)
             continue
         budget -= path.stat().st_size
         shown.append(
@@ -280,7 +295,7 @@ def _films(summary: Summary) -> str:
         )
     if not shown:
         return ""
-    note = f" {left} more would make this page too large and are in the folder of the run." if left else ""
+    note = f" Left out, to keep this page small: {escape(', '.join(left))}." if left else ""
     words = f"Small and whole, one prompt and seed; they play together.{note}"
     return _section("Side by side", words, f'{PLAYER}<div class="films">{"".join(shown)}</div>')
 

@@ -6,7 +6,7 @@ T slices of a film
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -20,26 +20,33 @@ from longtake.evaluation.drift import (
     band,
     bootstrap,
     by_prompt,
-    paired_difference,
     start_end_contrast,
+    theil_sen,
     time_to_drift,
 )
 from longtake.evaluation.films import Film, Key, read_clips
 from longtake.evaluation.measures.base import About
 from longtake.evaluation.measures.clips import Clips
+from longtake.evaluation.measures.consistency import units
 from longtake.evaluation.measures.distribution import Distances, slice_distances
+from longtake.evaluation.measures.series import mean
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
 
 RESAMPLES = 4000
+FEWEST_PROMPTS = 5
 END_SLICES = 5  # ten seconds
 # What the headline is about, in words: the first of these curves that all the films have.
 HEADLINES = {
     "adherence": "what its prompt asks for",
     "vbench_imaging_quality": "its imaging quality",
     "similarity_to_start": "its likeness to its first second",
+    "likeness": "its likeness to real film",
 }
+LIKENESS = "likeness"  # to real film, the second headline
 CONTRASTS = ("luma", "saturation", "sharpness")
 TOTALS = ("dynamic_degree", "seam_score", "cuts")
+
+ABOUT_LIKENESS = About("likeness to real film", "cosine", "higher")
 
 Number = Callable[[Film], float]
 Better = Literal["higher", "lower", "zero", "neither"]
@@ -85,10 +92,19 @@ class Row:
             return Interval(*3 * [np.array(np.nan)])
         prompts = [prompt for prompt, _ in both]
         a, b = (by_prompt([number(films[key]) for key in both], prompts) for films in (mine, theirs))
-        return paired_difference(a, b, RESAMPLES)
+        return _interval(a - b)
 
     def _mean(self, values: Floats | list[float]) -> Interval:
-        return bootstrap(by_prompt(values, [film.group for film in self.films]), RESAMPLES)
+        return _interval(by_prompt(values, [film.group for film in self.films]))
+
+
+def _interval(values: Floats) -> Interval:
+    """Of values (P, …) a prompt; no bounds for fewer than FEWEST_PROMPTS, whose bootstrap is far too narrow."""
+    interval = bootstrap(values, RESAMPLES)
+    if len(values) >= FEWEST_PROMPTS:
+        return interval
+    none = np.full(interval.value.shape, np.nan)
+    return Interval(interval.value, none, none)
 
 
 def rows_of(films: Sequence[Film]) -> list[Row]:
@@ -144,6 +160,11 @@ class Summary:
         return len(self.times) * SLICE_SECONDS
 
     @property
+    def headlines(self) -> list[str]:
+        """The curves on top of the report."""
+        return [self.headline, *([LIKENESS] if LIKENESS in self.about else [])]
+
+    @property
     def curve_names(self) -> list[str]:
         """The curves that all films have."""
         return [name for name in self.films[0].curves if all(name in film.curves for film in self.films)]
@@ -172,7 +193,8 @@ class Summary:
 
 def summarise(films: Sequence[Film]) -> Summary:
     """All numbers of the films of one comparison. They need not have the same length, nor the same measures."""
-    rows, notes = rows_of(films), list[str]()
+    rows, notes = rows_of(with_likeness(films)), list[str]()
+    films = [film for row in rows for film in row.films]
     headline = next(name for name in HEADLINES if all(name in film.curves for film in films))
     by_name = {row.name: row for row in rows}
     shown = columns(films, headline, by_name.get(REAL))
@@ -190,12 +212,14 @@ def summarise(films: Sequence[Film]) -> Summary:
 def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Column]:
     """The numbers of the headline table, of those that all the films have."""
     about = {name: what for film in films for name, what in film.about.items()}
-    title, unit, better = about[headline].title, about[headline].unit, about[headline].better
-    found = [
-        Column(f"{title}, first 10 s", "", partial(_start, name=headline), better, unit),
-        Column(f"{title}, last 10 s", "", partial(_end, name=headline), better, unit),
-        Column("last − first", f"of {title}", partial(_change, name=headline), better, unit),
-    ]
+    found = list[Column]()
+    for name in [headline, *([LIKENESS] if real is not None else [])]:
+        title, unit, better = about[name].title, about[name].unit, about[name].better
+        found += [
+            Column(f"{title}, first 10 s", "", partial(_start, name=name), better, unit),
+            Column(f"{title}, last 10 s", "", partial(_end, name=name), better, unit),
+            Column(f"{title}, change", "last 10 s − first", partial(_change, name=name), better, unit),
+        ]
     for name in (name for name in CONTRASTS if all(name in film.curves for film in films)):
         contrast = partial(_contrast, name=name)
         found.append(
@@ -207,20 +231,72 @@ def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Colu
         total = partial(_total, name=name)
         found.append(Column(about[name].title, about[name].unit, total, about[name].better, about[name].unit))
     if real is not None:
-        inside = band(curves(real.films, headline))
-        until = partial(_until_drift, name=headline, inside=inside)
+        found.append(_drift_column(LIKENESS, about[LIKENESS], real))
+    return found
+
+
+def statistics(summary: Summary, name: str) -> list[Column]:
+    """What is told of every curve: its mean, its change, its slope, and when it leaves the range of real film."""
+    about, real = summary.about[name], summary.row(REAL)
+    found = [
+        Column("mean", "", partial(_mean, name=name), about.better, about.unit),
+        Column("change", "last 15 % − first 15 %", partial(_contrast, name=name), "zero", about.unit),
+        Column("slope", "a minute, Theil–Sen", partial(_slope, name=name), "zero", about.unit),
+    ]
+    return found if real is None else [*found, _drift_column(name, about, real)]
+
+
+def with_likeness(films: Sequence[Film]) -> list[Film]:
+    """The films, each with the curve `likeness` if there is real film: the cosine of what a clip shows with the mean of
+    what real film of its prompt shows, all other real films of it taken together; of all prompts, where none has its.
+
+    Range 0 to 1. Blind spot: it is low for what is rare in real film, and does not see motion."""
+    looks = {film.path: _looks(film) for film in films}
+    real = [film for film in films if film.row == REAL]
+    if not real:
+        return list(films)
+    groups = {film.group for film in real}
+    found = []
+    for film in films:
+        same = [other for other in real if other.group == film.group] if film.group in groups else real
+        others = [looks[other.path] for other in same if other is not film]
+        curve = np.full(len(film.times), np.nan)
+        if others:
+            shown = looks[film.path][: len(curve)] @ units(np.concatenate(others).mean(0))
+            curve[: len(shown)] = shown
         found.append(
-            Column("time to drift", f"of {title}, out of the range of real film", until, "higher", "s")
+            replace(
+                film, curves={**film.curves, LIKENESS: curve}, about={**film.about, LIKENESS: ABOUT_LIKENESS}
+            )
         )
     return found
 
 
+def _looks(film: Film) -> Floats:
+    """What each clip shows: the first half of its vector, at length 1."""
+    shown = read_clips(film)
+    return np.asarray(units(shown[:, : shown.shape[1] // 2]), dtype=np.float64)
+
+
+def _drift_column(name: str, about: About, real: Row) -> Column:
+    until = partial(_until_drift, name=name, inside=band(curves(real.films, name)))
+    return Column("time to drift", f"of {about.title} from real film", until, "higher", "s")
+
+
+def _mean(film: Film, name: str) -> float:
+    return mean(film.curves[name])
+
+
+def _slope(film: Film, name: str) -> float:
+    return float(theil_sen(film.curves[name]))
+
+
 def _start(film: Film, name: str) -> float:
-    return float(np.nanmean(film.curves[name][:END_SLICES]))
+    return mean(film.curves[name][:END_SLICES])
 
 
 def _end(film: Film, name: str) -> float:
-    return float(np.nanmean(film.curves[name][-END_SLICES:]))
+    return mean(film.curves[name][-END_SLICES:])
 
 
 def _change(film: Film, name: str) -> float:

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from longtake.evaluation.drift import Interval
-from longtake.evaluation.summary import Column, Row, Summary
+from longtake.evaluation.summary import Column, Row, Summary, statistics
 from longtake.evaluation.variants import EQUAL_COST, OURS, REAL
 
 NONE = "–"
@@ -87,6 +87,30 @@ def difference_table(summary: Summary) -> str:
             )
         rows.append(("", cells))
     return html_table(head, rows)
+
+
+def measure_table(summary: Summary, name: str) -> str:
+    """What a curve comes to in every row, and the compared row's difference from it, with their intervals."""
+    shown, ours = statistics(summary, name), summary.row(OURS)
+    head = [""]
+    for column in shown:
+        head.append(f"{column.title}<small>{escape(column.about)}</small>")
+        head += [f"{OURS} − this"] * (ours is not None)
+    rows = []
+    for row in summary.rows:
+        cells = [escape(row.name)]
+        for column in shown:
+            cells.append(_cell(row.number(column.number), column.unit))
+            if ours is not None:
+                cells.append(
+                    NONE if row is ours else _cell(ours.less(row, column.number), column.unit, sign=True)
+                )
+        rows.append((style(row), cells))
+    return html_table(head, rows)
+
+
+def _cell(interval: Interval, unit: str, sign: bool = False) -> str:
+    return f"{number(float(interval.value), unit, sign)}<small>{span(interval, unit, sign)}</small>"
 
 
 def verdict(interval: Interval, column: Column) -> str:

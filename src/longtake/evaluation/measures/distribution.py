@@ -56,7 +56,7 @@ def slice_distances(real: Films, film: Films) -> list[Distances]:
     def ten_seconds(start: int) -> Films:
         return {name: [clips[start : start + SLICE_CLIPS] for clips in films] for name, films in film.items()}
 
-    space = Space.of_films(real)
+    space = Space.of_films(real) if starts else None
     return [distances(real, ten_seconds(start), space) for start in starts]
 
 
