@@ -36,10 +36,14 @@ METADATA_PREFIX = "longtake."
 BYTES_PER_PIXEL = 0.5 / 8
 FILE_OVERHEAD = 1 << 20
 MUXER = {"movflags": "hybrid_fragmented+frag_keyframe+use_metadata_tags", "flush_packets": "1"}
-ENCODER = {"crf": "18", "x264-params": "bframes=0:scenecut=0:rc-lookahead=4:sync-lookahead=0"}
+ENCODER = {"x264-params": "bframes=0:scenecut=0:rc-lookahead=4:sync-lookahead=0"}
 VIDEO_ERRORS = (OSError, av.FFmpegError)
-# Film from elsewhere is opened as one of these or not at all: FFmpeg also knows playlists, which open other files.
-FOREIGN = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"}
+# Film is opened as one of these or not at all: FFmpeg also knows playlists, which open other files.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
+FOREIGN = {"format_whitelist": FORMATS}
+ANY_FILM = {
+    "format_whitelist": f"{FORMATS},avi,flv,mpeg,mpegts,mpegvideo,ogg,asf,gif,apng,ivf,h264,hevc,yuv4mpegpipe"
+}
 LONGEST_PICTURE = Fraction(1)
 
 
@@ -84,7 +88,8 @@ class VideoWriter:
     """A context manager that encodes pictures to an H.264 mp4 (yuv420p, bt709, one key frame a second).
 
     `width` and `height` are even numbers of pixels, `fps` is exact (23.976 is `Fraction(24000, 1001)`), and
-    every value of `metadata` is stored as JSON under its own key, before the first picture. OutputError on
+    every value of `metadata` is stored as JSON under its own key, before the first picture. `crf` is x264's
+    constant quality: 6 more take about half the bytes. OutputError on
     entering when the path is no good (see `check_output`), and from `write` when the disk gives out.
 
     Left normally, the film is at `path`. Left by an exception, what was written is at `part` and plays; if
@@ -99,6 +104,7 @@ class VideoWriter:
         metadata: Mapping[str, Any],
         *,
         overwrite: bool = False,
+        crf: int = 18,
     ) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise OutputError(f"H.264 films have even sides, not {width}x{height}")
@@ -107,6 +113,7 @@ class VideoWriter:
         self.width, self.height, self.fps = width, height, Fraction(fps)
         self.metadata = {METADATA_PREFIX + key: json.dumps(value) for key, value in metadata.items()}
         self.overwrite = overwrite
+        self.encoder = {**ENCODER, "crf": str(crf)}
         self.num_frames = 0
 
     def __enter__(self) -> Self:
@@ -117,7 +124,7 @@ class VideoWriter:
             raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
         self._container = av.open(self._file, "w", format="mp4", options=MUXER)
         self._container.metadata.update(self.metadata)
-        self._stream = self._container.add_stream("libx264", rate=self.fps, options=ENCODER)
+        self._stream = self._container.add_stream("libx264", rate=self.fps, options=self.encoder)
         self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"
         codec = self._stream.codec_context
         codec.gop_size = max(1, round(self.fps))
@@ -179,8 +186,8 @@ class VideoWriter:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What `probe` finds: `num_frames` pictures of width x height pixels at `fps`, the codec's name, and the
-    values that the writer was given as metadata."""
+    """What `probe` finds: `num_frames` pictures of width x height pixels at `fps`, the codec's name, the values
+    that the writer was given as metadata, and the seconds that the file says it lasts, None where it does not."""
 
     num_frames: int
     fps: Fraction
@@ -188,6 +195,7 @@ class VideoInfo:
     height: int
     codec: str
     metadata: dict[str, Any]
+    announced: Fraction | None
 
     @property
     def seconds(self) -> Fraction:
@@ -200,7 +208,13 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     with _open(path) as container:
         stream = container.streams.video[0]
         fps = stream.average_rate
-        assert fps is not None
+        if not fps:
+            raise LongTakeError(f"{path} does not say how many pictures a second it shows")
+        announced = None
+        if stream.duration is not None and stream.time_base is not None:
+            announced = stream.duration * stream.time_base
+        elif container.duration is not None:
+            announced = Fraction(container.duration, av.time_base)
         metadata = {
             key.removeprefix(METADATA_PREFIX): json.loads(value)
             for key, value in container.metadata.items()
@@ -213,15 +227,19 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
             height=stream.height,
             codec=stream.codec_context.name,
             metadata=metadata,
+            announced=announced,
         )
 
 
 def read_frames(path: str | os.PathLike[str]) -> Iterator[Pictures]:
-    """Yields a film's pictures (H, W, 3) one by one. LongTakeError if it is not a video file."""
+    """Yields a film's pictures (H, W, 3) one by one. LongTakeError if it is not a video file, or is damaged."""
     with _open(path) as container:
-        for packet in _packets(container):
-            for frame in packet.decode():
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        try:
+            for packet in _packets(container):
+                for frame in packet.decode():
+                    yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        except VIDEO_ERRORS as error:
+            raise LongTakeError(f"{path} is damaged: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -300,7 +318,7 @@ def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
 
 def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
     try:
-        container = av.open(os.fspath(path))
+        container = av.open(os.fspath(path), options=ANY_FILM, metadata_errors="ignore")
     except VIDEO_ERRORS as error:
         raise LongTakeError(f"cannot read {path} as a video file: {error.strerror}") from error
     if not container.streams.video:

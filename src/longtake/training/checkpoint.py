@@ -11,17 +11,21 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from longtake.errors import OutputError
+
 State = Mapping[str, nn.Module | torch.optim.Optimizer]
 NAME = "checkpoint.safetensors"
+CONFIG = "config.json"  # of a run
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -34,6 +38,25 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file; the one before stays whole until this one is."""
     with _beside(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """Make a folder the run of these options, by a config.json in it. OutputError if it is another one's, whose options
+    differ in more than the `free` ones."""
+    path = run / CONFIG
+    if path.exists():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        for key in config:
+            if key not in free and told.get(key) != config[key]:
+                raise OutputError(
+                    f"{run} is another run: its {key} is {told.get(key)}, not {config[key]}; give another folder,"
+                    f" or the options of its {CONFIG}"
+                )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager

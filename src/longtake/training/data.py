@@ -97,12 +97,13 @@ def caption_path(folder: Path, caption: str) -> Path:
 def hashes(model_folder: Path) -> dict[str, str]:
     """SHA-256 of what latents and text depend on in a model folder: its "vae", and its "text_encoder" and tokenizer."""
     return {
-        "vae": _hash(model_folder, "vae"),
-        "text_encoder": _hash(model_folder, "tokenizer", "text_encoder"),
+        "vae": weights_hash(model_folder, "vae"),
+        "text_encoder": weights_hash(model_folder, "tokenizer", "text_encoder"),
     }
 
 
-def _hash(folder: Path, *parts: str) -> str:
+def weights_hash(folder: Path, *parts: str) -> str:
+    """SHA-256 of some parts of a model folder: their weights, and the JSON files that say how to use them."""
     whole = hashlib.sha256()
     for path in (path for part in parts for path in sorted((folder / part).iterdir())):
         if path.suffix in (".json", ".safetensors"):

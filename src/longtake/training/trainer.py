@@ -6,7 +6,6 @@ processes follow the curve of one, and a run that was stopped goes on as if it h
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -31,7 +30,7 @@ from longtake.models.wan import TIMESTEPS
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
-from longtake.training.checkpoint import Checkpoints, write_text
+from longtake.training.checkpoint import CONFIG, Checkpoints, claim
 from longtake.training.loss import frame_errors, self_guided
 from longtake.training.options import FREE, TrainOptions
 from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
@@ -277,20 +276,7 @@ def _accelerator(options: TrainOptions) -> Accelerator:
 
 def _claim(run: Path, config: dict[str, Any]) -> None:
     """Make a folder this run's. OutputError if it is another one's, or holds what is not a run's."""
-    path = run / "config.json"
-    if path.exists():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        for key in config:
-            if key not in FREE and told.get(key) != config[key]:
-                raise OutputError(
-                    f"{run} is another run: its {key} is {told.get(key)}, not {config[key]}; give another folder,"
-                    " or the options of its config.json"
-                )
     for name in ("model", "lora", "checkpoints"):
-        if not path.exists() and (run / name).exists():
-            raise OutputError(f"{run} holds a {name}, but no config.json of a run: give another folder")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(config, indent=2) + "\n")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        if not (run / CONFIG).exists() and (run / name).exists():
+            raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
+    claim(run, config, FREE)

@@ -1,0 +1,185 @@
+"""The commands that compare methods and measure films: compare, evaluate."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
+from longtake.cli.film import DtypeName, Lora
+from longtake.errors import OptionError
+from longtake.plan import Method
+
+WeightsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights-dir", metavar="DIR", help="Weights of VBench's networks, to measure with these too."
+    ),
+]
+
+
+@app.command()
+def compare(
+    run: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."
+        ),
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="Prompts, one a line; # starts a comment."),
+    ] = None,
+    world: Annotated[
+        int | None,
+        typer.Option(
+            "--world", min=1, help="Instead of prompts: so many tracking shots that training never saw."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Films of each prompt.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of each film.")] = 60,
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B,…", help="What to compare.")] = ",".join(
+        [*get_args(Method), "no-context", "no-chunks"]
+    ),
+    model: Model = None,
+    lora: Lora = None,
+    device: Device = "cpu",
+    dtype: DtypeName = None,
+    weights_dir: WeightsDir = None,
+    equal_steps: Annotated[
+        bool, typer.Option("--equal-steps", help="At equal steps alone, not at equal cost as well.")
+    ] = False,
+    report_only: Annotated[
+        bool,
+        typer.Option("--report-only", help="Write the report of the films that are there, and film none."),
+    ] = False,
+) -> None:
+    """Film the same prompts and seeds by several methods, measure every film, and write a report.
+
+    Another call with more prompts, seeds or methods adds films to the run.
+    """
+    with needs_extra("evaluate"):
+        from longtake.evaluation.compare import film_all, report
+        from longtake.evaluation.jobs import Prompt, world_prompts
+        from longtake.evaluation.prompts import read_prompts
+        from longtake.evaluation.tables import markdown
+        from longtake.evaluation.variants import Setting, variants_of
+    if not report_only:
+        if (prompts is None) == (world is None):
+            raise OptionError("give either --prompts FILE or --world N")
+        setting = Setting(seconds, model, lora, device, dtype, weights_dir)
+        variants, notes = variants_of([name.strip() for name in methods.split(",")], setting, not equal_steps)
+        chosen = [] if world is None else world_prompts(world)
+        if prompts is not None:
+            texts, passed = read_prompts(prompts)
+            chosen = [Prompt(text) for text in texts]
+            notes += [f"{passed} blank lines and comments of {prompts} are passed over"] if passed else []
+        for note in notes:
+            say(f"note: {note}")
+    stopped = False
+    try:
+        if not report_only:
+            with _bar("films") as show:
+                film_all(run, setting, chosen, seeds, variants, show)
+    except KeyboardInterrupt:
+        stopped = True
+        say(f"stopped: give the same command again, and {run} goes on")
+    if not stopped or any((run / "films").glob("*.json")):
+        summary, path = report(run, [] if report_only else [_command()])
+        print(f"{markdown(summary)}\n{path}")
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def evaluate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|DIR…", help="Films, and folders of films that belong together."),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="RUN", help="Folder for each film's numbers and the report."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="Their prompts, one a line, in their order."),
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", metavar="DIR", help="Folder of real film to compare them with.")
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            "--clips", metavar="DIR", help="Also cut them into clips for VBench-Long's and FVD's own tools."
+        ),
+    ] = None,
+    weights_dir: WeightsDir = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure films: any codec, size and frame rate, with curves over time."""
+    with needs_extra("evaluate"):
+        from longtake.evaluation.evaluate import evaluate_files, find_clips
+        from longtake.evaluation.export import export_clips
+        from longtake.evaluation.prompts import read_prompts
+        from longtake.evaluation.registry import load_vbench
+        from longtake.evaluation.tables import markdown
+        from longtake.evaluation.variants import REAL
+    texts = read_prompts(prompts)[0] if prompts else None
+    found, notes = find_clips(files, real, texts)
+    for note in notes:
+        say(f"note: {note}")
+    vbench = load_vbench(weights_dir, device) if weights_dir else None
+    with ExitStack() as stack:
+        folder = run or Path(stack.enter_context(TemporaryDirectory()))
+        show = stack.enter_context(_bar("frames"))
+        try:
+            summary, errors = evaluate_files(found, folder, vbench, show, [_command()])
+        except KeyboardInterrupt:
+            say("stopped")
+            raise typer.Exit(INTERRUPTED) from None
+    if summary is not None:
+        records = [film.record for film in summary.films]
+        if clips is not None:
+            export_clips([Path(record["file"]) for record in records if record["row"] != REAL], clips)
+        print(json.dumps(records, indent=2, ensure_ascii=False) if as_json else markdown(summary))
+        for film in summary.films:
+            for note in film.record["notes"]:
+                say(f"note: {film.record['file']}: {note}")
+    for error in errors:
+        say(f"error: {error}")
+    if errors:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _command() -> str:
+    return shlex.join(["longtake", *sys.argv[1:]])
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr, where that is a terminal; yields the function to call with what it is at, if that changes, how
+    many are done, and of how many."""
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} {{task.description}}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(done: int, of: int, name: str = "") -> None:
+            progress.update(task, completed=done, total=of, description=name)
+
+        yield show

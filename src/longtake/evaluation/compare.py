@@ -1,0 +1,172 @@
+"""Methods side by side: the same weights, prompts, seeds and steps, a film at a time, measured while it streams by.
+
+A run is a folder with a JSON file a film. It goes on where it was stopped, and may grow: more prompts, seeds or methods
+in a later call add films to those that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from statistics import fmean
+from threading import Thread
+
+from longtake.errors import LongTakeError, OptionError
+from longtake.evaluation.adherence import CLASSIFIER
+from longtake.evaluation.classifier import trained_classifier
+from longtake.evaluation.films import read_film
+from longtake.evaluation.jobs import Job, Prompt, Took, film
+from longtake.evaluation.report import Origin, write_report
+from longtake.evaluation.summary import Summary, summarise
+from longtake.evaluation.variants import EQUAL_COST, REAL, Setting, Variant
+from longtake.models.load import model_folder
+from longtake.training.checkpoint import CONFIG, claim, write_text
+from longtake.training.data import weights_hash
+from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH
+
+SHOWN = 1  # prompts whose first films are kept as small mp4
+TIMES = "times.jsonl"
+COMMANDS = "commands.txt"
+
+
+def film_all(
+    run: Path,
+    setting: Setting,
+    prompts: Sequence[Prompt],
+    seeds: int,
+    variants: Sequence[Variant],
+    done: Callable[[int, int], None],
+) -> None:
+    """Make and measure every film that is not in `run` yet, a film a core on a CPU, one after the other elsewhere: all
+    variants of the first prompt, then those of the next. `done(films, of)` is called at the start and after every film.
+
+    Where prompts are tracking shots, real film of them is one more. OutputError if `run` is another comparison's."""
+    world = prompts[0].shot is not None
+    if world:
+        _check_world(setting)
+        variants = [Variant(REAL), *variants]
+    _claim(run, setting, world)
+    jobs = [
+        Job(run, setting, variant, prompt, seed, _is_shown(variant, number, seed))
+        for number, prompt in enumerate(prompts)
+        for seed in range(seeds)
+        for variant in variants
+    ]
+    missing = [job for job in jobs if not job.path.exists()]
+    if world and missing:
+        trained_classifier(run / CLASSIFIER)
+    done(len(jobs) - len(missing), len(jobs))
+    with (run / TIMES).open("a", encoding="utf-8") as times:
+        for number, took in enumerate(_all(missing, setting.device), start=len(jobs) - len(missing) + 1):
+            times.write(json.dumps(asdict(took)) + "\n")
+            times.flush()
+            done(number, len(jobs))
+
+
+def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
+    """Sum up the films that are in a run so far, and write its report. `commands` are added to those that were given
+    for it before. LongTakeError if there are no films."""
+    films = [read_film(path) for path in sorted((run / "films").glob("*.json"))]
+    if not films:
+        raise LongTakeError(f"{run} holds no measured film yet")
+    given = run / COMMANDS
+    lines = given.read_text(encoding="utf-8").splitlines() if given.exists() else []
+    lines += [command for command in commands if command not in lines]
+    write_text(given, "".join(f"{line}\n" for line in lines))
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    summary, notes = summarise(films), list[str]()
+    if summary.row(REAL) is None:
+        notes.append(
+            "No adherence, no time to drift and no distances from real film: these need prompts of the tracking-shot"
+            " world (--world), where it is known what right is."
+        )
+    model, settings = config["model"], config["settings"]
+    subject = (
+        f"longtake compare · {model}, {settings['width']}x{settings['height']} · {config['seconds']:g} s a film ·"
+        f" {len(films)} films"
+    )
+    return summary, write_report(run, summary, Origin(subject, lines, notes, _took(run)))
+
+
+def _took(run: Path) -> dict[str, tuple[float, float]]:
+    """The mean seconds that the films of each row took to make and to measure."""
+    by_row: dict[str, list[tuple[float, float]]] = {}
+    if (run / TIMES).exists():
+        for line in (run / TIMES).read_text(encoding="utf-8").splitlines():
+            took = json.loads(line)
+            by_row.setdefault(took["row"], []).append((took["making"], took["measuring"]))
+    return {row: (fmean(m for m, _ in times), fmean(m for _, m in times)) for row, times in by_row.items()}
+
+
+def _claim(run: Path, setting: Setting, world: bool) -> None:
+    parts = "transformer", "vae", "text_encoder", "tokenizer"
+    spec = setting.spec
+    config = {
+        "model": spec.name,
+        "weights": weights_hash(model_folder(setting.model), *parts),
+        "lora": asdict(spec.lora) if spec.lora else None,
+        "dtype": setting.dtype,
+        "settings": asdict(spec.defaults),
+        "seconds": setting.seconds,
+        "prompts": "tracking-shot world" if world else "from a file",
+        "weights_dir": setting.weights_dir is not None,
+    }
+    claim(run, config)
+    (run / "films").mkdir(exist_ok=True)
+
+
+def _is_shown(variant: Variant, prompt: int, seed: int) -> bool:
+    """Whether a small mp4 is kept for the report: of the first prompts, at equal steps."""
+    return prompt < SHOWN and seed == 0 and not variant.name.endswith(EQUAL_COST)
+
+
+def _check_world(setting: Setting) -> None:
+    model, own = setting.spec.name, setting.spec.defaults
+    if (own.width, own.height, own.fps) != (WIDTH, HEIGHT, FPS):
+        raise OptionError(
+            f"the tracking-shot world is {WIDTH}x{HEIGHT} at {FPS} frames a second, {model} {own.width}x{own.height}"
+            f" at {own.fps:g}: give a file of --prompts instead"
+        )
+
+
+def _all(jobs: Sequence[Job], device: str) -> Iterator[Took]:
+    if device != "cpu":
+        yield from map(film, jobs)
+        return
+    with _processes() as pool:
+        for future in as_completed([pool.submit(film, job) for job in jobs]):
+            yield future.result()
+
+
+@contextmanager
+def _processes() -> Iterator[ProcessPoolExecutor]:
+    """A process a core. They end at once when this one is interrupted or fails, and when it is killed."""
+    pool = ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

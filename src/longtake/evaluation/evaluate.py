@@ -1,0 +1,233 @@
+"""Measures of video files: any codec, size and frame rate, streamed in constant memory.
+
+A file is a row of its own, a folder of files a row together: a set, which has intervals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from longtake.errors import LongTakeError
+from longtake.evaluation.films import Film, Record, Strip, made_with, measure_film, read_film, write_film
+from longtake.evaluation.measures.base import Frames
+from longtake.evaluation.registry import clips_of, measures_for
+from longtake.evaluation.report import Origin, write_report
+from longtake.evaluation.summary import Summary, summarise
+from longtake.evaluation.variants import OURS, REAL, shifts_of
+from longtake.evaluation.vbench.dimensions import VBench
+from longtake.models.load import EMBEDDED, read_spec
+from longtake.options import FilmOptions
+from longtake.plan import OWN_SETTINGS
+from longtake.training.checkpoint import claim
+from longtake.video import VideoInfo, probe, read_frames
+
+# What is taken for film in a folder; a file that is named is opened whatever it is called.
+SUFFIXES = {
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".m2ts",
+    ".flv",
+    ".ogv",
+    ".wmv",
+}
+SUFFIXES |= {".3gp", ".gif", ".y4m", ".part"}
+MISSING = Fraction(1, 2)  # seconds that a file may announce and not hold
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file to measure: what it is compared as, its prompt if known, and its name, unlike any other's."""
+
+    path: Path
+    row: str
+    name: str
+    prompt: str | None = None
+
+
+def find_clips(
+    paths: Sequence[Path], real: Path | None = None, prompts: Sequence[str] | None = None
+) -> tuple[list[Clip], list[str]]:
+    """The films of files and of folders, and those of a folder of `real` ones; and, in words, what is passed over.
+
+    prompts: of the films other than real ones, in their order. LongTakeError for no films, the same one twice, or
+    another number of prompts."""
+    notes = list[str]()
+    sets = [(path, _videos(path, notes) if path.is_dir() else [path]) for path in paths]
+    found = [path for _, videos in sets for path in videos]
+    if prompts is not None and len(prompts) != len(found):
+        raise LongTakeError(
+            f"{len(prompts)} prompts for {len(found)} films: write one a line, in the films' order"
+        )
+    if real is not None:
+        sets.append((real, _videos(real, notes)))
+        found += sets[-1][1]
+    for i, path in enumerate(found):
+        if path.resolve() in map(Path.resolve, found[:i]):
+            raise LongTakeError(f"{path} is given twice")
+    names, rows = _told_apart(found), _told_apart([path for path, _ in sets])
+    waiting = iter(prompts or [])
+    clips = [
+        Clip(path, REAL if folder is real else rows[folder], names[path], next(waiting, None))
+        for folder, videos in sets
+        for path in videos
+    ]
+    return clips, notes
+
+
+def evaluate_files(
+    clips: Sequence[Clip],
+    run: Path,
+    vbench: VBench | None,
+    progress: Callable[[int, int, str], None],
+    commands: Sequence[str],
+) -> tuple[Summary | None, list[str]]:
+    """Measure files one after the other, and write the numbers of each and a report into `run`.
+
+    Returns the summary, None if no file could be measured, and what was wrong with those that could not be.
+    `progress(frames, of, name)` is called as a file is read. LongTakeError if films of a set, or film and real film,
+    differ in size."""
+    _check_sizes(clips)
+    claim(run, {"evaluation": "of video files"})
+    shutil.rmtree(run / "films", ignore_errors=True)
+    (run / "films").mkdir()
+    films, errors = list[Film](), list[str]()
+    for clip in clips:
+        try:
+            films.append(measure_file(clip, run, vbench, progress))
+        except LongTakeError as error:
+            errors.append(str(error))
+    if not any(film.row != REAL for film in films):
+        return None, errors
+    summary = summarise(films)
+    notes = [f"{film.record['file']}: {note}" for film in films for note in film.record["notes"]]
+    notes += [f"not measured: {error}" for error in errors]
+    if summary.row(REAL) is None:
+        notes.append("no time to drift and no distances: give --real a folder of real film to compare with")
+    write_report(run, summary, Origin("longtake evaluate", commands, notes, {}))
+    return summary, errors
+
+
+def measure_file(
+    clip: Clip, run: Path, vbench: VBench | None, progress: Callable[[int, int, str], None]
+) -> Film:
+    """Measure one file and write its numbers into `run`. LongTakeError, which names it, if that cannot be done."""
+    try:
+        info = probe(clip.path)
+        shifts, notes = _shifts(info)
+        measures, strip = measures_for(info.fps, shifts, None, vbench), Strip(info.fps)
+        pictures = (picture[None] for picture in read_frames(clip.path))
+        told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
+        numbers = measure_film(told, info.fps, measures, strip)
+    except LongTakeError as error:
+        raise LongTakeError(
+            str(error) if str(clip.path) in str(error) else f"{clip.path}: {error}"
+        ) from error
+    read = numbers["num_frames"] / info.fps
+    if info.announced is not None and read + MISSING < info.announced:
+        notes.append(
+            f"cut off after {float(read):.2f} of {float(info.announced):.2f} seconds, measured up to there"
+        )
+    record: Record = {
+        "row": clip.row,
+        "group": clip.prompt or info.metadata.get("prompt", clip.name),
+        "seed": info.metadata.get("seed"),
+        "file": str(clip.path),
+        "sha256": _sha256(clip.path),
+        "codec": info.codec,
+        "size": [info.width, info.height],
+        "options": info.metadata,
+        "notes": notes,
+        "made": made_with(),
+        **numbers,
+    }
+    if vbench is not None:
+        record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
+    path = run / "films" / f"{clip.name.replace('/', ' ∕ ')}.json"
+    write_film(path, record, clips_of(measures), strip.jpeg())
+    return read_film(path)
+
+
+def _check_sizes(clips: Sequence[Clip]) -> None:
+    """What is taken together must have one size; a file that cannot be read is told of when its turn comes."""
+    seen: dict[str, tuple[Path, str]] = {}
+    for clip in clips:
+        try:
+            info = probe(clip.path)
+        except LongTakeError:
+            continue
+        size = f"{info.width}x{info.height}"
+        first, other = seen.setdefault(clip.row, (clip.path, size))
+        if size != other:
+            raise LongTakeError(f"the films of a set have one size: {first} has {other}, {clip.path} {size}")
+    if REAL in seen:
+        for first, size in seen.values():
+            if size != seen[REAL][1]:
+                raise LongTakeError(
+                    f"real film has the size of the others: {first} has {size}, {seen[REAL][0]} not"
+                )
+
+
+def _videos(folder: Path, notes: list[str]) -> list[Path]:
+    """The films in a folder, by name."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise LongTakeError(f"cannot read the folder {folder}: {error.strerror}") from error
+    videos = [path for path in inside if path.is_file() and path.suffix.lower() in SUFFIXES]
+    if others := [path.name for path in inside if path not in videos]:
+        notes.append(f"passed over in {folder}, not video files by their names: {', '.join(others)}")
+    if not videos:
+        raise LongTakeError(f"{folder} holds no video files: give a folder that does")
+    return videos
+
+
+def _told_apart(paths: Sequence[Path]) -> dict[Path, str]:
+    """A name for each path: as many of its last parts as tell it from the others."""
+    parts = {path: path.resolve().parts for path in paths}
+    names = {}
+    for path, own in parts.items():
+        count = next(
+            n
+            for n in range(1, len(own) + 1)
+            if sum(other[-n:] == own[-n:] for other in parts.values()) == 1 or n == len(own)
+        )
+        names[path] = "/".join(own[-count:])
+    return names
+
+
+def _told_of(pictures: Iterator[Frames], progress: Callable[[int], None]) -> Iterator[Frames]:
+    for number, picture in enumerate(pictures, start=1):
+        progress(number)
+        yield picture
+
+
+def _shifts(info: VideoInfo) -> tuple[list[int], list[str]]:
+    """Where the pieces of a film meet, if that is known; and, in words, if it is not.
+
+    The model that a film's metadata names is not looked for: it may be any path, or a name on the hub."""
+    told = info.metadata
+    if "model" not in told:
+        return [], []
+    if told["model"] != EMBEDDED.name:
+        return [], ["no seam score: only of the embedded model's films is it known where their pieces meet"]
+    own = OWN_SETTINGS.get(told.get("method", OURS), ())
+    options = {name: told[name] for name in FilmOptions.model_fields if name in told and name not in own}
+    spec = read_spec()
+    return shifts_of(FilmOptions(**options).resolved(spec), spec), []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

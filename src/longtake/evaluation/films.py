@@ -1,0 +1,209 @@
+"""One film's numbers: measured while it streams by, kept as JSON, and read again for the report.
+
+N frames, H W height and width in pixels
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+import longtake
+from longtake.errors import LongTakeError
+from longtake.evaluation.drift import SLICE_SECONDS, slices_of
+from longtake.evaluation.measures.base import About, Curve, Frames, Measure
+from longtake.evaluation.measures.clips import Clips
+from longtake.training.checkpoint import write_tensors, write_text
+from longtake.video import VideoWriter
+
+Record = dict[str, Any]
+Key = tuple[str, int | None]
+
+STRIP_SECONDS = 10  # between two pictures of a strip
+STRIP_HEIGHT = 80
+STRIP_QUALITY = 80
+SMALL_WIDTH, SMALL_CRF = 160, 30  # of the films that the report shows
+PORTION = 24  # frames that measures are shown at once
+
+
+@dataclass(frozen=True)
+class Film:
+    """A measured film. `row`: what it is compared as. `group`: what its prompt is, films of one are compared with one
+    another. `times`: the middle of each slice, in seconds. `record`: everything that its file holds."""
+
+    path: Path
+    row: str
+    group: str
+    times: Curve
+    curves: Mapping[str, Curve]
+    totals: Mapping[str, float]
+    about: Mapping[str, About]
+    record: Record
+
+    @property
+    def key(self) -> Key:
+        """What it shares with the films it is compared with: prompt and seed."""
+        return self.group, self.record.get("seed")
+
+
+def measure_film(
+    portions: Iterable[Frames], fps: Fraction, measures: Sequence[Measure], strip: Strip | None = None
+) -> Record:
+    """The numbers of a film, as JSON values, and its length in frames. `portions` of it may be of any length; at most
+    PORTION frames are held.
+
+    LongTakeError for a film that is shorter than a slice, or changes its size."""
+    num_frames = 0
+    for frames in regrouped(portions):
+        for measure in measures:
+            measure.push(frames)
+        if strip is not None:
+            strip.push(frames)
+        num_frames += len(frames)
+    slices = slices_of(num_frames, fps)
+    if not slices:
+        raise LongTakeError(
+            f"its {num_frames} frames at {float(fps):.6g} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
+        )
+    record: Record = {
+        "num_frames": num_frames,
+        "frames_left_over": num_frames - slices[-1].stop,
+        "fps": str(fps),
+        "times": [float((part.start + part.stop) / 2 / fps) for part in slices],
+        "curves": {},
+        "totals": {},
+        "about": {},
+    }
+    for measure in measures:
+        record["curves"] |= {name: _or_null(curve) for name, curve in measure.curves(slices).items()}
+        record["totals"] |= {name: _or_null([total])[0] for name, total in measure.totals().items()}
+        record["about"] |= {name: asdict(about) for name, about in measure.about.items()}
+    return record
+
+
+def regrouped(portions: Iterable[Frames]) -> Iterator[Frames]:
+    """The same frames in portions of PORTION. LongTakeError if their size changes."""
+    waiting: list[Frames] = []
+    size = None
+    for portion in portions:
+        size = size or portion.shape[1:]
+        if portion.shape[1:] != size:
+            was, now = (f"{width}x{height}" for height, width, _ in (size, portion.shape[1:]))
+            raise LongTakeError(f"its pictures change from {was} to {now}: cut it there")
+        waiting.extend(portion)
+        while len(waiting) >= PORTION:
+            yield np.stack(waiting[:PORTION])
+            del waiting[:PORTION]
+    if waiting:
+        yield np.stack(waiting)
+
+
+class Strip:
+    """A picture every STRIP_SECONDS of a film and its last one, side by side."""
+
+    def __init__(self, fps: Fraction) -> None:
+        self.every = max(1, round(STRIP_SECONDS * fps))
+        self.pictures: list[Frames] = []
+        self.seen = 0
+
+    def push(self, frames: Frames) -> None:
+        self.pictures += [frames[i] for i in range(-self.seen % self.every, len(frames), self.every)]
+        self.seen += len(frames)
+        self.last = frames[-1]
+
+    def jpeg(self) -> bytes:
+        """The pictures in a row, STRIP_HEIGHT pixels high."""
+        height, width = self.last.shape[:2]
+        size = round(width * STRIP_HEIGHT / height), STRIP_HEIGHT
+        row = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in [*self.pictures, self.last]]
+        bgr = np.concatenate(row, axis=1)[:, :, ::-1]
+        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, STRIP_QUALITY])
+        assert done
+        return data.tobytes()
+
+
+def also_written(portions: Iterable[Frames], path: Path, fps: Fraction) -> Iterator[Frames]:
+    """The same portions; on their way, at most SMALL_WIDTH pixels wide, they become an mp4."""
+    writer = None
+    with ExitStack() as stack:
+        for frames in portions:
+            height, width = frames.shape[1:3]
+            scale = min(1, SMALL_WIDTH / width)
+            size = round(width * scale / 2) * 2, round(height * scale / 2) * 2
+            if writer is None:
+                writer = stack.enter_context(VideoWriter(path, *size, fps, {}, overwrite=True, crf=SMALL_CRF))
+            writer.write(np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in frames]))
+            yield frames
+
+
+def write_film(path: Path, record: Record, clips: Clips, strip: bytes) -> None:
+    """Write a film's JSON, and beside it the clips that sets of films are compared by, and its strip.
+
+    The JSON comes last and at once: a film whose JSON is there is finished."""
+    write_tensors(path.with_suffix(".safetensors"), {"clips": torch.from_numpy(clips).half()})
+    path.with_suffix(".jpg").write_bytes(strip)
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_clips(film: Film) -> Clips:
+    """The clips that were written beside a film's JSON."""
+    clips: Clips = load_file(film.path.with_suffix(".safetensors"))["clips"].double().numpy()
+    return clips
+
+
+def read_film(path: Path) -> Film:
+    """LongTakeError for a file that is not a measured film's."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return Film(
+            path=path,
+            row=record["row"],
+            group=record["group"],
+            times=np.array(record["times"], float),
+            curves={name: np.array(curve, float) for name, curve in record["curves"].items()},
+            totals={name: float(np.array(total, float)) for name, total in record["totals"].items()},
+            about={name: About(**about) for name, about in record["about"].items()},
+            record=record,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LongTakeError(f"{path} is not the file of a measured film ({error}): delete it") from error
+
+
+@cache
+def made_with() -> Record:
+    """The versions that numbers depend on, and the commit if longtake is run from a git checkout."""
+    folder = Path(longtake.__file__).parent
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    tracked = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"]
+    commit = None
+    with suppress(OSError):
+        if subprocess.run(tracked, capture_output=True).returncode == 0:
+            commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
+    return {
+        "longtake": longtake.__version__,
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+    }
+
+
+def _or_null(values: Iterable[float]) -> list[float | None]:
+    """Seven digits are what is measured; JSON knows no NaN."""
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]

@@ -1,0 +1,161 @@
+"""What a comparison films: a film at a time, measured while it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import torch
+
+from longtake.evaluation.adherence import CLASSIFIER, held_out_shots
+from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
+from longtake.evaluation.films import (
+    PORTION,
+    Record,
+    Strip,
+    also_written,
+    made_with,
+    measure_film,
+    write_film,
+)
+from longtake.evaluation.measures.base import Frames
+from longtake.evaluation.registry import clips_of, load_vbench, measures_for
+from longtake.evaluation.variants import REAL, Setting, Variant, shifts_of
+from longtake.options import Film
+from longtake.pipeline import LongTake
+from longtake.worlds.tracking_shot import Shot
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, and the tracking shot it describes, if it was made from one."""
+
+    text: str
+    shot: Shot | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One film to make and measure. `shown`: whether a small mp4 of it is kept for the report."""
+
+    run: Path
+    setting: Setting
+    variant: Variant
+    prompt: Prompt
+    seed: int
+    shown: bool
+
+    @property
+    def path(self) -> Path:
+        """The film's JSON, named after nothing but what the film follows from."""
+        digest = hashlib.sha256(self.prompt.text.encode()).hexdigest()[:10]
+        return self.run / "films" / f"{digest}-{self.seed}-{re.sub('[^a-z]+', '-', self.variant.name)}.json"
+
+
+@dataclass(frozen=True)
+class Took:
+    """The seconds that a film took to make and to measure: of one core, or, on a GPU, of the clock."""
+
+    film: str
+    row: str
+    making: float
+    measuring: float
+
+
+def world_prompts(count: int) -> list[Prompt]:
+    """Captions of attribute combinations that training never saw; fewer are the first of more."""
+    rng = random.Random(6)
+    return [Prompt(shot.caption(rng), shot) for shot in held_out_shots(count)]
+
+
+def film(job: Job) -> Took:
+    """Make one film and measure it while it is made.
+
+    Writes its JSON, its strip, its clips and, if it is shown, its mp4; all of these follow from the job alone."""
+    plan = job.setting.film(job.variant, job.prompt.text, job.seed)
+    real = job.variant.name == REAL
+    on_cpu = job.setting.device == "cpu"
+    if on_cpu:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+    judge = None if job.prompt.shot is None else (_classifier(job.run / CLASSIFIER), job.prompt.shot)
+    vbench = load_vbench(job.setting.weights_dir, job.setting.device) if job.setting.weights_dir else None
+    measures = measures_for(plan.rate, () if real else shifts_of(plan, job.setting.spec), judge, vbench)
+    strip, clock = Strip(plan.rate), time.process_time if on_cpu else time.perf_counter
+    with closing(_pictures(job, plan)) as pictures:
+        started = clock()
+        source = _Timed(pictures, clock)
+        shown = also_written(source, job.path.with_suffix(".mp4"), plan.rate) if job.shown else source
+        measured = measure_film(shown, plan.rate, measures, strip)
+    record: Record = {
+        "row": job.variant.name,
+        "group": job.prompt.text,
+        "seed": job.seed,
+        "made": made_with(),
+    }
+    if job.prompt.shot is not None:
+        record["shot"] = asdict(job.prompt.shot)
+    if not real:
+        record |= {"options": plan.metadata, "cost": _cost(plan)}
+    if vbench is not None:
+        record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
+    write_film(job.path, record | measured, clips_of(measures), strip.jpeg())
+    return Took(job.path.stem, job.variant.name, source.seconds, clock() - started - source.seconds)
+
+
+def _pictures(job: Job, plan: Film) -> Generator[Frames, None, None]:
+    """The film itself, in portions of any length."""
+    if job.variant.name != REAL:
+        yield from _take(job.setting).shoot(plan)
+        return
+    from longtake.worlds.paint import Painter
+
+    assert job.prompt.shot is not None
+    shot = replace(job.prompt.shot, seed=job.prompt.shot.seed + job.seed)
+    painter, end = Painter(shot, plan.settings.width, plan.settings.height), plan.length.num_frames
+    for first in range(0, end, PORTION):
+        yield painter.film(first, min(PORTION, end - first))
+
+
+def _cost(plan: Film) -> dict[str, float]:
+    """What a film costs, in latents through the network for each of its frames, and what follows from its method."""
+    return {
+        "evaluations_per_frame": plan.plan.evaluations_per_frame,
+        "passes": plan.plan.passes,
+        "peak_window": plan.plan.peak_window,
+        "num_inference_steps": plan.plan.sampling.num_inference_steps,
+    }
+
+
+@cache
+def _take(setting: Setting) -> LongTake:
+    return LongTake.from_pretrained(setting.model, setting.device, setting.dtype, setting.lora)
+
+
+@cache
+def _classifier(path: Path) -> AttributeClassifier:
+    return trained_classifier(path)
+
+
+class _Timed:
+    """An iterator, and the seconds that its items took to come."""
+
+    def __init__(self, items: Iterator[Frames], clock: Callable[[], float]) -> None:
+        self.items, self.clock, self.seconds = items, clock, 0.0
+
+    def __iter__(self) -> Iterator[Frames]:
+        while True:
+            started = self.clock()
+            item = next(self.items, None)
+            self.seconds += self.clock() - started
+            if item is None:
+                return
+            yield item

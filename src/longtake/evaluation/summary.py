@@ -1,0 +1,342 @@
+"""Many measured films in numbers: a row a method, each number with its interval over prompts.
+
+T slices of a film
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from longtake.errors import DataError
+from longtake.evaluation.drift import (
+    SLICE_SECONDS,
+    Floats,
+    Interval,
+    band,
+    bootstrap,
+    by_prompt,
+    start_end_contrast,
+    theil_sen,
+    time_to_drift,
+)
+from longtake.evaluation.films import Film, Key, read_clips
+from longtake.evaluation.measures.base import About
+from longtake.evaluation.measures.clips import Clips
+from longtake.evaluation.measures.consistency import units
+from longtake.evaluation.measures.distribution import Distances, slice_distances
+from longtake.evaluation.measures.series import mean
+from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
+
+RESAMPLES = 4000
+FEWEST_PROMPTS = 5
+END_SLICES = 5  # ten seconds
+# What the headline is about, in words: the first of these curves that all the films have.
+HEADLINES = {
+    "adherence": "what its prompt asks for",
+    "vbench_imaging_quality": "its imaging quality",
+    "similarity_to_start": "its likeness to its first second",
+    "likeness": "its likeness to real film",
+}
+LIKENESS = "likeness"  # to real film, the second headline
+CONTRASTS = ("luma", "saturation", "sharpness")
+TOTALS = ("dynamic_degree", "seam_score", "cuts")
+
+ABOUT_LIKENESS = About("likeness to real film", "cosine", "higher")
+
+Number = Callable[[Film], float]
+Better = Literal["higher", "lower", "zero", "neither"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of every film: its name, what it is in a few words, its unit, and which way is better ('zero': the
+    nearer to 0)."""
+
+    title: str
+    about: str
+    number: Number
+    better: Better
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The films of one method, or of one set."""
+
+    name: str
+    films: tuple[Film, ...]
+
+    @property
+    def prompts(self) -> int:
+        return len({film.group for film in self.films})
+
+    def curve(self, name: str) -> Interval:
+        """The mean curve (T,) over the films and its band, as long as the longest film."""
+        return self._mean(curves(self.films, name))
+
+    def number(self, number: Number) -> Interval:
+        """The mean of a number over the films, and its interval."""
+        return self._mean([number(film) for film in self.films])
+
+    def less(self, other: Row, number: Number) -> Interval:
+        """The mean difference of a number, this row minus the other, over the films that both have: those of the same
+        prompt and seed. NaN if there are none."""
+        mine, theirs = ({film.key: film for film in row.films} for row in (self, other))
+        both = [key for key in mine if key in theirs]
+        if not both:
+            return Interval(*3 * [np.array(np.nan)])
+        prompts = [prompt for prompt, _ in both]
+        a, b = (by_prompt([number(films[key]) for key in both], prompts) for films in (mine, theirs))
+        return _interval(a - b)
+
+    def _mean(self, values: Floats | list[float]) -> Interval:
+        return _interval(by_prompt(values, [film.group for film in self.films]))
+
+
+def _interval(values: Floats) -> Interval:
+    """Of values (P, …) a prompt; no bounds for fewer than FEWEST_PROMPTS, whose bootstrap is far too narrow."""
+    interval = bootstrap(values, RESAMPLES)
+    if len(values) >= FEWEST_PROMPTS:
+        return interval
+    none = np.full(interval.value.shape, np.nan)
+    return Interval(interval.value, none, none)
+
+
+def rows_of(films: Sequence[Film]) -> list[Row]:
+    """The films by what they are compared as: methods in their order, each followed by itself at equal cost; sets by
+    name; real film last."""
+    known = [name + cost for name in (*METHODS, *ABLATIONS) for cost in ("", EQUAL_COST)]
+
+    def place(name: str) -> tuple[bool, int, str]:
+        return name == REAL, known.index(name) if name in known else -1, name
+
+    names = sorted({film.row for film in films}, key=place)
+    return [Row(name, tuple(film for film in films if film.row == name)) for name in names]
+
+
+def curves(films: Sequence[Film], name: str) -> Floats:
+    """The curves (films, T) of that name, NaN where a film is over or has none."""
+    stacked = np.full((len(films), max(len(film.times) for film in films)), np.nan)
+    for row, film in zip(stacked, films, strict=True):
+        if name in film.curves:
+            row[: len(film.times)] = film.curves[name]
+    return stacked
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of a report. `headline`: the curve that it is about. `cells` and `behind`: of each row and column, by
+    their names, the mean, and the mean difference of the compared row minus that one. `distances`: of each row, the
+    first and the last ten seconds from real film. `notes`: what could not be measured, and why."""
+
+    rows: list[Row]
+    headline: str
+    columns: list[Column]
+    cells: dict[tuple[str, str], Interval]
+    behind: dict[tuple[str, str], Interval]
+    distances: dict[str, tuple[Distances, Distances]]
+    notes: list[str]
+
+    @property
+    def films(self) -> list[Film]:
+        return [film for row in self.rows for film in row.films]
+
+    @property
+    def about(self) -> dict[str, About]:
+        return {name: about for film in self.films for name, about in film.about.items()}
+
+    @property
+    def times(self) -> Floats:
+        """The middles of the slices of the longest film, in seconds."""
+        return max((film.times for film in self.films), key=len)
+
+    @property
+    def seconds(self) -> float:
+        return len(self.times) * SLICE_SECONDS
+
+    @property
+    def headlines(self) -> list[str]:
+        """The curves on top of the report."""
+        return [self.headline, *([LIKENESS] if LIKENESS in self.about else [])]
+
+    @property
+    def curve_names(self) -> list[str]:
+        """The curves that all films have."""
+        return [name for name in self.films[0].curves if all(name in film.curves for film in self.films)]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Prompts and seeds, those that most rows have first, and of these those of which small films were kept."""
+        keys = [film.key for film in self.films]
+        kept = {film.key for film in self.films if film.path.with_suffix(".mp4").exists()}
+        return sorted(dict.fromkeys(keys), key=lambda key: (-keys.count(key), key not in kept))
+
+    def row(self, name: str) -> Row | None:
+        return next((row for row in self.rows if row.name == name), None)
+
+    def best(self, column: Column) -> str | None:
+        """The row whose mean is best, real film aside; None if no way is better, or it is the only one."""
+        means = {
+            row.name: float(self.cells[row.name, column.title].value) for row in self.rows if row.name != REAL
+        }
+        means = {name: value for name, value in means.items() if np.isfinite(value)}
+        if column.better == "neither" or len(means) < 2:
+            return None
+        worth = {"higher": 1, "lower": -1, "zero": 0}[column.better]
+        return max(means, key=lambda name: worth * means[name] if worth else -abs(means[name]))
+
+
+def summarise(films: Sequence[Film]) -> Summary:
+    """All numbers of the films of one comparison. They need not have the same length, nor the same measures."""
+    rows, notes = rows_of(with_likeness(films)), list[str]()
+    films = [film for row in rows for film in row.films]
+    headline = next(name for name in HEADLINES if all(name in film.curves for film in films))
+    by_name = {row.name: row for row in rows}
+    shown = columns(films, headline, by_name.get(REAL))
+    ours = by_name.get(OURS)
+    cells = {(row.name, column.title): row.number(column.number) for row in rows for column in shown}
+    behind = {
+        (row.name, column.title): ours.less(row, column.number)
+        for row in rows
+        for column in shown
+        if ours is not None and row is not ours
+    }
+    return Summary(rows, headline, shown, cells, behind, _distances(rows, notes), notes)
+
+
+def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Column]:
+    """The numbers of the headline table, of those that all the films have."""
+    about = {name: what for film in films for name, what in film.about.items()}
+    found = list[Column]()
+    for name in [headline, *([LIKENESS] if real is not None else [])]:
+        title, unit, better = about[name].title, about[name].unit, about[name].better
+        found += [
+            Column(f"{title}, first 10 s", "", partial(_start, name=name), better, unit),
+            Column(f"{title}, last 10 s", "", partial(_end, name=name), better, unit),
+            Column(f"{title}, change", "last 10 s − first", partial(_change, name=name), better, unit),
+        ]
+    for name in (name for name in CONTRASTS if all(name in film.curves for film in films)):
+        contrast = partial(_contrast, name=name)
+        found.append(
+            Column(
+                f"change of {about[name].title}", "last 15 % − first 15 %", contrast, "zero", about[name].unit
+            )
+        )
+    for name in (name for name in TOTALS if all(name in film.totals for film in films)):
+        total = partial(_total, name=name)
+        found.append(Column(about[name].title, about[name].unit, total, about[name].better, about[name].unit))
+    if real is not None:
+        found.append(_drift_column(LIKENESS, about[LIKENESS], real))
+    return found
+
+
+def statistics(summary: Summary, name: str) -> list[Column]:
+    """What is told of every curve: its mean, its change, its slope, and when it leaves the range of real film."""
+    about, real = summary.about[name], summary.row(REAL)
+    found = [
+        Column("mean", "", partial(_mean, name=name), about.better, about.unit),
+        Column("change", "last 15 % − first 15 %", partial(_contrast, name=name), "zero", about.unit),
+        Column("slope", "a minute, Theil–Sen", partial(_slope, name=name), "zero", about.unit),
+    ]
+    return found if real is None else [*found, _drift_column(name, about, real)]
+
+
+def with_likeness(films: Sequence[Film]) -> list[Film]:
+    """The films, each with the curve `likeness` if there is real film: the cosine of what a clip shows with the mean of
+    what real film of its prompt shows, all other real films of it taken together; of all prompts, where none has its.
+
+    Range 0 to 1. Blind spot: it is low for what is rare in real film, and does not see motion."""
+    looks = {film.path: _looks(film) for film in films}
+    real = [film for film in films if film.row == REAL]
+    if not real:
+        return list(films)
+    groups = {film.group for film in real}
+    found = []
+    for film in films:
+        same = [other for other in real if other.group == film.group] if film.group in groups else real
+        others = [looks[other.path] for other in same if other is not film]
+        curve = np.full(len(film.times), np.nan)
+        if others:
+            shown = looks[film.path][: len(curve)] @ units(np.concatenate(others).mean(0))
+            curve[: len(shown)] = shown
+        found.append(
+            replace(
+                film, curves={**film.curves, LIKENESS: curve}, about={**film.about, LIKENESS: ABOUT_LIKENESS}
+            )
+        )
+    return found
+
+
+def _looks(film: Film) -> Floats:
+    """What each clip shows: the first half of its vector, at length 1."""
+    shown = read_clips(film)
+    return np.asarray(units(shown[:, : shown.shape[1] // 2]), dtype=np.float64)
+
+
+def _drift_column(name: str, about: About, real: Row) -> Column:
+    until = partial(_until_drift, name=name, inside=band(curves(real.films, name)))
+    return Column("time to drift", f"of {about.title} from real film", until, "higher", "s")
+
+
+def _mean(film: Film, name: str) -> float:
+    return mean(film.curves[name])
+
+
+def _slope(film: Film, name: str) -> float:
+    return float(theil_sen(film.curves[name]))
+
+
+def _start(film: Film, name: str) -> float:
+    return mean(film.curves[name][:END_SLICES])
+
+
+def _end(film: Film, name: str) -> float:
+    return mean(film.curves[name][-END_SLICES:])
+
+
+def _change(film: Film, name: str) -> float:
+    return _end(film, name) - _start(film, name)
+
+
+def _contrast(film: Film, name: str) -> float:
+    return float(start_end_contrast(film.curves[name]))
+
+
+def _total(film: Film, name: str) -> float:
+    return film.totals[name]
+
+
+def _until_drift(film: Film, name: str, inside: tuple[Floats, Floats]) -> float:
+    """A film that never drifts counts with its length."""
+    curve = film.curves[name]
+    ranges = inside[0][: len(curve)], inside[1][: len(curve)]
+    seconds = time_to_drift(curve, ranges)
+    return len(curve) * SLICE_SECONDS if seconds is None else seconds
+
+
+def _distances(rows: Sequence[Row], notes: list[str]) -> dict[str, tuple[Distances, Distances]]:
+    by_row = {row.name: _clips(row) for row in rows}
+    real, found = by_row.pop(REAL, {}), dict[str, tuple[Distances, Distances]]()
+    for name, clips in by_row.items() if real else []:
+        try:
+            slices = slice_distances(real, clips)
+        except DataError as error:
+            notes.append(f"no distance of {name} from real film: {error}")
+        else:
+            if slices:
+                found[name] = slices[0], slices[-1]
+            else:
+                notes.append(f"no distance of {name} from real film: a film is shorter than ten seconds")
+    return found
+
+
+def _clips(row: Row) -> dict[str, list[Clips]]:
+    clips: dict[str, list[Clips]] = {}
+    for film in row.films:
+        clips.setdefault(film.group, []).append(read_clips(film))
+    return clips

@@ -1,0 +1,84 @@
+"""What is compared with what: the methods, our own parts left out one by one, and what all their films share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from longtake.errors import OptionError
+from longtake.models.base import ModelSpec
+from longtake.models.load import read_spec
+from longtake.options import Film, FilmOptions, equal_cost_steps
+from longtake.plan import Method
+
+REAL = "real film"
+OURS = "progressive"  # what the others are compared with
+EQUAL_COST = ", equal cost"
+METHODS: tuple[str, ...] = get_args(Method)
+# The parts of progressive denoising that can be left out, each by the option that does it.
+ABLATIONS: dict[str, dict[str, Any]] = {"no-context": {"context_size": 0}, "no-chunks": {"chunk_size": 1}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is compared: a name, and the options of FilmOptions that make it."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all films of a comparison share. `model` and `lora` are named as for read_spec."""
+
+    seconds: float
+    model: str | None = None
+    lora: Path | None = None
+    device: str = "cpu"
+    dtype: str | None = None
+    weights_dir: Path | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        return read_spec(self.model, self.lora)
+
+    def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
+        return FilmOptions(prompt=prompt, seconds=self.seconds, seed=seed, **variant.options)
+
+    def film(self, variant: Variant, prompt: str = "any", seed: int = 0) -> Film:
+        """OptionError if the model cannot make it."""
+        return self.options(variant, prompt, seed).resolved(self.spec)
+
+
+def shifts_of(film: Film, spec: ModelSpec) -> list[int]:
+    """The frames that begin a piece of a film: a chunk, or a window where its method starts windows anew."""
+    sampling, length = film.plan.sampling, film.length
+    latents = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
+    return [
+        spec.first_frames + (latent - 1) * spec.temporal_factor
+        for latent in range(latents, length.num_latent_frames, latents)
+    ]
+
+
+def variants_of(
+    names: Sequence[str], setting: Setting, equal_cost: bool = True
+) -> tuple[list[Variant], list[str]]:
+    """Methods and ablations by name, with `equal_cost` each that costs otherwise than progressive denoising also at its
+    cost; and, in words, what is left out. OptionError for a name that there is not, or what cannot be filmed."""
+    spec, known = setting.spec, [*METHODS, *ABLATIONS]
+    budget = setting.film(Variant(OURS)).plan.latent_evaluations
+    variants, notes = list[Variant](), list[str]()
+    for name in names:
+        if name not in known:
+            raise OptionError(f"there is no method {name}: choose among {', '.join(known)}")
+        if name in ABLATIONS and ABLATIONS[name].items() <= asdict(spec.defaults).items():
+            notes.append(f"{name} is left out: {spec.name} is filmed so anyway")
+            continue
+        variant = Variant(name, ABLATIONS.get(name, {"method": name}))
+        variants.append(variant)
+        steps = equal_cost_steps(setting.options(variant), spec, budget)
+        if equal_cost and steps != spec.defaults.num_inference_steps:
+            variants.append(Variant(name + EQUAL_COST, {**variant.options, "num_inference_steps": steps}))
+    return variants, notes

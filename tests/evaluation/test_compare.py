@@ -1,0 +1,198 @@
+"""A comparison from the command line to the page, on a tiny model; and the sums of its tables, on numbers made up."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_model
+
+from longtake.cli import main
+from longtake.errors import OptionError
+from longtake.evaluation import compare
+from longtake.evaluation.classifier import AttributeClassifier
+from longtake.evaluation.jobs import Job, Took, film, world_prompts
+from longtake.evaluation.variants import Setting, Variant, shifts_of, variants_of
+
+VOID = {"meta", "img", "input", "br", "line"}
+COMMAND = (
+    "compare",
+    "--seeds",
+    "1",
+    "--seconds",
+    "2",
+    "--equal-steps",
+    "--methods",
+    "progressive,replacement",
+)
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs `longtake` in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["longtake", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return int(exit_.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would find on a page."""
+
+    html: str
+    open: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.html)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "poster", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def films(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "films").glob("*.json")}
+
+
+def numbers(run: Path) -> dict[str, dict[str, object]]:
+    """All that the films' files hold but the state of the checkout, which may change meanwhile."""
+    return {name: json.loads(text) | {"made": None} for name, text in films(run).items()}
+
+
+def in_this_process(stop_after: int | None = None) -> Callable[[Sequence[Job], str], Iterator[Took]]:
+    """Films without processes of their own; interrupted, as by Ctrl-C, once so many are made."""
+
+    def all_of(jobs: Sequence[Job], device: str) -> Iterator[Took]:
+        yield from map(film, jobs[:stop_after])
+        if stop_after is not None:
+            raise KeyboardInterrupt
+
+    return all_of
+
+
+def test_a_run_goes_on_where_it_stopped(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards the whole way: films by two methods, stopped after the first, gone on with to the same bytes as a run in
+    a process of its own; a report of what is there at each end; a folder that takes no other comparison's films."""
+    (tmp_path / "prompts.txt").write_text("# two\na red car at <night>\n\na blue bus\n")
+    command = (*COMMAND, "--prompts", "prompts.txt", "--model", tubelet_folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(compare, "_all", in_this_process(stop_after=1))
+        code, out, err = cli(*command, "-o", "run")
+        assert code == 130 and "give the same command again" in err
+        assert "2 blank lines and comments of prompts.txt are passed over" in err
+        assert "| progressive | 1 |" in out and "replacement" not in out
+        (first,) = films(tmp_path / "run").items()
+        patched.setattr(compare, "_all", in_this_process())
+        code, out, _ = cli(*command, "-o", "run")
+    assert code == 0 and "| replacement | 2 |" in out
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    cli(*command, "-o", "other")
+    assert first in films(tmp_path / "run").items() and len(films(tmp_path / "run")) == 4
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "other")
+
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert page.tags.count("video") == 2 and page.tags.count("img") == 4
+    assert all(source.startswith("data:") for source in page.sources)
+    assert "4 films" in page.html and "no adherence" in page.html.lower() and "<night>" not in page.html
+    assert "default-src 'none'" in page.html and "url(" not in page.html and "@import" not in page.html
+    assert cli("compare", "--report-only", "-o", "run")[0] == 0
+    code, _, err = cli(*command, "-o", "run", "--seconds", "4")
+    assert code == 2 and "error: run is another run: its seconds is 2.0, not 4.0" in err
+
+
+def test_the_world_knows_what_is_right(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards real film as a row, the judge, and that what so few films cannot tell is said."""
+    monkeypatch.setattr(compare, "_all", in_this_process())
+    model = shutil.copytree(tubelet_folder, tmp_path / "model")
+    settings = json.loads((model / "longtake.json").read_text())
+    (model / "longtake.json").write_text(json.dumps(settings | {"width": 128, "height": 80}))
+    (tmp_path / "run").mkdir()
+    torch.manual_seed(0)
+    save_model(AttributeClassifier(), str(tmp_path / "run" / "classifier.safetensors"))
+    code, out, err = cli(*COMMAND, "--world", "1", "--methods", "progressive", "--model", model, "-o", "run")
+    assert code == 0, err
+    assert "attributes read right, last 10 s" in out and "time to drift" in out and "| real film | 1 |" in out
+    real, made = sorted(
+        (json.loads(text) for text in films(tmp_path / "run").values()), key=lambda film: "cost" in film
+    )
+    assert real["shot"] == made["shot"] and len(real["curves"]["adherence"]) == 1
+    assert made["cost"]["evaluations_per_frame"] > 1
+    assert "no distance of progressive from real film" in (tmp_path / "run" / "report.html").read_text()
+    code, _, err = cli(*COMMAND, "--world", "1", "--model", tubelet_folder, "-o", "other")
+    assert code == 2 and "the tracking-shot world is 128x80" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--world", "1", "--methods", "magic"), "there is no method magic"),
+        ((), "give either --prompts FILE or --world N"),
+        (("--prompts", "no.txt"), "cannot read no.txt"),
+        (("--report-only",), "holds no measured film yet"),
+    ],
+)
+def test_mistakes_are_one_line(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+    """Guards errors that say what to do, and folders that are not made in vain."""
+    code, _, err = cli(*(("compare",) if "--report-only" in arguments else COMMAND), *arguments, "-o", "run")
+    assert (code, err.count("\n")) == (2, 1) and says in err
+    assert not Path("run").exists()
+
+
+def test_equal_cost_is_another_row(tubelet_folder: Path) -> None:
+    """Guards the coin: what costs otherwise than ours comes again, at a number of steps that costs nearly the same;
+    what the model does anyway is left out, and said."""
+    setting = Setting(60.0, str(tubelet_folder))
+    variants, notes = variants_of(["progressive", "chunk-by-chunk", "no-context", "no-chunks"], setting)
+    names = [variant.name for variant in variants]
+    assert (
+        names[:3] == ["progressive", "chunk-by-chunk", "chunk-by-chunk, equal cost"] and "no-context" in names
+    )
+    assert notes == [f"no-chunks is left out: {tubelet_folder.name} is filmed so anyway"]
+    costs = {variant.name: setting.film(variant).plan.latent_evaluations for variant in variants}
+    dear, fair = (abs(costs[name] - costs["progressive"]) for name in names[1:3])
+    assert fair < dear
+    with pytest.raises(OptionError, match="there is no method"):
+        variants_of(["replacements"], setting)
+
+
+def test_pieces_meet_where_they_do(tubelet_folder: Path) -> None:
+    """Guards seam scores against looking beside the seams: a latent of four frames each, a clip of two, a window."""
+    setting = Setting(2.0, str(tubelet_folder))
+    assert shifts_of(setting.film(Variant("progressive")), setting.spec) == list(range(4, 48, 4))
+    clips = setting.film(Variant("replacement", {"method": "replacement"}))
+    assert shifts_of(clips, setting.spec) == list(range(8, 48, 8))
+
+
+def test_prompts_of_the_world_are_the_first_of_more() -> None:
+    """Guards runs that grow: the films of a smaller run are part of the larger one's."""
+    assert world_prompts(5)[:3] == world_prompts(3)

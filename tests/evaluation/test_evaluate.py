@@ -1,0 +1,143 @@
+"""Measuring video files from the command line: what people have, and what they get wrong."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from longtake.cli import main
+from longtake.video import VideoWriter
+from longtake.worlds.tracking_shot import Shot
+
+NTSC = Fraction(24000, 1001)
+SHOT = Shot("car", "red", "hills", "noon", "clear", "fast")
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs `longtake evaluate` in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["longtake", "evaluate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return int(exit_.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pictures() -> NDArray[np.uint8]:
+    """Two and a half seconds of a tracking shot, 64 × 40."""
+    return SHOT.render(0, 60, 64, 40)
+
+
+def write(path: Path, pictures: NDArray[np.uint8], codec: str = "ffv1", rate: Fraction | int = 24) -> Path:
+    """A video file as other programs make them."""
+    path.parent.mkdir(exist_ok=True)
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def sound(path: Path) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_films_of_any_kind(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards names, codecs, sizes and rates as they come: 23.976 is kept exact, two films of one name are told apart,
+    what longtake wrote into its own is used."""
+    odd = write(tmp_path / "a film_ü – 1.mkv", pictures, rate=NTSC)
+    write(tmp_path / "a" / "x.webm", pictures[:, ::2, ::2], "libvpx", 25)
+    with VideoWriter(tmp_path / "x.webm.mp4", 64, 40, NTSC, {"prompt": "a red car", "seed": 3}) as writer:
+        writer.write(pictures)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "x.webm.mp4").rename(tmp_path / "b" / "x.webm")
+    code, out, err = cli(odd, "a/x.webm", "b/x.webm", "-o", "run", "--json")
+    assert (code, err) == (0, "")
+    first, second, third = json.loads(out)
+    assert [film["row"] for film in (first, second, third)] == ["a film_ü – 1.mkv", "a/x.webm", "b/x.webm"]
+    assert [film["fps"] for film in (first, second, third)] == ["24000/1001", "25", "24000/1001"]
+    assert (first["num_frames"], first["frames_left_over"], first["codec"]) == (60, 13, "ffv1")
+    assert first["sha256"] == hashlib.sha256(odd.read_bytes()).hexdigest()
+    assert second["size"] == [32, 20] and (third["group"], third["seed"]) == ("a red car", 3)
+    assert len(first["curves"]["luma"]) == 1 and 0 < first["totals"]["luma"] < 1
+    assert len(list((tmp_path / "run" / "films").glob("*.json"))) == 3
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "a film_ü – 1.mkv" in page and "give --real" in page
+
+
+def test_bad_files_among_good_ones(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards against silent skips: each bad file is told of in a line, what is whole is measured, the exit is no 0."""
+    write(tmp_path / "good.mkv", pictures)
+    whole = write(tmp_path / "whole.mkv", np.concatenate([pictures] * 2)).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    write(tmp_path / "short.mkv", pictures[:40])
+    mp4 = write(tmp_path / "film.mp4", pictures, "libx264").read_bytes()
+    (tmp_path / "half.mp4").write_bytes(mp4[: len(mp4) // 2])
+    (tmp_path / "text.mp4").write_text("no film\n")
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:9.0,\ngood.mkv\n#EXT-X-ENDLIST\n")
+    sound(tmp_path / "sound.mp4")
+    bad = ["short.mkv", "half.mp4", "text.mp4", "list.mp4", "sound.mp4", "gone.mp4"]
+    code, out, err = cli("good.mkv", "cut.mkv", *bad)
+    assert code == 2 and "| good.mkv | 1 |" in out and "| cut.mkv | 1 |" in out
+    note, *errors = err.splitlines()
+    assert "cut.mkv: cut off after 3." in note and "of 5.00 seconds, measured up to there" in note
+    for name, line in zip(bad, errors, strict=True):
+        assert line.startswith("error: ") and name in line
+    assert "40 frames at 24 a second are fewer than a slice of 2 seconds" in errors[0]
+    assert "holds no video" in errors[4]
+    assert cli("text.mp4")[0] == 2
+
+
+def test_sets_have_intervals(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards folders: one row each, prompts in their order, real film to compare with, what is no film said."""
+    for name, films in (("ours", pictures), ("theirs", pictures // 2), ("real", pictures)):
+        for number in range(2):
+            write(tmp_path / name / f"{number}.mkv", np.roll(films, number * 9, axis=2))
+    (tmp_path / "ours" / "notes.txt").write_text("")
+    (tmp_path / "prompts.txt").write_text("one\ntwo\none more\nand another\n")
+    command = ("ours", "theirs", "--real", "real", "--prompts", "prompts.txt")
+    code, out, err = cli(*command, "--clips", "clips")
+    assert code == 0 and "passed over in ours, not video files by their names: notes.txt" in err
+    assert "| ours | 2 |" in out and "| real film | 2 |" in out and "time to drift" in out
+    assert len(list((tmp_path / "clips").rglob("*.mp4"))) == 4
+    (tmp_path / "prompts.txt").write_text("one\n")
+    assert "1 prompts for 4 films" in cli(*command)[2]
+    write(tmp_path / "ours" / "other.mkv", pictures[:, :32])
+    code, _, err = cli("ours")
+    assert (code, err.count("\n")) == (2, 1) or "notes.txt" in err
+    assert "the films of a set have one size" in err and "64x32" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [((), "Missing argument"), (("empty",), "holds no video files"), (("x", "./x"), "x is given twice")],
+)
+def test_mistakes_are_told_at_once(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    """Guards one-line errors before anything is measured."""
+    (tmp_path / "empty").mkdir()
+    code, _, err = cli(*arguments)
+    assert code == 2 and says in err

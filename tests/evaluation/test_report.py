@@ -1,0 +1,128 @@
+"""The sums and the sentences of a report, on films whose numbers are made up."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.evaluation.films import Film, read_film, write_film
+from longtake.evaluation.report import Origin, page, sentence, standing
+from longtake.evaluation.summary import LIKENESS, Summary, summarise
+from longtake.evaluation.tables import markdown, number, span, verdict
+
+SLICES, PROMPTS = 30, 6
+TIMES = [2.0 * k + 1 for k in range(SLICES)]
+ABOUT = {
+    "adherence": {"title": "attributes read right", "unit": "share of seconds", "better": "higher"},
+    "luma": {"title": "luma", "unit": "0 to 1", "better": "neither"},
+    "cuts": {"title": "scene cuts", "unit": "number", "better": "lower"},
+}
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Callable[..., Film]:
+    """A film whose adherence falls by `fall` in its length, and whose looks turn by as much of a right angle."""
+
+    def make(row: str, prompt: int, fall: float = 0.0, seed: int = 0) -> Film:
+        path = tmp_path / f"{row}-{prompt}-{seed}.json"
+        angle = np.linspace(0, fall, SLICES) * np.pi / 2
+        clips = np.random.default_rng(prompt).random((SLICES, 6))
+        clips[:, 0], clips[:, 1], clips[:, 2] = np.cos(angle), np.sin(angle), prompt / 10
+        record = {
+            "row": row,
+            "group": f"<prompt {prompt}>",
+            "seed": seed,
+            "made": {"longtake": "0"},
+            "times": TIMES,
+            "curves": {
+                "adherence": list(1 - np.linspace(0, fall, SLICES) - prompt / 100),
+                "luma": [0.5] * (SLICES - 1) + [None],
+            },
+            "totals": {"cuts": prompt + 5 * fall},
+            "about": ABOUT,
+            "cost": {"evaluations_per_frame": 2, "passes": 1, "peak_window": 1, "num_inference_steps": 8},
+        }
+        write_film(path, record, clips, b"")
+        return read_film(path)
+
+    return make
+
+
+@pytest.fixture
+def summary(film: Callable[..., Film]) -> Summary:
+    """Ours holds, fifo falls, restart is ours."""
+    falls = {"progressive": 0.0, "restart": 0.0, "fifo": 0.5, "fifo, equal cost": 0.6, "real film": 0.0}
+    films = [film(row, prompt, fall) for prompt in range(PROMPTS) for row, fall in falls.items()]
+    return summarise([*films, film("real film", 0, seed=1)])
+
+
+def test_the_sentence_says_what_the_numbers_say(summary: Summary) -> None:
+    """Guards the claim on top: it holds, who falls, and by how much; nothing of who cannot be told apart."""
+    assert sentence(summary) == (
+        "Over 60 s, progressive holds what its prompt asks for: 97.5 % at first, 97.5 % at last. Fifo ends at 50.9 %."
+    )
+    last = summary.columns[1]
+    assert standing(summary, summary.rows, last) == (["fifo, equal cost", "fifo"], [], ["restart"])
+    assert [row.name for row in summary.rows] == [
+        "progressive",
+        "restart",
+        "fifo",
+        "fifo, equal cost",
+        "real film",
+    ]
+
+
+def test_differences_are_of_pairs(summary: Summary) -> None:
+    """Guards intervals against the spread between prompts, which is in both films of a pair: 46.5 points, certain."""
+    last = summary.columns[1]
+    interval = summary.behind["fifo", last.title]
+    np.testing.assert_allclose([interval.value, interval.low, interval.high], 0.4655, atol=1e-3)
+    assert verdict(interval, last) == "good"
+    own = summary.cells["progressive", last.title]
+    assert own.low < own.value < own.high
+    assert verdict(summary.behind["restart", last.title], last) == ""
+
+
+def test_likeness_is_to_other_real_film_of_the_prompt(summary: Summary) -> None:
+    """Guards a film compared with itself: real film of a prompt has a likeness only where there is more of it."""
+    fifo = next(row for row in summary.rows if row.name == "fifo").films[0].curves[LIKENESS]
+    np.testing.assert_allclose(fifo, np.cos(np.linspace(0, np.pi / 4, SLICES)), atol=1e-3)
+    real = {film.key: film.curves[LIKENESS] for film in summary.rows[-1].films}
+    np.testing.assert_allclose(real["<prompt 0>", 0], 1, atol=1e-3)
+    assert np.isnan(real["<prompt 1>", 0]).all()
+
+
+def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
+    """Guards certainty that two prompts cannot give."""
+    summary = summarise(
+        [film(row, prompt, fall) for prompt in (1, 2) for row, fall in (("progressive", 0), ("fifo", 1))]
+    )
+    assert sentence(summary).endswith("too few prompts to tell more")
+    assert all(np.isnan(interval.low) for interval in summary.cells.values())
+    assert summary.distances == {} and "…" not in markdown(summary)
+
+
+def test_tables_say_no_more_than_is_known(summary: Summary) -> None:
+    """Guards the marks: the best in bold, ours among equals; and markup in prompts."""
+    lines = markdown(summary).splitlines()
+    assert lines[2].startswith("| progressive | 6 | 2.00 | **97.5 %** (")
+    assert lines[0].count("|") == lines[2].count("|")
+    html = page(summary, Origin("a <subject>", ["longtake compare -o 'a & b'"], ["<note>"], {}))
+    assert (
+        "&lt;prompt 1&gt;" in html and "<prompt" not in html and "<note>" not in html and "a &amp; b" in html
+    )
+
+
+def test_numbers_are_written_as_people_do(summary: Summary) -> None:
+    """Guards signs of nothing, and numbers that are none."""
+    assert [number(value, "share") for value in (0.5, np.nan, -0.00001)] == ["50.0 %", "–", "0.0 %"]
+    assert [number(value, "") for value in (0, 0.01234, 1.234, 12.34, 123.4)] == [
+        "0",
+        "0.012",
+        "1.23",
+        "12.3",
+        "123",
+    ]
+    assert number(0.1, "share", sign=True) == "+10.0 %" and number(3, "s") == "3.0 s"
+    assert span(summary.cells["progressive", summary.columns[2].title], "share") == "0.0 … 0.0"
