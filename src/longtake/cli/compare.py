@@ -77,7 +77,11 @@ def compare(
             raise OptionError("give either --prompts FILE or --world N")
         setting = Setting(seconds, model, lora, device, dtype, weights_dir)
         variants, notes = variants_of([name.strip() for name in methods.split(",")], setting, not equal_steps)
-        chosen = [] if world is None else world_prompts(world)
+        chosen = []
+        if world is not None:
+            with needs_extra("world"):
+                import longtake.worlds.paint  # noqa: F401  (real film is drawn)
+            chosen = world_prompts(world)
         if prompts is not None:
             texts, passed = read_prompts(prompts)
             chosen = [Prompt(text) for text in texts]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Curve = NDArray[np.float64]
 
 TICKS = 5
+LONGEST_LABEL = 18  # letters
 LABEL_HEIGHT = 15.0  # between the baselines of two labels
 
 
@@ -103,12 +104,13 @@ def _or_empty(part: Curve | None) -> Curve:
 def _grid(frame: Frame, step: float, percent: bool) -> str:
     low, high = frame.values
     left, right, bottom = frame.left, frame.width - frame.right, frame.height - frame.bottom
+    shown_step = 100 * step if percent else step
+    digits = next(d for d in range(12) if abs(round(shown_step, d) - shown_step) < 1e-3 * shown_step)
     pieces = []
     for i in range(round((high - low) / step) + 1):
         value = low + i * step
         y = frame.y(value)
-        digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        text = f"{100 * value:.0f} %" if percent else f"{value:.{digits}f}"
+        text = f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
         pieces.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         pieces.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     seconds = frame.times[1]
@@ -163,9 +165,13 @@ def _labels(frame: Frame, lines: Sequence[Line]) -> str:
     for (y, line), place in zip(ends, places, strict=True):
         pieces.append(
             f'<path class="lead {line.style}" d="M{x - 4} {y:.1f}L{x + 10} {place:.1f}"/>'
-            f'<text class="name {line.style}" x="{x + 14}" y="{place + 4:.1f}">{escape(line.label)}</text>'
+            f'<text class="name {line.style}" x="{x + 14}" y="{place + 4:.1f}">{escape(_short(line.label))}</text>'
         )
     return "".join(pieces)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -83,10 +83,11 @@ def page(summary: Summary, origin: Origin) -> str:
 
 def _top(summary: Summary, origin: Origin) -> str:
     plain, cheap = at_equal_steps(summary), at_equal_cost(summary)
-    charts = [_headline_chart(summary, plain, name, "at equal steps") for name in summary.headlines]
+    where = ", at equal steps" if cheap else ""
+    charts = [_headline_chart(summary, plain, name, where) for name in summary.headlines]
     if cheap:
         rows = [row for row in summary.rows if row.name in (OURS, REAL) or row in cheap]
-        charts += [_headline_chart(summary, rows, name, "at equal cost") for name in summary.headlines]
+        charts += [_headline_chart(summary, rows, name, ", at equal cost") for name in summary.headlines]
     return (
         f'<header><p class="kicker">{escape(origin.subject)}</p><h1>{escape(sentence(summary))}</h1>'
         f"{_verdicts(summary)}</header>"
@@ -128,7 +129,12 @@ def sentence(summary: Summary) -> str:
 def _verdicts(summary: Summary) -> str:
     """Who stands where at the end, with certainty or without, and what that rests on."""
     most = max(summary.rows, key=lambda row: len(row.films))
-    rests = f"{len(most.films)} films of {most.prompts} prompts a row at most, {summary.seconds:g} s each. Bands and"
+    films = (
+        f"{len(most.films)} films of {most.prompts} prompts a row at most"
+        if len(most.films) > 1
+        else "One film a row"
+    )
+    rests = f"{films}, {summary.seconds:g} s each at most. Bands and"
     rests += f" intervals are 95 %, over prompts; there are none for fewer than {FEWEST_PROMPTS}."
     lines = []
     for i, name in enumerate(summary.headlines):
@@ -171,13 +177,14 @@ def _headline_chart(summary: Summary, rows: Sequence[Row], name: str, where: str
     chart = line_chart(
         lines, summary.times, width=470, height=300, labels=140, percent=percent, title=about.title
     )
-    return f"<figure><figcaption><b>{escape(about.title)}</b>, {where}</figcaption>{chart}</figure>"
+    return f"<figure><figcaption><b>{escape(about.title)}</b>{where}</figcaption>{chart}</figure>"
 
 
 def _line(summary: Summary, row: Row, name: str) -> Line:
     curve = row.curve(name)
     low, high = band(curves(row.films, name)) if row.name == REAL else (curve.low, curve.high)
-    return Line(row.name.removesuffix(EQUAL_COST), style_of(summary, row), curve.value, low, high)
+    style = style_of(summary, row) + " ours" * (row.name == OURS)
+    return Line(row.name.removesuffix(EQUAL_COST), style, curve.value, low, high)
 
 
 def style_of(summary: Summary, row: Row) -> str:
@@ -234,8 +241,9 @@ def _curves(summary: Summary) -> str:
         unit = "" if about.unit.startswith("share") or not about.unit else f", {escape(about.unit)}"
         caption = f"<b>{escape(about.title)}</b>{unit} · {arrows[about.better]}"
         charts.append(f"<figure><figcaption>{caption}</figcaption>{chart}</figure>")
-    words = "A value every two seconds, at equal steps: mean over films and 95 % band." + (
-        " Grey: where 90 % of real film lies." if summary.row(REAL) else ""
+    words = (
+        "A value every two seconds: mean over films and 95 % band; where there are methods, at equal steps."
+        + (" Grey: where 90 % of real film lies." if summary.row(REAL) else "")
     )
     numbers = "".join(
         f"<h3>{escape(summary.about[name].title)}</h3>{measure_table(summary, name)}"

@@ -179,16 +179,16 @@ class Summary:
     def row(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
 
-    def best(self, column: Column) -> str | None:
-        """The row whose mean is best, real film aside; None if no way is better, or it is the only one."""
+    def best(self, column: Column) -> list[str]:
+        """The rows whose mean is best, real film aside; none if no way is better, or all are equal."""
         means = {
             row.name: float(self.cells[row.name, column.title].value) for row in self.rows if row.name != REAL
         }
-        means = {name: value for name, value in means.items() if np.isfinite(value)}
-        if column.better == "neither" or len(means) < 2:
-            return None
-        worth = {"higher": 1, "lower": -1, "zero": 0}[column.better]
-        return max(means, key=lambda name: worth * means[name] if worth else -abs(means[name]))
+        sign = {"higher": 1, "lower": -1, "zero": 0, "neither": np.nan}[column.better]
+        worth = {name: round(sign * mean if sign else -abs(mean), 9) for name, mean in means.items()}
+        worth = {name: value for name, value in worth.items() if np.isfinite(value)}
+        found = [name for name, value in worth.items() if value == max(worth.values())]
+        return found if len(found) < len(worth) else []
 
 
 def summarise(films: Sequence[Film]) -> Summary:
@@ -214,7 +214,7 @@ def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Colu
     about = {name: what for film in films for name, what in film.about.items()}
     found = list[Column]()
     for name in [headline, *([LIKENESS] if real is not None else [])]:
-        title, unit, better = about[name].title, about[name].unit, about[name].better
+        title, unit, better = about[name].title.split(",")[0], about[name].unit, about[name].better
         found += [
             Column(f"{title}, first 10 s", "", partial(_start, name=name), better, unit),
             Column(f"{title}, last 10 s", "", partial(_end, name=name), better, unit),
@@ -227,7 +227,7 @@ def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Colu
                 f"change of {about[name].title}", "last 15 % − first 15 %", contrast, "zero", about[name].unit
             )
         )
-    for name in (name for name in TOTALS if all(name in film.totals for film in films)):
+    for name in (name for name in TOTALS if any(np.isfinite(_total(film, name)) for film in films)):
         total = partial(_total, name=name)
         found.append(Column(about[name].title, about[name].unit, total, about[name].better, about[name].unit))
     if real is not None:
@@ -308,7 +308,7 @@ def _contrast(film: Film, name: str) -> float:
 
 
 def _total(film: Film, name: str) -> float:
-    return film.totals[name]
+    return film.totals.get(name, np.nan)
 
 
 def _until_drift(film: Film, name: str, inside: tuple[Floats, Floats]) -> float:

@@ -62,7 +62,7 @@ def headline_table(summary: Summary) -> str:
         cells = [escape(row.name), f"{len(row.films)}<small>{row.prompts}</small>", number(cost(row), "")]
         for column in summary.columns:
             interval = summary.cells[row.name, column.title]
-            mark = ' class="best"' if best[column.title] == row.name else ""
+            mark = ' class="best"' if row.name in best[column.title] else ""
             value = number(float(interval.value), column.unit)
             cells.append(f"<span{mark}>{value}</span><small>{span(interval, column.unit)}</small>")
         rows.append((style(row), cells))
@@ -172,7 +172,7 @@ def markdown(summary: Summary) -> str:
         for column in summary.columns:
             interval = summary.cells[row.name, column.title]
             value, bounds = number(float(interval.value), column.unit), span(interval, column.unit)
-            value = f"**{value}**" if summary.best(column) == row.name else value
+            value = f"**{value}**" if row.name in summary.best(column) else value
             cells.append(f"{value} ({bounds})" if bounds else value)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
