@@ -104,6 +104,7 @@ class FilmOptions(Options):
             temporal_factor=spec.temporal_factor,
             first_frames=spec.first_frames,
             chunk_size=settings.chunk_size,
+            group_latents=spec.group_latents,
         )
         plan = make_plan(
             length,
