@@ -1,0 +1,6 @@
+"""Open-Sora v1.2, the open model of the paper, as diffusers classes of our own."""
+
+from longtake.models.open_sora.convert import convert_transformer
+from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
+
+__all__ = ["OpenSoraTransformer3DModel", "convert_transformer"]
