@@ -78,10 +78,10 @@ def transformer_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Raises ModelError if one that tells them is missing or impossible.
     """
-    dim, in_channels, *_ = _shape(state_dict, "x_embedder.proj.weight", 5)
-    (head_dim,) = _shape(state_dict, "spatial_blocks.0.attn.q_norm.weight", 1)
-    ff_dim, _ = _shape(state_dict, "spatial_blocks.0.mlp.fc1.weight", 2)
-    tokens, caption_channels = _shape(state_dict, "y_embedder.y_embedding", 2)
+    dim, in_channels, *_ = tensor_shape(state_dict, "x_embedder.proj.weight", 5)
+    (head_dim,) = tensor_shape(state_dict, "spatial_blocks.0.attn.q_norm.weight", 1)
+    ff_dim, _ = tensor_shape(state_dict, "spatial_blocks.0.mlp.fc1.weight", 2)
+    tokens, caption_channels = tensor_shape(state_dict, "y_embedder.y_embedding", 2)
     if dim % head_dim:
         raise ModelError(f"the checkpoint's heads of {head_dim} do not fill its width of {dim}")
     layers = {match[1] for name in state_dict if (match := re.match(r"\w+_blocks\.(\d+)\.", name))}
@@ -119,7 +119,8 @@ def _original_name(name: str) -> str:
     return name
 
 
-def _shape(state_dict: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]:
+def tensor_shape(state_dict: Mapping[str, Tensor], name: str, ndim: int) -> tuple[int, ...]:
+    """The shape of a checkpoint's tensor. Raises ModelError unless it is there and has so many axes."""
     if name not in state_dict:
         raise ModelError(f"the checkpoint lacks {name}, which Open-Sora v1.2 has")
     shape = tuple(state_dict[name].shape)
