@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	[ -x $(BIN)/python ] || $$found -m venv .venv
 	@echo "making the environment in .venv: a few minutes the first time"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[world,train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[world,train,evaluate,dev]'
 	touch $@
 
 test: env

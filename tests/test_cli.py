@@ -74,6 +74,7 @@ def test_generate_films_what_was_asked_for(cli: Cli, tubelet_folder: Path, tmp_p
         "negative_prompt": "",
         "seed": 7,
         "model": tubelet_folder.name,
+        "method": "progressive",
         "num_frames": 24,
         **json.loads((tubelet_folder / "longtake.json").read_text()),
     }
@@ -86,6 +87,8 @@ def test_generate_takes_every_option(cli: Cli, wan_folder: Path) -> None:
         *(
             "--dtype",
             "float32",
+            "--method",
+            "full-window",
             "--steps",
             "3",
             "--steps-per-chunk",
@@ -121,6 +124,7 @@ def test_generate_takes_every_option(cli: Cli, wan_folder: Path) -> None:
         "negative_prompt": "a blue bus",
         "seed": 3,
         "model": wan_folder.name,
+        "method": "full-window",
         "num_frames": 10,
         "width": 48,
         "height": 32,
@@ -258,6 +262,21 @@ def test_plan_draws_the_ladder(cli: Cli, tubelet_folder: Path) -> None:
     for words in ("48 frames", "26, of two rows", "at most 3 latents, 1 of them context", "4 after 4 passes"):
         assert words in result.out
     assert len(result.out.split("\n\n")[1].splitlines()) == 3
+
+
+def test_plan_by_another_method(cli: Cli, tubelet_folder: Path) -> None:
+    """Guards that the plan is that of the method: here clips of two latents behind one, at one level."""
+    result = cli("plan", "--model", tubelet_folder, "--seconds", "2", "--method", "replacement")
+    assert (result.code, result.err) == (0, "")
+    for words in (
+        "replacement",
+        "steps         4, 4 for each chunk of 2",
+        "24, of two rows",
+        "68 latents",
+        "8 after 4",
+    ):
+        assert words in result.out
+    assert len(result.out.split("\n\n")[1].splitlines()) == 2
 
 
 def test_models_lists_the_embedded_one_first(cli: Cli) -> None:

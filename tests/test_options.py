@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from longtake.errors import OptionError
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import DEFAULT_SECONDS, FilmOptions, exact_fps
+from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps, exact_fps
+from longtake.plan import Method
 
 SPEC = ModelSpec(
     name="tiny",
@@ -71,6 +72,7 @@ def test_what_is_given_is_used() -> None:
         "negative_prompt": "b",
         "seed": 5,
         "model": "tiny",
+        "method": "progressive",
         "num_frames": 9,
         **wanted,
     }
@@ -109,6 +111,9 @@ def test_what_is_given_is_used() -> None:
         ({"guidance_scale": float("inf")}, "guidance_scale should be"),
         ({"negative_prompt": "rain", "guidance_scale": 1}, "negative prompt does nothing"),
         ({"stepz": 3}, "there is no option stepz"),
+        ({"method": "magic"}, "method should be 'progressive', .* not 'magic'"),
+        ({"method": "fifo", "context_size": 2}, "method fifo sets context_size itself: leave it out"),
+        ({"method": "replacement", "chunk_size": 2}, "method replacement sets chunk_size itself"),
     ],
 )
 def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
@@ -116,6 +121,28 @@ def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words) as caught:
         FilmOptions(**{"prompt": "a red car", **options}).resolved(SPEC)
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_films_with_the_models_own_window() -> None:
+    """Guards clips that shrink with the steps: the window of 24 / 2 latents is the model's, whatever S is here."""
+    film = FilmOptions(prompt="a", num_frames=100, num_inference_steps=1, method="replacement").resolved(SPEC)
+    assert (film.plan.sampling.chunk_size, film.plan.sampling.context_size) == (12, 4)
+    assert (film.length.num_chunks, film.length.num_latent_frames, film.length.surplus_frames) == (3, 36, 44)
+    assert film.metadata["method"] == "replacement" and film.settings.chunk_size == 1
+
+
+@given(st.sampled_from(get_args(Method)), st.integers(1, 3000), st.integers(1, 200))
+def test_equal_cost(method: Method, budget: int, num_frames: int) -> None:
+    """No other number of steps costs nearer to the budget, and none that is as near is smaller."""
+    options = FilmOptions(prompt="a", num_frames=num_frames, method=method)
+
+    def off(steps: int) -> int:
+        film = FilmOptions(prompt="a", num_frames=num_frames, method=method, num_inference_steps=steps)
+        return abs(film.resolved(SPEC).plan.latent_evaluations - budget)
+
+    least = 2 if method in ("progressive", "restart", "full-window") else 1
+    found = equal_cost_steps(options, SPEC, budget)
+    assert found == min(range(least, found + 12), key=off)
 
 
 def test_a_prompt_is_needed() -> None:

@@ -1,4 +1,6 @@
-"""Plans, held against the heart actually run."""
+"""Plans, held against films actually made."""
+
+from typing import get_args
 
 import pytest
 import torch
@@ -8,8 +10,9 @@ from torch import Tensor
 
 from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length
+from longtake.methods import denoise
 from longtake.noise import sigma_table
-from longtake.plan import ladder_picture, make_plan
+from longtake.plan import Method, Sampling, ladder_picture, make_plan, sampling_by
 from longtake.progressive import progressive_denoise
 
 
@@ -36,11 +39,52 @@ def test_plan_is_what_happens(data: st.DataObject) -> None:
     )
     out = [len(windows) for _ in chunks]
 
-    plan = make_plan(length_of(N, C), S, M, C, context_size, given_context)
+    plan = make_plan(length_of(N, C), Sampling(S, M, C, context_size), given_context)
     assert plan.passes == len(windows)
     assert plan.peak_window == max(windows)
     assert plan.latent_evaluations == sum(windows)
     assert plan.passes_until_first_chunk == out[0]
+
+
+@given(st.sampled_from(get_args(Method)), st.data())
+def test_plan_of_every_method_is_what_happens(method: Method, data: st.DataObject) -> None:
+    """Guards the one coin in which methods are compared: every latent of every call is charged, exactly."""
+    S, C, N, W = (data.draw(st.integers(1, most)) for most in (12, 4, 20, 9))
+    s = sampling_by(method, S, data.draw(st.integers(1, S)), C, data.draw(st.integers(0, 9)), W)
+    windows: list[int] = []
+
+    def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        windows.append(latents.shape[2])
+        return latents
+
+    chunks = denoise(s, velocity, lambda first, count: torch.zeros(1, 1, count, 1, 1), sigma_table(S, 1.0), N)
+    out = [len(windows) for _ in chunks]
+
+    plan = make_plan(length_of(N, s.chunk_size), s)
+    assert plan.passes == len(windows) == out[-1]
+    assert plan.peak_window == max(windows)
+    assert plan.latent_evaluations == sum(windows)
+    assert plan.passes_until_first_chunk == out[0]
+    assert plan.evaluations_per_frame == sum(windows) / plan.length.num_frames
+
+
+@pytest.mark.parametrize(
+    ("method", "evaluations"),
+    [
+        ("progressive", 8),
+        ("replacement", 8 * (8 + 3) / 8),
+        ("noisy-replacement", 8 * (8 + 3) / 8),
+        ("chunk-by-chunk", 8 * (4 + 4) / 4),
+        ("restart", 8 + 3 * (8 + 7) / 8),
+        ("fifo", 8 + 2 * 4),
+        ("full-window", 8),
+    ],
+)
+def test_cost_of_a_latent_in_the_long_run(method: Method, evaluations: float) -> None:
+    """The table of docs/algorithm.md, for the embedded model: S = 8, M = C = 1, no context, a window of 8."""
+    s = sampling_by(method, 8, 1, 1, 0, 8)
+    short, long = (make_plan(length_of(n // s.chunk_size, s.chunk_size), s) for n in (80, 880))
+    assert (long.latent_evaluations - short.latent_evaluations) / 800 == evaluations
 
 
 def test_the_papers_minute() -> None:
@@ -48,14 +92,14 @@ def test_the_papers_minute() -> None:
     length = film_length(
         1440, temporal_factor=4, first_frames=1, group_latents=5, chunk_size=5, given_latents=5
     )
-    plan = make_plan(length, 30, 5, 5, context_size=5, given_context=length.given_latents)
+    plan = make_plan(length, Sampling(30, 5, 5, 5), given_context=length.given_latents)
     assert length.given_latents + length.num_latent_frames == 425
     assert (plan.passes, plan.peak_window, plan.latent_evaluations) == (445, 35, 14_825)
 
 
 def test_a_minute_from_text() -> None:
     """The same film made from noise alone, all 85 chunks: 450 passes, no context in the first 30."""
-    plan = make_plan(length_of(85, 5), 30, 5, 5, context_size=5)
+    plan = make_plan(length_of(85, 5), Sampling(30, 5, 5, 5))
     assert (plan.passes, plan.peak_window, plan.latent_evaluations) == (450, 35, 85 * 30 * 5 + 420 * 5)
 
 
@@ -70,12 +114,12 @@ def test_a_minute_from_text() -> None:
 def test_no_plan(S: int, M: int, C: int, context: int, message: str) -> None:
     """Options out of range are refused before anything is loaded."""
     with pytest.raises(OptionError, match=message):
-        make_plan(length_of(3, 1), S, M, C, context)
+        Sampling(S, M, C, context)
 
 
 def test_ladder() -> None:
     """The picture of the paper's ladder: each bar's solid part ends where the bar above it ends."""
-    assert ladder_picture(sigma_table(6, 3.0).tolist(), 2, 5, 5).splitlines() == [
+    assert ladder_picture(sigma_table(6, 3.0).tolist(), Sampling(6, 2, 5, 5)).splitlines() == [
         "   5 latents  0.000                                                    context, clean",
         "   5 latents  0.600  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░                     leaves clean",
         "   5 latents  0.857  █████████████████████████████░░░░░░░░░░░░",
@@ -83,11 +127,19 @@ def test_ladder() -> None:
     ]
 
 
+def test_ladder_of_one_level() -> None:
+    """A context that is noised with its clip is not drawn as clean."""
+    picture = ladder_picture(sigma_table(6, 3.0).tolist(), sampling_by("noisy-replacement", 6, 2, 5, 4, 15))
+    context, clip = picture.splitlines()
+    assert context == f"   4 latents  1.000  {'█' * 48}  context, noised as the clip"
+    assert clip.startswith(f"  15 latents  1.000  {'░' * 48}")
+
+
 @given(st.integers(1, 30), st.integers(0, 3), st.data())
 def test_rungs_meet(S: int, context_size: int, data: st.DataObject) -> None:
     """For any S and M, one line a chunk, rising, and each comes down to where the one before it stood."""
     M = data.draw(st.integers(1, S))
-    lines = ladder_picture(sigma_table(S, 3.0).tolist(), M, 1, context_size).splitlines()
+    lines = ladder_picture(sigma_table(S, 3.0).tolist(), Sampling(S, M, 1, context_size)).splitlines()
     assert len(lines) == -(-S // M) + (context_size > 0)
     chunks = lines[context_size > 0 :]
     solid, total = [x.count("█") for x in chunks], [x.count("█") + x.count("░") for x in chunks]

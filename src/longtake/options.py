@@ -5,6 +5,7 @@ option is None the model's own default holds."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
+from itertools import count
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length, frames_in
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
-from longtake.plan import Plan, make_plan
+from longtake.plan import OWN_SETTINGS, Method, Plan, Sampling, make_plan, sampling_by
 
 DEFAULT_SECONDS = 60.0
 
@@ -24,8 +25,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Film:
     """A film that can be made: options that fit one model, none of them open.
 
-    `settings` are the sampling options, `rate` is the exact frames a second, `length` the film in every unit,
-    `plan` its cost, and `latent_shape` the (C, H, W) of one latent frame."""
+    `settings` are the sampling options, `rate` is the exact frames a second, `plan` the film's length in every unit,
+    how its method takes the settings, and its cost, and `latent_shape` the (C, H, W) of one latent frame."""
 
     model: str
     lora: LoraName | None
@@ -50,6 +51,7 @@ class Film:
             "seed": self.seed,
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
+            "method": self.plan.sampling.method,
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
         }
@@ -80,6 +82,11 @@ class FilmOptions(Options):
     width: Count | None = Field(None, description="Width of the picture in pixels.")
     height: Count | None = Field(None, description="Height of the picture in pixels.")
     fps: Positive | None = Field(None, le=240, description="Frames a second; 23.976 means 24000/1001.")
+    method: Method = Field(
+        "progressive",
+        description="How to denoise; the others are there to compare. Those that need a context take a third of the"
+        " model's window where it has none.",
+    )
     num_inference_steps: Count | None = Field(None, description="Denoising steps that each frame takes.")
     steps_per_chunk: Count | None = Field(None, description="Passes between two finished chunks.")
     chunk_size: Count | None = Field(None, description="Latent frames that are finished together.")
@@ -98,20 +105,14 @@ class FilmOptions(Options):
         settings = replace(spec.defaults, **given)
         if self.negative_prompt and settings.guidance_scale == 1:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
+        sampling = self._sampling(settings, spec.defaults)
         rate = exact_fps(settings.fps)
         length = film_length(
             self._num_frames(rate),
             temporal_factor=spec.temporal_factor,
             first_frames=spec.first_frames,
-            chunk_size=settings.chunk_size,
+            chunk_size=sampling.chunk_size,
             group_latents=spec.group_latents,
-        )
-        plan = make_plan(
-            length,
-            settings.num_inference_steps,
-            settings.steps_per_chunk,
-            settings.chunk_size,
-            settings.context_size,
         )
         return Film(
             model=spec.name,
@@ -121,7 +122,7 @@ class FilmOptions(Options):
             seed=self.seed,
             settings=settings,
             rate=rate,
-            plan=plan,
+            plan=make_plan(length, sampling),
             latent_shape=(
                 spec.latent_channels,
                 _latent_side("height", settings.height, spec),
@@ -129,12 +130,35 @@ class FilmOptions(Options):
             ),
         )
 
+    def _sampling(self, settings: ModelDefaults, defaults: ModelDefaults) -> Sampling:
+        for name in OWN_SETTINGS.get(self.method, ()):
+            if getattr(self, name) is not None:
+                raise OptionError(f"method {self.method} sets {name} itself: leave it out")
+        own = Sampling(*_steps(defaults))
+        return sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+
     def _num_frames(self, rate: Fraction) -> int:
         if self.num_frames is None:
             return frames_in(DEFAULT_SECONDS if self.seconds is None else self.seconds, rate)
         if self.seconds is not None:
             raise OptionError("give the length in seconds or in frames, not both")
         return self.num_frames
+
+
+def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
+    """The num_inference_steps at which a film costs as nearly `budget` latent evaluations as it can; of two, the fewer.
+
+    Everything else stays as `options` say, steps_per_chunk and so the least number of steps included.
+    """
+
+    def cost(steps: int) -> int:
+        film = options.model_copy(update={"num_inference_steps": steps}).resolved(spec)
+        return film.plan.latent_evaluations
+
+    own = "steps_per_chunk" in OWN_SETTINGS.get(options.method, ())
+    least = 1 if own else options.steps_per_chunk or spec.defaults.steps_per_chunk
+    enough = next(steps for steps in count(least) if cost(steps) >= budget)
+    return min(range(max(least, enough - 1), enough + 1), key=lambda steps: abs(cost(steps) - budget))
 
 
 def exact_fps(fps: float) -> Fraction:
@@ -151,6 +175,15 @@ def exact_fps(fps: float) -> Fraction:
     if 1000 % rate.denominator:
         raise OptionError(f"fps may have three decimals, got {fps}")
     return rate
+
+
+def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
+    return (
+        settings.num_inference_steps,
+        settings.steps_per_chunk,
+        settings.chunk_size,
+        settings.context_size,
+    )
 
 
 def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:

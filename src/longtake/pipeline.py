@@ -6,7 +6,7 @@ its length.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longtake.guidance import guided_velocity
+from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import Film, FilmOptions
-from longtake.progressive import Velocity, progressive_denoise
+from longtake.progressive import Velocity
 
 Pictures = NDArray[np.uint8]
 
@@ -68,16 +69,8 @@ class LongTake:
 
     @torch.inference_mode()
     def _pictures(self, film: Film, velocity: Velocity) -> Generator[Pictures, None, None]:
-        settings = film.settings
-        sigmas = sigma_table(settings.num_inference_steps, settings.shift)
-        chunks = progressive_denoise(
-            velocity,
-            self._noise(film),
-            sigmas,
-            film.length.num_chunks,
-            settings.steps_per_chunk,
-            context_size=settings.context_size,
-        )
+        sigmas = sigma_table(film.settings.num_inference_steps, film.settings.shift)
+        chunks = denoise(film.plan.sampling, velocity, self._noise(film), sigmas, film.length.num_chunks)
         decoder = self.model.decoder()
         missing = film.length.num_frames
         with closing(chunks):
@@ -88,9 +81,10 @@ class LongTake:
                     yield pictures
         assert missing == 0
 
-    def _noise(self, film: Film) -> Callable[[int], Tensor]:
-        size = film.settings.chunk_size
-        return lambda k: chunk_noise([film.seed], k * size, size, film.latent_shape).to(self.model.device)
+    def _noise(self, film: Film) -> Noise:
+        return lambda first, count: chunk_noise([film.seed], first, count, film.latent_shape).to(
+            self.model.device
+        )
 
 
 def to_uint8(frames: Tensor) -> Pictures:

@@ -1,86 +1,202 @@
-"""What a film will cost, before anything is loaded; and the ladder of noise levels as a picture."""
+"""How a film is denoised and what it will cost, before anything is loaded; and the ladder of noise levels as a
+picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from longtake.errors import OptionError
 from longtake.frames import FilmLength
+
+Method = Literal[
+    "progressive", "replacement", "noisy-replacement", "chunk-by-chunk", "restart", "fifo", "full-window"
+]
+
+# The settings that a method makes for itself, and so does not take.
+OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
+    "replacement": ("steps_per_chunk", "chunk_size"),
+    "noisy-replacement": ("steps_per_chunk", "chunk_size"),
+    "chunk-by-chunk": ("steps_per_chunk", "chunk_size", "context_size"),
+    "fifo": ("steps_per_chunk", "chunk_size", "context_size"),
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a film is denoised, in the names of docs/algorithm.md. OptionError for numbers out of range.
+
+    model_window: noisy latents in the window that the model was made for; restart and fifo keep to it.
+    """
+
+    num_inference_steps: int
+    steps_per_chunk: int
+    chunk_size: int
+    context_size: int
+    method: Method = "progressive"
+    model_window: int = 1
+
+    def __post_init__(self) -> None:
+        S, M = self.num_inference_steps, self.steps_per_chunk
+        if not 1 <= M <= S:
+            raise OptionError(f"steps_per_chunk must lie in 1 to num_inference_steps ({S}), got {M}")
+        if self.chunk_size < 1 or self.context_size < 0:
+            raise OptionError(
+                "chunk_size must be 1 or more, context_size 0 or more;"
+                f" got {self.chunk_size} and {self.context_size}"
+            )
+
+    @property
+    def rungs(self) -> int:
+        """The most chunks that are noisy at once."""
+        return _ceil_div(self.num_inference_steps, self.steps_per_chunk)
+
+    @property
+    def chunks_per_run(self) -> int:
+        """The chunks of a window that is finished before the next one starts."""
+        return _ceil_div(self.model_window, self.chunk_size)
+
+
+def sampling_by(
+    method: Method,
+    num_inference_steps: int,
+    steps_per_chunk: int,
+    chunk_size: int,
+    context_size: int,
+    model_window: int,
+) -> Sampling:
+    """What a method makes of a film's settings, with a model whose own window holds model_window noisy latents.
+
+    Where context_size is 0, the methods that cannot do without a context take a third of that window.
+    """
+    S, M, C, W = num_inference_steps, steps_per_chunk, chunk_size, model_window
+    context = context_size or _ceil_div(W, 3)
+    match method:
+        case "replacement" | "noisy-replacement":
+            return Sampling(S, S, W, context, method, W)
+        case "chunk-by-chunk":
+            return Sampling(S, S, W - W // 2, W // 2, method, W)
+        case "restart":
+            return Sampling(S, M, C, context, method, W)
+        case "fifo":
+            return Sampling(S, 1, 1, W // 2, method, W)
+        case "progressive" | "full-window":
+            return Sampling(S, M, C, context_size, method, W)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The cost of one film.
 
-    passes: calls of the network over the window (each of twice the batch with guidance).
-    peak_window: the most latents in the window, context included.
+    passes: calls of the network over a window (each of twice the batch with guidance).
+    peak_window: the most latents in a window, context included.
     latent_evaluations: latents the network sees, summed over all passes, context included.
     passes_until_first_chunk: passes before the first length.first_chunk_frames frames are out.
     """
 
     length: FilmLength
-    num_inference_steps: int
-    steps_per_chunk: int
-    chunk_size: int
-    context_size: int
+    sampling: Sampling
     passes: int
     peak_window: int
     latent_evaluations: int
     passes_until_first_chunk: int
 
+    @property
+    def evaluations_per_frame(self) -> float:
+        """latent_evaluations for each frame of the film: the coin in which methods are compared."""
+        return self.latent_evaluations / self.length.num_frames
 
-def make_plan(
-    length: FilmLength,
-    num_inference_steps: int,
-    steps_per_chunk: int,
-    chunk_size: int,
-    context_size: int,
-    given_context: int = 0,
-) -> Plan:
+
+def make_plan(length: FilmLength, sampling: Sampling, given_context: int = 0) -> Plan:
     """Plan a film of `length`; given_context is the number of clean latents that it starts from, if any.
 
-    The sums of docs/algorithm.md, in closed form. Raises OptionError for options out of range.
+    The sums of docs/algorithm.md, in closed form.
     """
-    S, M, N = num_inference_steps, steps_per_chunk, length.num_chunks
-    if not 1 <= M <= S:
-        raise OptionError(f"steps_per_chunk must lie in 1 to num_inference_steps ({S}), got {M}")
-    if chunk_size < 1 or context_size < 0:
-        raise OptionError(
-            f"chunk_size must be 1 or more, context_size 0 or more; got {chunk_size} and {context_size}"
-        )
-    assert N * chunk_size == length.num_latent_frames, "length was made for another chunk_size"
+    assert length.num_chunks * sampling.chunk_size == length.num_latent_frames, "length has other chunks"
+    match sampling.method:
+        case "restart":
+            work = _restart_work(sampling, length.num_chunks)
+        case "fifo":
+            work = _fifo_work(sampling, length.num_chunks)
+        case "full-window":
+            work = _full_window_work(sampling, length.num_chunks)
+        case _:
+            work = _work(sampling, length.num_chunks, given_context)
+    return Plan(length, sampling, *work)
+
+
+Work = tuple[int, int, int, int]  # the last four fields of Plan
+
+
+def _work(s: Sampling, N: int, given_context: int = 0) -> Work:
+    S, M, C, X = s.num_inference_steps, s.steps_per_chunk, s.chunk_size, s.context_size
 
     def context_after(finished: int) -> int:
-        return min(context_size, given_context + finished * chunk_size)
+        return min(X, given_context + finished * C)
 
-    most_chunks = min(N, -(-S // M))
-    growing = min(N - 1, max(0, -(-(context_size - given_context) // chunk_size) - 1))
-    grown = growing * given_context + chunk_size * growing * (growing + 1) // 2
-    context_evaluations = S * context_after(0) + M * (grown + (N - 1 - growing) * context_size)
-    return Plan(
-        length=length,
-        num_inference_steps=S,
-        steps_per_chunk=M,
-        chunk_size=chunk_size,
-        context_size=context_size,
-        passes=(N - 1) * M + S,
-        peak_window=most_chunks * chunk_size + context_after(N - most_chunks),
-        latent_evaluations=N * S * chunk_size + context_evaluations,
-        passes_until_first_chunk=S,
+    most_chunks = min(N, s.rungs)
+    growing = min(N - 1, max(0, _ceil_div(X - given_context, C) - 1))
+    grown = growing * given_context + C * growing * (growing + 1) // 2
+    context_evaluations = S * context_after(0) + M * (grown + (N - 1 - growing) * X)
+    return (
+        (N - 1) * M + S,
+        most_chunks * C + context_after(N - most_chunks),
+        N * S * C + context_evaluations,
+        S,
     )
 
 
-def ladder_picture(sigmas: Sequence[float], steps_per_chunk: int, chunk_size: int, context_size: int) -> str:
+def _restart_work(s: Sampling, N: int) -> Work:
+    runs = [
+        _work(s, min(s.chunks_per_run, N - start), start * s.chunk_size)
+        for start in range(0, N, s.chunks_per_run)
+    ]
+    passes, peaks, evaluations, waits = zip(*runs, strict=True)
+    return sum(passes), max(peaks), sum(evaluations), waits[0]
+
+
+def _fifo_work(s: Sampling, N: int) -> Work:
+    S, looked_at = s.num_inference_steps, s.context_size
+    clip = min(S, s.model_window)
+    windows, shifts = _ceil_div(S, s.model_window - looked_at), S - clip + N
+    return (
+        S + windows * shifts,
+        min(s.model_window, looked_at + S),
+        S * clip + (windows * looked_at + S) * shifts,
+        S + windows * (S - clip + 1),
+    )
+
+
+def _full_window_work(s: Sampling, N: int) -> Work:
+    S, C, rungs = s.num_inference_steps, s.chunk_size, s.rungs
+    left_out = (rungs - 1) * s.steps_per_chunk
+    passes, _, evaluations, _ = _work(s, N)
+    return (
+        S + passes - left_out,
+        rungs * C + min(s.context_size, (N - 1) * C),
+        rungs * S * C + evaluations + C * ((rungs - 1) * S - rungs * left_out),
+        S + S - left_out,
+    )
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def ladder_picture(sigmas: Sequence[float], sampling: Sampling) -> str:
     """The full window as a chunk of noise enters it, one line a chunk, in the order of the film.
 
     A bar is as long as the chunk's sigma; its light end is what the next steps_per_chunk passes take off,
     which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling from 1 to 0.
     """
-    S, M, width = len(sigmas) - 1, steps_per_chunk, 48
-    lines = [_rung(context_size, 0.0, 0.0, width, "context, clean")] if context_size else []
+    S, M, width = len(sigmas) - 1, sampling.steps_per_chunk, 48
+    noisy = sampling.method == "noisy-replacement"
+    level, remark = (sigmas[0], "context, noised as the clip") if noisy else (0.0, "context, clean")
+    context = sampling.context_size
+    lines = [_rung(context, level, level, width, remark)] if context else []
     for taken in reversed(range(0, S, M)):
         now, after = sigmas[taken], sigmas[min(S, taken + M)]
         remark = "enters as noise" if taken == 0 else "leaves clean" if taken + M >= S else ""
-        lines.append(_rung(chunk_size, now, after, width, remark))
+        lines.append(_rung(sampling.chunk_size, now, after, width, remark))
     return "\n".join(lines)
 
 

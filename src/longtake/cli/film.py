@@ -29,6 +29,7 @@ from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app
 from longtake.errors import OptionError
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
+from longtake.plan import Method
 
 if TYPE_CHECKING:
     from longtake.video import VideoWriter
@@ -53,6 +54,7 @@ Seed = Annotated[int | None, typer.Option("--seed", help=_about("seed"))]
 Negative = Annotated[str | None, typer.Option("--negative", help=_about("negative_prompt"))]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
 Fps = Annotated[float | None, typer.Option("--fps", help=_about("fps"))]
+MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
 Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
 StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
 ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help=_about("chunk_size"))]
@@ -84,6 +86,7 @@ def generate(
     lora: Lora = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
+    method: MethodName = None,
     num_inference_steps: Steps = None,
     steps_per_chunk: StepsPerChunk = None,
     chunk_size: ChunkSize = None,
@@ -127,6 +130,7 @@ def plan(
     num_frames: Frames = None,
     model: Model = None,
     lora: Lora = None,
+    method: MethodName = None,
     num_inference_steps: Steps = None,
     steps_per_chunk: StepsPerChunk = None,
     chunk_size: ChunkSize = None,
@@ -149,8 +153,7 @@ def plan(
         report |= {"plan": asdict(film.plan), "sigmas": sigmas}
         print(json.dumps(report, indent=2))
     else:
-        ladder = ladder_picture(sigmas, settings.steps_per_chunk, settings.chunk_size, settings.context_size)
-        print(f"{_cost(film)}\n\n{ladder}")
+        print(f"{_cost(film)}\n\n{ladder_picture(sigmas, film.plan.sampling)}")
 
 
 @app.command()
@@ -240,17 +243,20 @@ def _one_line(report: dict[str, Any]) -> str:
 
 def _cost(film: Film) -> str:
     settings, cost, length = film.settings, film.plan, film.length
+    sampling = cost.sampling
     rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
     return "\n".join(
         [
             f"{film.model}, {settings.width}x{settings.height} pixels, {settings.fps:g} frames/s",
-            f"steps         {settings.num_inference_steps}, {settings.steps_per_chunk} for each chunk of"
-            f" {settings.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
+            f"method        {sampling.method}",
+            f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
+            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
             f"length        {float(length.num_frames / film.rate):g} s, {length.num_frames} frames,"
             f" {length.num_latent_frames} latents in {length.num_chunks} chunks",
             f"passes        {cost.passes}, of {rows}",
-            f"window        at most {cost.peak_window} latents, {settings.context_size} of them context",
-            f"work          {cost.latent_evaluations} latents through the network",
+            f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
+            f"work          {cost.latent_evaluations} latents through the network,"
+            f" {cost.evaluations_per_frame:.2f} a frame",
             f"first frames  {length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
         ]
     )

@@ -24,13 +24,13 @@ from rich.progress import track
 
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
+from longtake.evaluation.measures.adherence import Adherence
 from longtake.pipeline import LongTake
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
 Summary = dict[str, Any]
 
 CLASSIFIER = "classifier.safetensors"
-READ_AT = (3, 11, 19)  # the frames of each second that the classifier looks at
 
 
 def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
@@ -121,19 +121,18 @@ class Job:
 def film_and_read(job: Job) -> None:
     """Make one film on one core and write down what the classifier read in every second of it."""
     torch.set_num_threads(1)
-    classifier = trained_classifier(job.run / CLASSIFIER)
-    read: list[dict[str, str]] = []
+    judge = Adherence(trained_classifier(job.run / CLASSIFIER), job.shot)
     strip: list[Frames] = []
     frames = seconds_of(
         LongTake.from_pretrained(job.model).stream(job.prompt, seconds=job.seconds, seed=job.seed)
     )
     for second, pictures in enumerate(frames):
-        read.append(classifier.read(pictures[list(READ_AT)]))
+        judge.push(pictures)
         if second * 8 // job.seconds == len(strip):
             strip.append(pictures[0])
-    assert len(read) == job.seconds
+    assert len(judge.read) == job.seconds
     Image.fromarray(np.concatenate(strip, axis=1)).save(job.path.with_suffix(".png"))
-    record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": read}
+    record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": judge.read}
     job.path.with_suffix(".part").write_text(json.dumps(record))
     job.path.with_suffix(".part").rename(job.path)
 

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from longtake.errors import OptionError
-from longtake.frames import film_length
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.options import Count, Options, Positive
-from longtake.plan import make_plan
+from longtake.plan import Sampling
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -102,14 +101,7 @@ class TrainOptions(Options):
         )
         if self.guidance > 1:
             settings = replace(settings, guidance_scale=1.0)
-        one_frame = film_length(
-            1,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            chunk_size=settings.chunk_size,
-        )
-        make_plan(
-            one_frame,
+        Sampling(
             settings.num_inference_steps,
             settings.steps_per_chunk,
             settings.chunk_size,

@@ -1,0 +1,69 @@
+"""Films cut into 2-second clips, in a folder that other people's tools read.
+
+    OUT/split_clip/0001-NAME/0001-NAME_0000.mp4
+
+is where VBench-Long looks for the clips of `videos_path=OUT, mode="long_custom_input"`, and would itself put them,
+were its cutting exact at rates like 23.976 and its names safe. cd-fvd reads all clips of `load_videos(OUT,
+data_type="video_folder")`, whatever their folders: export real film into an OUT of its own. Names are letters and
+digits with hyphens between them, since spaces, dots, underscores and "-Scene" mean something to these tools;
+films.json says which film each was."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from longtake.errors import LongTakeError, OutputError
+from longtake.evaluation.measures.clips import CLIP_SECONDS
+from longtake.training.checkpoint import new_folder, write_text
+from longtake.video import VideoWriter, probe, read_frames
+
+INDEX = "films.json"
+NAME_LENGTH = 60
+
+
+def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
+    """Cut films into clips under a new folder, and return what its films.json says of each: name, file, number of
+    clips, and frames left over at the end, which are in no clip. Films of odd sides lose their last row or column of
+    pixels.
+
+    LongTakeError for a film that cannot be read or is shorter than a clip, OutputError for a folder that exists or
+    cannot be written; no folder is left then."""
+    if folder.exists():
+        raise OutputError(f"{folder} exists: choose another name")
+    try:
+        with new_folder(folder) as part:
+            index = [_export(film, number, part) for number, film in enumerate(films, 1)]
+            write_text(part / INDEX, json.dumps(index, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from error
+    return index
+
+
+def clip_name(number: int, stem: str) -> str:
+    """A name that tells a film from all others, and that no tool splits."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", stem.lower()))
+    return "-".join([f"{number:04d}", *words])[:NAME_LENGTH].rstrip("-")
+
+
+def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
+    info = probe(film)
+    width, height, size = info.width // 2 * 2, info.height // 2 * 2, round(CLIP_SECONDS * info.fps)
+    name = clip_name(number, film.stem)
+    clips = folder / "split_clip" / name
+    clips.mkdir(parents=True)
+    frames, written = read_frames(film), 0
+    while len(clip := list(islice(frames, size))) == size:
+        with VideoWriter(clips / f"{name}_{written:04d}.mp4", width, height, info.fps, {}) as writer:
+            writer.write(np.stack(clip)[:, :height, :width])
+        written += 1
+    if not written:
+        raise LongTakeError(f"{film} has {len(clip)} frames, fewer than a clip of {size}")
+    return {"name": name, "file": str(film), "clips": written, "frames_left_over": len(clip)}
