@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
 from longtake.models.load import load_model
+from longtake.models.open_sora import OpenSoraTransformer3DModel, convert_transformer
+from longtake.models.open_sora.convert import transformer_config
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
 
@@ -190,3 +194,17 @@ def tubelet_model(tubelet_folder: Path) -> WanModel:
     model = load_model(tubelet_folder)
     assert isinstance(model, WanModel)
     return model
+
+
+@pytest.fixture(scope="session")
+def stdit3_weights() -> dict[str, Tensor]:
+    """A tiny STDiT3 in the original names, of which the reference's outputs are recorded; float16, exactly."""
+    return load_file(Path(__file__).parent / "data" / "open_sora" / "stdit3_tiny_state_dict.safetensors")
+
+
+@pytest.fixture(scope="session")
+def stdit3(stdit3_weights: dict[str, Tensor]) -> OpenSoraTransformer3DModel:
+    """The same network as ours: width 64, 4 heads, 2 layers, captions of 8 tokens of 32. Shared: change nothing."""
+    network = OpenSoraTransformer3DModel(**transformer_config(stdit3_weights))
+    network.load_state_dict(convert_transformer(stdit3_weights))
+    return network.eval()

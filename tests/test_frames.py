@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.errors import LongTakeError, OptionError
-from longtake.frames import FilmLength, film_length, frames_in
+from longtake.frames import FilmLength, film_length, frames_in, frames_of
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,49 @@ def test_no_frames() -> None:
     """A film of no frames is refused."""
     with pytest.raises(OptionError, match="at least 1 frame, got 0"):
         film_length(0, temporal_factor=4, first_frames=1, chunk_size=1)
+
+
+PAPER = {"temporal_factor": 4, "first_frames": 1, "group_latents": 5}
+
+
+@given(st.integers(0, 400), st.integers(1, 8), st.booleans(), st.integers(1, 12))
+def test_groups_decode_one_by_one(latents: int, factor: int, image_first: bool, group: int) -> None:
+    """Frames of groups: each is a film by itself, and one that is not whole gives none yet."""
+    rule = {"temporal_factor": factor, "first_frames": 1 if image_first else factor}
+    frames = frames_of(latents, **rule, group_latents=group)
+    assert frames == sum(frames_of(group, **rule) for _ in range(latents // group))
+    assert frames_of(latents, **rule, group_latents=latents or 1) == frames_of(latents, **rule)
+
+
+def test_the_papers_minute() -> None:
+    """17 frames to 5 latents: 85 groups of 1,445 frames, cut to 1,440; with the first given, 84 are made."""
+    assert frames_of(425, **PAPER) == 1445
+    assert film_length(1440, **PAPER, chunk_size=5) == FilmLength(1440, 425, 85, 5, 17)
+    assert film_length(1440, **PAPER, chunk_size=5, given_latents=5) == FilmLength(1440, 420, 84, 5, 17, 5)
+
+
+def test_chunks_that_do_not_fill_groups() -> None:
+    """Chunks of any size hold whole groups enough; a first chunk that fills none shows nothing yet."""
+    assert film_length(18, **PAPER, chunk_size=5) == FilmLength(18, 10, 2, 16, 17)
+    assert film_length(18, **PAPER, chunk_size=3) == FilmLength(18, 12, 4, 16, 0)
+    assert film_length(18, **PAPER, chunk_size=3, given_latents=8) == FilmLength(18, 3, 1, 16, 1, 8)
+
+
+@given(st.integers(1, 3000), st.integers(1, 12), st.none() | st.integers(1, 7), st.integers(0, 30))
+def test_given_and_made_latents_hold_the_film(
+    frames: int, chunk: int, group: int | None, given_latents: int
+) -> None:
+    """What is given and what is made hold the film, and one chunk less would not; no film is made of nothing."""
+    rule: dict[str, Any] = {"temporal_factor": 4, "first_frames": 1, "group_latents": group}
+    before = frames_of(given_latents, **rule)
+    if before >= frames:
+        with pytest.raises(
+            OptionError, match=f"starts with {before} given frames: ask for more than {frames}"
+        ):
+            film_length(frames, **rule, chunk_size=chunk, given_latents=given_latents)
+        return
+    length = film_length(frames, **rule, chunk_size=chunk, given_latents=given_latents)
+    total = given_latents + length.num_latent_frames
+    assert length.num_latent_frames == length.num_chunks * chunk > 0
+    assert frames_of(total, **rule) - length.surplus_frames == frames and length.surplus_frames >= 0
+    assert frames_of(total - chunk, **rule) < frames

@@ -1,6 +1,7 @@
 """Options against a made-up model: defaults, bounds, and one-line messages."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -43,6 +44,13 @@ def test_what_is_not_given_is_the_models_own() -> None:
     assert film.length.num_frames == 24 * DEFAULT_SECONDS == 1440
     assert film.latent_shape == (4, 10, 16)
     assert (film.prompt, film.negative_prompt, film.seed, film.rate) == ("a red car", "", 0, 24)
+
+
+def test_groups_of_latents_reach_the_length() -> None:
+    """Guards autoencoders of groups, 17 frames to 5 latents: a minute is 85 of them."""
+    spec = replace(SPEC, first_frames=1, group_latents=5)
+    length = FilmOptions(prompt="a red car", chunk_size=5).resolved(spec).length
+    assert (length.num_latent_frames, length.num_chunks, length.surplus_frames) == (425, 85, 5)
 
 
 def test_what_is_given_is_used() -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from longtake import LongTake
 from longtake.errors import OptionError
+from longtake.models.open_sora import AutoencoderOpenSora
 from longtake.models.wan import WanModel
 from longtake.pipeline import to_uint8
 
@@ -30,6 +32,28 @@ def test_the_film_has_exactly_the_frames_asked_for(take: LongTake, num_frames: i
     assert sum(len(portion) for portion in portions) == num_frames
     assert all(portion.dtype == np.uint8 and portion.shape[1:] == (32, 32, 3) for portion in portions)
     assert all(len(portion) for portion in portions)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, 7])
+def test_films_of_an_autoencoder_of_groups(tubelet_model: WanModel, chunk_size: int) -> None:
+    """Guards latents that wait for their group: every portion holds pictures, and together they are the film."""
+    vae = AutoencoderOpenSora(
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        norm_num_groups=2,
+        temporal_width=2,
+        temporal_layers_per_block=1,
+        temporal_norm_num_groups=2,
+    )
+    model = WanModel(
+        replace(tubelet_model.spec, first_frames=1, group_latents=5),
+        tubelet_model.tokenizer,
+        tubelet_model.text_encoder,
+        tubelet_model.transformer,
+        vae.eval(),
+    )
+    portions = list(LongTake(model).stream(PROMPT, num_frames=20, chunk_size=chunk_size, **SMALL))
+    assert [len(portion) for portion in portions] == [17, 3]
 
 
 def test_the_same_call_gives_the_same_film_and_another_seed_another(take: LongTake) -> None:

@@ -89,7 +89,11 @@ def test_cost_of_a_latent_in_the_long_run(method: Method, evaluations: float) ->
 
 def test_the_papers_minute() -> None:
     """84 chunks of 5 after a given one, S = 30, M = 5: 445 passes, 14,825 latent-frame evaluations."""
-    plan = make_plan(length_of(84, 5), Sampling(30, 5, 5, 5), given_context=5)
+    length = film_length(
+        1440, temporal_factor=4, first_frames=1, group_latents=5, chunk_size=5, given_latents=5
+    )
+    plan = make_plan(length, Sampling(30, 5, 5, 5), given_context=length.given_latents)
+    assert length.given_latents + length.num_latent_frames == 425
     assert (plan.passes, plan.peak_window, plan.latent_evaluations) == (445, 35, 14_825)
 
 

@@ -13,7 +13,8 @@ class FilmLength:
 
     num_frames: pixel frames asked for. num_latent_frames: latents made, in whole chunks, num_chunks of them.
     surplus_frames: decoded frames that are cut off the end.
-    first_chunk_frames: frames of the film that its first chunk holds.
+    first_chunk_frames: frames of the film that its first chunk holds; 0 if it does not fill a group of latents.
+    given_latents: clean latents that the film starts with, before those that are made.
     """
 
     num_frames: int
@@ -21,6 +22,7 @@ class FilmLength:
     num_chunks: int
     surplus_frames: int
     first_chunk_frames: int
+    given_latents: int = 0
 
 
 def frames_in(seconds: float, fps: float | Fraction) -> int:
@@ -44,24 +46,66 @@ def frames_in(seconds: float, fps: float | Fraction) -> int:
     )
 
 
-def film_length(num_frames: int, *, temporal_factor: int, first_frames: int, chunk_size: int) -> FilmLength:
-    """The film of `num_frames` frames, where n latents decode to first_frames + (n - 1) * temporal_factor.
+def frames_of(
+    num_latents: int, *, temporal_factor: int, first_frames: int, group_latents: int | None = None
+) -> int:
+    """The frames that latents decode to: first_frames, and temporal_factor for each latent after the first.
 
     first_frames: 1 for autoencoders of 4k+1 frames, temporal_factor for those of 4k.
-    chunk_size: latents to a chunk. Raises OptionError for less than one frame.
+    group_latents: where the autoencoder begins anew after so many latents, those of a group, which are
+    decoded together once all are there: 5 for 17 frames each, of a factor of 4. None: it never does.
+    """
+    assert 1 <= first_frames <= temporal_factor
+    if group_latents:
+        group = frames_of(group_latents, temporal_factor=temporal_factor, first_frames=first_frames)
+        return num_latents // group_latents * group
+    return max(0, first_frames + (num_latents - 1) * temporal_factor)
+
+
+def film_length(
+    num_frames: int,
+    *,
+    temporal_factor: int,
+    first_frames: int,
+    chunk_size: int,
+    group_latents: int | None = None,
+    given_latents: int = 0,
+) -> FilmLength:
+    """The film of `num_frames` frames, where latents decode to frames as in frames_of.
+
+    chunk_size: latents to a chunk. given_latents: clean latents that the film starts with; its frames include
+    theirs. Raises OptionError for less than one frame, and for a film that the given latents hold already.
     """
     if num_frames < 1:
         raise OptionError(f"a film has at least 1 frame, got {num_frames}")
-    assert 1 <= first_frames <= temporal_factor and chunk_size >= 1
-    needed = 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
-    num_chunks = _ceil_div(needed, chunk_size)
+    assert chunk_size >= 1 and given_latents >= 0
+
+    def decoded(latents: int) -> int:
+        return frames_of(
+            latents,
+            temporal_factor=temporal_factor,
+            first_frames=first_frames,
+            group_latents=group_latents,
+        )
+
+    if group_latents:
+        needed = _ceil_div(num_frames, decoded(group_latents)) * group_latents
+    else:
+        needed = 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
+    if needed <= given_latents:
+        raise OptionError(
+            f"the film starts with {decoded(given_latents)} given frames: ask for more than {num_frames}"
+        )
+    num_chunks = _ceil_div(needed - given_latents, chunk_size)
     num_latent_frames = num_chunks * chunk_size
+    first_chunk_frames = min(num_frames, decoded(given_latents + chunk_size)) - decoded(given_latents)
     return FilmLength(
         num_frames=num_frames,
         num_latent_frames=num_latent_frames,
         num_chunks=num_chunks,
-        surplus_frames=first_frames + (num_latent_frames - 1) * temporal_factor - num_frames,
-        first_chunk_frames=min(num_frames, first_frames + (chunk_size - 1) * temporal_factor),
+        surplus_frames=decoded(given_latents + num_latent_frames) - num_frames,
+        first_chunk_frames=first_chunk_frames,
+        given_latents=given_latents,
     )
 
 

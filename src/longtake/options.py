@@ -112,6 +112,7 @@ class FilmOptions(Options):
             temporal_factor=spec.temporal_factor,
             first_frames=spec.first_frames,
             chunk_size=sampling.chunk_size,
+            group_latents=spec.group_latents,
         )
         return Film(
             model=spec.name,

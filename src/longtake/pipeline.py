@@ -77,7 +77,8 @@ class LongTake:
             for latents in chunks:
                 pictures = to_uint8(decoder.push(latents))[0, :missing]
                 missing -= len(pictures)
-                yield pictures
+                if len(pictures):
+                    yield pictures
         assert missing == 0
 
     def _noise(self, film: Film) -> Noise:

@@ -42,9 +42,9 @@ class LoraName:
 class ModelSpec:
     """A model in numbers, read from the JSON files of its folder alone.
 
-    n latents decode to first_frames + (n - 1) * temporal_factor frames. Both sides of a picture are
-    spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may take up to
-    max_prompt_tokens tokens.
+    n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
+    by themselves. Both sides of a picture are spatial_factor times those of its latent, and multiples of
+    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens.
     """
 
     name: str
@@ -56,6 +56,7 @@ class ModelSpec:
     max_prompt_tokens: int
     defaults: ModelDefaults
     lora: LoraName | None = None
+    group_latents: int | None = None
 
 
 class Decoder(Protocol):
@@ -64,7 +65,8 @@ class Decoder(Protocol):
     def push(self, latents: Tensor) -> Tensor:
         """The frames (B, 3, N, height, width), float32 in [-1, 1], of the next latents (B, C, F ≥ 1, H, W).
 
-        Latents are normalised (mean 0, standard deviation 1 a channel). Push by push equals one shot.
+        Latents are normalised (mean 0, standard deviation 1 a channel). Those that do not fill a group, where
+        the autoencoder decodes in groups, wait for the next push, so N may be 0. Push by push equals one shot.
         """
         ...
 
@@ -75,8 +77,8 @@ class Encoder(Protocol):
     def push(self, frames: Tensor) -> Tensor:
         """The normalised latents (B, C, F, H, W), float32, of the next frames (B, 3, N ≥ 1, height, width).
 
-        Frames lie in [-1, 1]. Those that do not fill a latent wait for the next push, so F may be 0. The
-        latents are the means of what the autoencoder predicts. Push by push equals one shot.
+        Frames lie in [-1, 1]. Those that do not fill a latent, or a group of them, wait for the next push, so F
+        may be 0. The latents are the means of what the autoencoder predicts. Push by push equals one shot.
         """
         ...
 

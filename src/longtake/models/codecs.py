@@ -2,13 +2,14 @@
 
 What a film has seen so far lives in the codec object, never on the autoencoder, so any number of films can
 share one. Latents are normalised here by the autoencoder's latents_mean and latents_std; the autoencoders
-speak of raw ones.
+speak of raw ones, Open-Sora's of normalised ones.
 
 B batch, C channels, F latent frames, H W latent height and width, L text tokens, N pixel frames
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, pa
 from torch import Tensor, nn
 
 from longtake.models.base import Decoder, Encoder
+from longtake.models.open_sora.autoencoder import GROUP_FRAMES, GROUP_LATENTS, AutoencoderOpenSora
 from longtake.models.tubelet import PIXELS, AutoencoderTubelet
 
 FRAMES_PER_LATENT = 4
@@ -53,7 +55,7 @@ class WanEncoder:
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self._vae = vae
         self._cache = _empty_cache(vae.encoder)
-        self._waiting = _Waiting()
+        self._waiting = _Waiting(FRAMES_PER_LATENT)
         self._first = True
 
     @torch.no_grad()
@@ -88,37 +90,77 @@ class TubeletEncoder:
 
     def __init__(self, vae: AutoencoderTubelet) -> None:
         self._vae = vae
-        self._waiting = _Waiting()
+        self._waiting = _Waiting(FRAMES_PER_LATENT)
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        frames = self._waiting.take(frames, alone=0)
+        frames = self._waiting.take(frames)
         if frames.shape[2] == 0:
             return _no_latents(frames, self._vae.config.z_dim, PIXELS)
         return _normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))
 
 
+class OpenSoraDecoder:
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Differs from `vae.decode` by 0."""
+
+    def __init__(self, vae: AutoencoderOpenSora) -> None:
+        self._vae = vae
+        self._waiting = _Waiting(GROUP_LATENTS)
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        latents = self._waiting.take(latents)
+        if latents.shape[2] == 0:
+            height, width = (side * self._vae.spatial_compression_ratio for side in latents.shape[3:])
+            return latents.new_empty(len(latents), 3, 0, height, width, dtype=torch.float32)
+        num_frames = latents.shape[2] // GROUP_LATENTS * GROUP_FRAMES
+        return self._vae.decode(latents.to(self._vae.device), num_frames).float().clamp(-1, 1)
+
+
+class OpenSoraEncoder:
+    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Differs from `vae.encode` by 0."""
+
+    def __init__(self, vae: AutoencoderOpenSora) -> None:
+        self._vae = vae
+        self._waiting = _Waiting(GROUP_FRAMES)
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        frames = self._waiting.take(frames)
+        if frames.shape[2] == 0:
+            return _no_latents(frames, self._vae.config.z_dim, self._vae.spatial_compression_ratio)
+        return self._vae.encode(frames.to(self._vae.device, self._vae.dtype))
+
+
+CODECS: dict[type, tuple[Callable[[Any], Decoder], Callable[[Any], Encoder]]] = {
+    AutoencoderKLWan: (WanDecoder, WanEncoder),
+    AutoencoderTubelet: (TubeletDecoder, TubeletEncoder),
+    AutoencoderOpenSora: (OpenSoraDecoder, OpenSoraEncoder),
+}
+
+
 def new_decoder(vae: Any) -> Decoder:
     """A decoder for one film, of the kind that the autoencoder needs."""
-    return TubeletDecoder(vae) if isinstance(vae, AutoencoderTubelet) else WanDecoder(vae)
+    return CODECS[type(vae)][0](vae)
 
 
 def new_encoder(vae: Any) -> Encoder:
     """An encoder for one film, of the kind that the autoencoder needs."""
-    return TubeletEncoder(vae) if isinstance(vae, AutoencoderTubelet) else WanEncoder(vae)
+    return CODECS[type(vae)][1](vae)
 
 
 class _Waiting:
-    """Frames that do not fill a latent yet."""
+    """Frames, or latents, that do not fill a portion of `size` yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._frames: Tensor | None = None
 
-    def take(self, frames: Tensor, alone: int) -> Tensor:
-        """Add frames, take those that fill whole latents; the first `alone`, 0 or 1, fills one by itself."""
+    def take(self, frames: Tensor, alone: int = 0) -> Tensor:
+        """Add frames, take those that fill whole portions; the first `alone`, 0 or 1, fills one by itself."""
         if self._frames is not None:
             frames = torch.cat([self._frames, frames], dim=2)
-        whole = alone + (frames.shape[2] - alone) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
+        whole = alone + (frames.shape[2] - alone) // self._size * self._size
         self._frames = frames[:, :, whole:].clone()
         return frames[:, :, :whole]
 

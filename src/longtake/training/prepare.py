@@ -31,6 +31,7 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
+from longtake.frames import frames_of
 from longtake.models.base import VideoModel
 from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
@@ -310,7 +311,15 @@ def _fingerprint(clips: list[SourceClip]) -> str:
 
 def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:
     spec, clips = model.spec, manifest.clips
-    frames = sum(spec.first_frames + (clip.num_latents - 1) * spec.temporal_factor for clip in clips)
+    frames = sum(
+        frames_of(
+            clip.num_latents,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            group_latents=spec.group_latents,
+        )
+        for clip in clips
+    )
     captions = dict.fromkeys(clip.caption for clip in clips)
     unknown = [word for caption in captions for word in model.unknown_words(caption)]
     return Summary(
