@@ -57,12 +57,13 @@ def main() -> None:
             measure(path, drift, shots[number], judge)
         films.setdefault(drift, []).append(read_film(path))
     stable, unspoilt = films[UNSPOILT][:STABLE], films[UNSPOILT][STABLE:]
-    spoilt = {**films, UNSPOILT: unspoilt}
     told = [numbers(film.record) for film in stable]
-    catches = {
-        drift: caught([numbers(film.record) for film in some], told) | far(some, unspoilt, stable)
-        for drift, some in spoilt.items()
-    }
+    usual = max(kernels(unspoilt, stable))
+    catches: dict[str, set[Key]] = {}
+    for drift, some in {**films, UNSPOILT: unspoilt}.items():
+        catches[drift] = caught([numbers(film.record) for film in some], told)
+        if kernels(some, stable)[-1] > usual:
+            catches[drift].add((DISTANCE, "last ten seconds"))
     page = PAGE.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     write_text(PAGE, head + BEGIN + table(catches, stable[0].about) + END + rest.partition(END)[2])
@@ -80,12 +81,9 @@ def measure(path: Path, drift: str, shot: Shot, judge: AttributeClassifier) -> N
     write_film(path, record, clips_of(measures), strip.jpeg())
 
 
-def far(films: Sequence[Film], unspoilt: Sequence[Film], stable: Sequence[Film]) -> set[Key]:
-    """The distance of these films from the stable ones catches them if that of their last ten seconds is greater than
-    that of any ten seconds of the same shots unspoilt."""
-    last = slice_distances(clips(stable), clips(films))[-1].kernel
-    usual = [distances.kernel for distances in slice_distances(clips(stable), clips(unspoilt))]
-    return {(DISTANCE, "last ten seconds")} if last > max(usual) else set()
+def kernels(films: Sequence[Film], stable: Sequence[Film]) -> list[float]:
+    """The distance of these films from the stable ones, in each ten seconds."""
+    return [distances.kernel for distances in slice_distances(clips(stable), clips(films))]
 
 
 def clips(films: Sequence[Film]) -> Films:
@@ -93,18 +91,21 @@ def clips(films: Sequence[Film]) -> Films:
 
 
 def table(catches: Mapping[str, set[Key]], about: Mapping[str, About]) -> str:
-    """Markdown: a row a number, a column a drift."""
+    """Markdown: a row a number, a column a drift; below, the numbers that catch none."""
     titles = {
         **{name: what.title for name, what in about.items()},
         DISTANCE: f"{DISTANCE} between sets of films",
     }
-    lines = [f"| | {' | '.join(catches)} |", "|---" * (len(catches) + 1) + "|"]
+    lines, useless = [f"| | {' | '.join(catches)} |", "|---" * (len(catches) + 1) + "|"], []
     for name, title in titles.items():
-        cells = (
+        cells = [
             ", ".join(sorted(kind for other, kind in found if other == name)) for found in catches.values()
-        )
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        ]
+        if any(cells):
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+        else:
+            useless.append(title)
+    return "\n".join([*lines, "", f"None of these is caught by: {'; '.join(useless)}.", ""])
 
 
 if __name__ == "__main__":
