@@ -5,8 +5,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from tokenizers.models import WordLevel
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
+from longtake.cli import main
 from longtake.models.load import load_model
 from longtake.models.open_sora import OpenSoraTransformer3DModel, convert_transformer
 from longtake.models.open_sora.convert import transformer_config
@@ -148,6 +151,30 @@ def save_folder(folder: Path, vae_entry: list[str], text_encoder: Any, vae: Any,
 def seeded() -> None:
     """Every test starts from the same random numbers, alone or in company."""
     torch.manual_seed(0)
+
+
+class Result(NamedTuple):
+    """What a command leaves: its exit code, and what it wrote to stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Result]:
+    """Runs `longtake` with the given arguments in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["longtake", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return Result(int(exit_.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

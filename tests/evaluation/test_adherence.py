@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longtake.evaluation.adherence import as_table, held_out_shots, seconds_of, summarise
+from longtake.evaluation.adherence import as_table, held_out_shots, summarise
 from longtake.evaluation.classifier import JUDGED, AttributeClassifier, accuracy, rendered_stills
 from longtake.worlds.tracking_shot import ATTRIBUTES, is_held_out
 
@@ -63,14 +63,6 @@ def test_classifier_reads_and_is_scored() -> None:
     assert frames.shape[0] == 12 and frames.dtype == np.uint8
     assert set(classifier.read(frames[:3])) == set(JUDGED)
     assert all(0 <= share <= 1 for share in accuracy(classifier, frames, labels).values())
-
-
-def test_frames_are_regrouped_by_the_second() -> None:
-    """Portions of any size become seconds of 24 frames, in order, none lost."""
-    film = np.arange(72, dtype=np.uint8)[:, None, None, None]
-    seconds = list(seconds_of([film[:5], film[5:30], film[30:]]))
-    assert [len(second) for second in seconds] == [24, 24, 24]
-    np.testing.assert_array_equal(np.concatenate(seconds), film)
 
 
 def test_table_says_what_was_measured() -> None:

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from longtake.cli import main
 from longtake.video import VideoWriter
 from longtake.worlds.tracking_shot import Shot
 
@@ -23,17 +22,9 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Runs `longtake evaluate` in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["longtake", "evaluate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        return int(exit_.value.code or 0), *capsys.readouterr()
-
-    return run
+def cli(cli: Cli) -> Cli:
+    """Runs `longtake evaluate`."""
+    return partial(cli, "evaluate")
 
 
 @pytest.fixture(scope="module")

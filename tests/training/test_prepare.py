@@ -9,7 +9,7 @@ import tarfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from longtake.cli import main
 from longtake.errors import DataError, ModelError, OptionError, OutputError
 from longtake.models.base import VideoModel
 from longtake.models.wan import WanModel
@@ -457,18 +456,9 @@ def test_shots_run_two_pictures_ahead_and_keep_none() -> None:
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs `longtake prepare` with arguments; the exit code, stdout and stderr."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["longtake", "prepare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        return int(exit_.value.code or 0), *capsys.readouterr()
-
-    return run
+def cli(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `longtake prepare`."""
+    return partial(cli, "prepare")
 
 
 def test_the_command(

@@ -6,15 +6,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from longtake.cli import main
 from longtake.models.load import read_spec
 from longtake.models.wan import per_frame_timesteps
 from longtake.training.estimate import estimate
@@ -25,30 +24,13 @@ from longtake.video import VideoWriter, probe
 QUICK = ("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0")
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
+Cli = Callable[..., Any]
 
 
-Cli = Callable[..., Result]
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Runs `longtake` with the given arguments in an empty folder, on the processor."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards equal results against a GPU."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-    def run(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["longtake", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        output = capsys.readouterr()
-        return Result(int(exit_.value.code or 0), output.out, output.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ def compare(
         from longtake.evaluation.prompts import read_prompts
         from longtake.evaluation.tables import markdown
         from longtake.evaluation.variants import Setting, variants_of
+        from longtake.evaluation.vbench.dimensions import missing_weights
     if not report_only:
         if (prompts is None) == (world is None):
             raise OptionError("give either --prompts FILE or --world N")
@@ -86,7 +87,7 @@ def compare(
             texts, passed = read_prompts(prompts)
             chosen = [Prompt(text) for text in texts]
             notes += [f"{passed} blank lines and comments of {prompts} are passed over"] if passed else []
-        for note in notes:
+        for note in [*notes, *_unmeasured(missing_weights(weights_dir) if weights_dir else {})]:
             say(f"note: {note}")
     stopped = False
     try:
@@ -140,9 +141,9 @@ def evaluate(
         from longtake.evaluation.variants import REAL
     texts = read_prompts(prompts)[0] if prompts else None
     found, notes = find_clips(files, real, texts)
-    for note in notes:
-        say(f"note: {note}")
     vbench = load_vbench(weights_dir, device) if weights_dir else None
+    for note in [*notes, *_unmeasured(vbench.missing if vbench else {})]:
+        say(f"note: {note}")
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(TemporaryDirectory()))
         show = stack.enter_context(_bar("frames"))
@@ -163,6 +164,13 @@ def evaluate(
         say(f"error: {error}")
     if errors:
         raise typer.Exit(BAD_INPUT)
+
+
+def _unmeasured(missing: dict[str, list[str]]) -> list[str]:
+    """VBench's dimensions whose weights are not there, in words."""
+    return [
+        f"VBench's {name} is not measured: it needs {' and '.join(files)}" for name, files in missing.items()
+    ]
 
 
 def _command() -> str:

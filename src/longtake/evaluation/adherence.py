@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -24,6 +23,7 @@ from rich.progress import track
 
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
+from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.pipeline import LongTake
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
@@ -31,6 +31,7 @@ from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 Summary = dict[str, Any]
 
 CLASSIFIER = "classifier.safetensors"
+MOMENTS = 8  # of a film, in its strip
 
 
 def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
@@ -41,6 +42,12 @@ def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
         shot = random_shot(rng, held_out=True)
         shots.setdefault(tuple(shot.attributes.values())[:5], shot)
     return list(shots.values())
+
+
+def captioned_shots(count: int) -> list[tuple[Shot, str]]:
+    """The same with a caption each; fewer are the first of more."""
+    rng = random.Random(6)
+    return [(shot, shot.caption(rng)) for shot in held_out_shots(count)]
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
@@ -81,15 +88,13 @@ def as_table(summary: Summary) -> str:
 def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
     """Film, read and summarise on all cores, a film a core; goes on where an earlier call stopped.
 
-    Writes run/films/NNN.json and NNN.png (a strip of eight moments), and run/sheet.png.
+    Writes run/films/NNN.json and NNN.png (a strip of MOMENTS), and run/sheet.png.
     """
     (run / "films").mkdir(parents=True, exist_ok=True)
     trained_classifier(run / CLASSIFIER)
-    rng = random.Random(6)
-    captioned = [(shot, shot.caption(rng)) for shot in held_out_shots(prompts)]
     jobs = [
         Job(run, number * seeds + seed, model, shot, prompt, seed, seconds)
-        for number, (shot, prompt) in enumerate(captioned)
+        for number, (shot, prompt) in enumerate(captioned_shots(prompts))
         for seed in range(seeds)
     ]
     missing = [job for job in jobs if not job.path.exists()]
@@ -123,13 +128,12 @@ def film_and_read(job: Job) -> None:
     torch.set_num_threads(1)
     judge = Adherence(trained_classifier(job.run / CLASSIFIER), job.shot)
     strip: list[Frames] = []
-    frames = seconds_of(
-        LongTake.from_pretrained(job.model).stream(job.prompt, seconds=job.seconds, seed=job.seed)
-    )
-    for second, pictures in enumerate(frames):
+    seen, every = 0, job.seconds * FPS // MOMENTS
+    take = LongTake.from_pretrained(job.model)
+    for pictures in take.stream(job.prompt, seconds=job.seconds, seed=job.seed):
         judge.push(pictures)
-        if second * 8 // job.seconds == len(strip):
-            strip.append(pictures[0])
+        strip += [pictures[i] for i in range(-seen % every, len(pictures), every)]
+        seen += len(pictures)
     assert len(judge.read) == job.seconds
     Image.fromarray(np.concatenate(strip, axis=1)).save(job.path.with_suffix(".png"))
     record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": judge.read}
@@ -137,30 +141,17 @@ def film_and_read(job: Job) -> None:
     job.path.with_suffix(".part").rename(job.path)
 
 
-def seconds_of(portions: Iterable[Frames]) -> Iterator[Frames]:
-    """A stream of frames, regrouped by the whole second (FPS, H, W, 3)."""
-    waiting: list[Frames] = []
-    for portion in portions:
-        waiting.extend(portion[i : i + 1] for i in range(len(portion)))
-        while len(waiting) >= FPS:
-            yield np.concatenate(waiting[:FPS])
-            del waiting[:FPS]
-
-
-def summarise(records: list[dict[str, Any]], ends: int = 10, resamples: int = 10_000) -> Summary:
+def summarise(records: list[dict[str, Any]], ends: int = 10) -> Summary:
     """Shares of seconds read right: of all, of each slice of `ends` seconds, of the first and the last of these, with a
     95 % interval of last - first.
 
     The bootstrap draws prompts with replacement, the films of a prompt together.
     """
     right = np.array([[[second[n] == r["shot"][n] for n in JUDGED] for second in r["read"]] for r in records])
-    prompts: dict[str, list[int]] = {}
-    for i, record in enumerate(records):
-        prompts.setdefault(record["prompt"], []).append(i)
-    change = (right[:, -ends:].mean(1) - right[:, :ends].mean(1)).astype(float)
-    by_prompt = np.stack([change[films].mean(0) for films in prompts.values()])
-    draws = np.random.default_rng(0).integers(len(by_prompt), size=(resamples, len(by_prompt)))
-    low, high = np.percentile(by_prompt[draws].mean(1), (2.5, 97.5), axis=0)
+    change = by_prompt(
+        right[:, -ends:].mean(1) - right[:, :ends].mean(1), [record["prompt"] for record in records]
+    )
+    interval = bootstrap(change)
     attributes = {
         name: {
             "share": round(float(right[:, :, i].mean()), 4),
@@ -170,8 +161,8 @@ def summarise(records: list[dict[str, Any]], ends: int = 10, resamples: int = 10
             ],
             "first": round(float(right[:, :ends, i].mean()), 4),
             "last": round(float(right[:, -ends:, i].mean()), 4),
-            "change_interval": [round(float(low[i]), 4), round(float(high[i]), 4)],
+            "change_interval": [round(float(bound[i]), 4) for bound in (interval.low, interval.high)],
         }
         for i, name in enumerate(JUDGED)
     }
-    return {"films": len(records), "prompts": len(prompts), "attributes": attributes}
+    return {"films": len(records), "prompts": len(change), "attributes": attributes}

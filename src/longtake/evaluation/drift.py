@@ -131,11 +131,6 @@ def bootstrap(values: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Inte
     )
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """The interval of a − b, both (P, …) of the same prompts in the same order; certain where it leaves out 0."""
-    return bootstrap(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), resamples, seed)
-
-
 def _weighted_mean(values: Floats, weights: ArrayLike) -> Floats:
     """Mean over the last axis, values that are NaN left out; NaN where nothing is left."""
     known = ~np.isnan(values)

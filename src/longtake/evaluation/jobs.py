@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from longtake.evaluation.adherence import CLASSIFIER, held_out_shots
+from longtake.evaluation.adherence import CLASSIFIER, captioned_shots
 from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
 from longtake.evaluation.films import (
     PORTION,
@@ -72,8 +71,7 @@ class Took:
 
 def world_prompts(count: int) -> list[Prompt]:
     """Captions of attribute combinations that training never saw; fewer are the first of more."""
-    rng = random.Random(6)
-    return [Prompt(shot.caption(rng), shot) for shot in held_out_shots(count)]
+    return [Prompt(caption, shot) for shot, caption in captioned_shots(count)]
 
 
 def film(job: Job) -> Took:

@@ -281,8 +281,11 @@ def test_wrong_tensors_are_named(stored: Callable[..., Path]) -> None:
         fill(head, stored({"weight": torch.zeros(1, 4), "bias": torch.zeros(1)}), {}, CPU)
 
 
-def test_a_folder_gives_the_dimensions_it_can(stored: Callable[..., Path], tmp_path: Path) -> None:
-    """Guards that nothing is skipped in silence, and that measures of a folder's networks measure a film."""
+def test_a_folder_gives_the_dimensions_it_can(
+    stored: Callable[..., Path], tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Guards that nothing is skipped in silence, by the commands either, and that measures of a folder's networks
+    measure a film."""
     with pytest.raises(ModelError, match=r"holds none of VBench's weights, the first would be .*dino-vitb16"):
         VBench(tmp_path, CPU)
     for file, name in ((RAFT, "raft"), (AMT, "amt")):
@@ -300,3 +303,9 @@ def test_a_folder_gives_the_dimensions_it_can(stored: Callable[..., Path], tmp_p
         (name,) = measure.about
         assert np.isfinite(measure.curves([slice(0, 3)])[name]).all()
         assert measure.curves([slice(0, 3)])[name][0] == measure.totals()[name]
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    for command in (("evaluate", "no.mp4"), ("compare", "--world", "1", "-o", no_folder)):
+        _, _, said = cli(*command, "--weights-dir", tmp_path)
+        assert said.count("is not measured: it needs") == 4
+        assert "note: VBench's imaging_quality is not measured: it needs " in said

@@ -44,11 +44,10 @@ class VBench:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.weights: dict[str, Receipt] = {}
-        self.missing: dict[str, list[str]] = {}
+        self.missing = missing_weights(folder)
         self._makers: list[Maker] = []
         for name, (files, load) in DIMENSIONS.items():
-            if absent := [file for file in files if not (folder / file.path).is_file()]:
-                self.missing[name] = [f"{folder / file.path}, from {file.origin}" for file in absent]
+            if name in self.missing:
                 continue
             self.weights |= {file.path: check(folder, file) for file in files}
             self._makers.append(load(folder, device))
@@ -59,6 +58,19 @@ class VBench:
     def measures(self, fps: Fraction) -> list[Measure]:
         """The measures of one film of `fps` frames a second. A slice is one clip, two seconds long in VBench-Long."""
         return [make(fps) for make in self._makers]
+
+
+def missing_weights(folder: Path) -> dict[str, list[str]]:
+    """The files that are not in a folder and where they come from, by the dimension that cannot be measured then."""
+    absent = {
+        name: [
+            f"{folder / file.path}, from {file.origin}"
+            for file in files
+            if not (folder / file.path).is_file()
+        ]
+        for name, (files, _) in DIMENSIONS.items()
+    }
+    return {name: files for name, files in absent.items() if files}
 
 
 def _subject_consistency(folder: Path, device: torch.device) -> Maker:
