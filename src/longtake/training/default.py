@@ -25,8 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from longtake.models.base import ModelDefaults
+from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.models.wan import TIMESTEPS, per_frame_timesteps
+from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
