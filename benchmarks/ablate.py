@@ -5,23 +5,30 @@
 RUN is a folder in which `longtake train-default` made footage, autoencoder and latents (whatever it trained besides).
 First a *clip model* is trained, on windows of one noise level alone; then every variant begins with its weights and
 takes the same number of steps of the same number of latent frames, once for each seed. Each is filmed with the
-sampling it was trained for, and its films are read by the attribute judge. The network is some 40 % of the embedded
-model's, so that the whole takes less than two hours of two CPU cores. A run that was stopped goes on. The table goes
-to RUN/ablations/table.md.
+sampling it was trained for, on the same unseen prompts and noise, and its films are measured as those of
+`longtake compare`. The network is some 40 % of the embedded model's, so that the whole takes some two hours of two CPU
+cores. A run that was stopped goes on. The table goes to RUN/ablations/table.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from rich.progress import track
 
-from longtake.evaluation.adherence import CLASSIFIER, JUDGED, Summary, film_prompts
+from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
+from longtake.evaluation.compare import films_of
+from longtake.evaluation.drift import Interval
+from longtake.evaluation.films import Film, read_film
+from longtake.evaluation.jobs import Job, world_prompts
+from longtake.evaluation.summary import Column, Summary, summarise
+from longtake.evaluation.tables import number as written
+from longtake.evaluation.tables import span
+from longtake.evaluation.variants import OURS, REAL, Setting, Variant
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.default import DEFAULTS, Recipe, encoded, train_filmmaker
@@ -40,8 +47,9 @@ def with_context(size: int, noise: float = 0.0) -> Recipe:
     )
 
 
+# The first is the base that the others are compared with: jitter 0.4, variable length, chunk 1, context 0.
 VARIANTS = {
-    "base: jitter 0.4, variable length, chunk 1, context 0": BASE,
+    OURS: BASE,
     "jitter 0": replace(BASE, jitter=0.0),
     "fixed length": replace(BASE, shares=replace(BASE.shares, start=0, extend=0, drain=0)),
     "chunk 2": replace(BASE, sampling=replace(DEFAULTS, chunk_size=2, steps_per_chunk=2)),
@@ -49,6 +57,15 @@ VARIANTS = {
     "context 4": with_context(4),
     "context 4, roughened": with_context(4, noise=0.3),
 }
+CLIP_MODEL = "the clip model itself"
+DECISIVE = "likeness to real film, last 10 s"
+SHOWN = (
+    "attributes read right, last 10 s",
+    "likeness to real film, first 10 s",
+    DECISIVE,
+    "change of sharpness",
+    "dynamic degree, DIS",
+)
 
 
 def main() -> None:
@@ -63,38 +80,66 @@ def main() -> None:
     train_filmmaker(folder / "clip", clip, vae, latents, shots)
     trained_classifier(folder / CLASSIFIER)
 
-    def filmed(run: Path, model: Path) -> Summary:
-        shutil.copy(folder / CLASSIFIER, run / CLASSIFIER)
-        summary = film_prompts(run, str(model), arguments.prompts, 1, arguments.seconds)
-        (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        return summary
-
-    summaries: dict[str, list[Summary]] = {name: [] for name in VARIANTS}
-    summaries["the clip model itself, no further step"] = [filmed(folder / "clip", folder / "clip" / "model")]
+    models = {(CLIP_MODEL, seed): folder / "clip" / "model" for seed in range(arguments.seeds)}
     for seed in range(arguments.seeds):
         for number, (name, variant) in enumerate(VARIANTS.items()):
             run = folder / f"variant-{number}-seed-{seed}"
             seeded = replace(variant, steps=arguments.steps, seed=100 + seed)
-            model = train_filmmaker(run, seeded, vae, latents, shots, start=folder / "clip")
-            summaries[name].append(filmed(run, model))
-            (folder / "table.md").write_text(table(summaries))
+            models[name, seed] = train_filmmaker(run, seeded, vae, latents, shots, start=folder / "clip")
+    films = measured(folder, models, arguments.prompts, arguments.seconds)
+    (folder / "table.md").write_text(table(summarise(films)))
     print((folder / "table.md").read_text())
 
 
-def table(summaries: dict[str, list[Summary]]) -> str:
-    """A row a variant: shares of all attributes in the first and the last ten seconds, the mean over its seeds and,
-    in brackets, each."""
-    rows = ["| variant | first 10 s | last 10 s |", "|---|---|---|"]
-    for name, films in summaries.items():
-        ends = [[mean_share(film, end) for film in films] for end in ("first", "last")]
-        cells = [f"{np.mean(end):.1f} ({', '.join(f'{x:.1f}' for x in end)})" for end in ends if end]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+def measured(folder: Path, models: dict[tuple[str, int], Path], prompts: int, seconds: float) -> list[Film]:
+    """The films of every model with its seed, and real film, each measured; those that are there are not made again."""
+    jobs = list[tuple[str, Job]]()
+    for (name, seed), model in models.items():
+        setting, made = Setting(seconds, str(model)), model.parent / "measured"
+        real = [Variant(REAL)] if name == OURS else []
+        for prompt in world_prompts(prompts):
+            jobs += [
+                (
+                    name if variant.name == OURS else REAL,
+                    Job(made, setting, variant, prompt, seed, shown=False),
+                )
+                for variant in [Variant(OURS), *real]
+            ]
+        (made / "films").mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / CLASSIFIER, made / CLASSIFIER)
+    missing = [job for _, job in jobs if not job.path.exists()]
+    for _ in track(films_of(missing, "cpu"), "filming", total=len(missing)):
+        pass
+    return [replace(read_film(job.path), row=name) for name, job in jobs]
 
 
-def mean_share(summary: Summary, end: str) -> float:
-    """The mean over the attributes, in percent."""
-    return 100 * float(np.mean([summary["attributes"][name][end] for name in JUDGED]))
+def table(summary: Summary) -> str:
+    """A row a variant: numbers that tell them apart, what the base has more than it of likeness to real film at the
+    end, and the kernel distance from real film in the first and the last ten seconds."""
+    by_title = {column.title: column for column in summary.columns}
+    columns, decisive = [by_title[title] for title in SHOWN], by_title[DECISIVE]
+    head = [
+        "variant",
+        *(column.title for column in columns),
+        f"base − this, {decisive.title}",
+        "kernel distance",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in sorted(summary.rows, key=lambda row: [*VARIANTS, CLIP_MODEL, REAL].index(row.name)):
+        cells = [
+            row.name.replace(OURS, "base"),
+            *(cell(summary.cells[row.name, c.title], c) for c in columns),
+        ]
+        behind = summary.behind.get((row.name, decisive.title))
+        cells.append(cell(behind, decisive, sign=True) if behind else "")
+        ends = summary.distances.get(row.name, ())
+        cells.append(" → ".join(written(end.kernel, "") for end in ends))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(interval: Interval, column: Column, sign: bool = False) -> str:
+    return f"{written(float(interval.value), column.unit, sign)} ({span(interval, column.unit, sign)})"
 
 
 def parser() -> argparse.ArgumentParser:

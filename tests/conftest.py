@@ -5,6 +5,9 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import json
+import shutil
+import signal
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +26,16 @@ from longtake.cli import main
 from longtake.models.load import load_model
 from longtake.models.open_sora import OpenSoraTransformer3DModel, convert_transformer
 from longtake.models.open_sora.convert import transformer_config
+from longtake.models.open_sora.folder import convert_open_sora
+from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
 
 # Tiny tensors gain nothing from a second thread, and on a busy machine they wait for it.
 torch.set_num_threads(1)
+
+# A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORDS = (
     "a",
@@ -47,6 +55,8 @@ WORDS = (
 )
 TEXT_WIDTH, LATENT_CHANNELS, PROMPT_TOKENS = 16, 4, 12
 LATENTS_MEAN, LATENTS_STD = (0.3, -0.2, 0.1, 0.0), (1.5, 0.8, 1.2, 0.5)
+OPEN_SORA = Path(__file__).parent / "data" / "open_sora"
+OPEN_SORA_WORDS = ("a", "red", "blue", "car", "bus", "driving", "past", "aesthetic", "score:", "6.5.")
 TUBELET_DEFAULTS = {
     "width": 48,
     "height": 32,
@@ -226,7 +236,7 @@ def tubelet_model(tubelet_folder: Path) -> WanModel:
 @pytest.fixture(scope="session")
 def stdit3_weights() -> dict[str, Tensor]:
     """A tiny STDiT3 in the original names, of which the reference's outputs are recorded; float16, exactly."""
-    return load_file(Path(__file__).parent / "data" / "open_sora" / "stdit3_tiny_state_dict.safetensors")
+    return load_file(OPEN_SORA / "stdit3_tiny_state_dict.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -235,3 +245,54 @@ def stdit3(stdit3_weights: dict[str, Tensor]) -> OpenSoraTransformer3DModel:
     network = OpenSoraTransformer3DModel(**transformer_config(stdit3_weights))
     network.load_state_dict(convert_transformer(stdit3_weights))
     return network.eval()
+
+
+def spiece_model(words: tuple[str, ...]) -> bytes:
+    """A sentencepiece model of whole words, as T5's begins, in the protocol buffers of its file."""
+
+    def field(number: int, value: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    pieces = [("<pad>", 0.0, 3), ("</s>", 0.0, 3), ("<unk>", 0.0, 2), ("▁", -9.0, 1)]
+    pieces += [(f"▁{word}", -2.0, 1) for word in words]
+    rows = (
+        field(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([3 << 3, kind])
+        for text, score, kind in pieces
+    )
+    return b"".join(field(1, row) for row in rows) + field(2, bytes([3 << 3, 1]))
+
+
+@pytest.fixture(scope="session")
+def open_sora_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny random weights in the layout of the released ones: network.safetensors, vae/ and t5/."""
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("original")
+    shutil.copyfile(OPEN_SORA / "stdit3_tiny_state_dict.safetensors", folder / "network.safetensors")
+    (folder / "vae").mkdir()
+    shutil.copyfile(OPEN_SORA / "vae_tiny_state_dict.safetensors", folder / "vae" / "model.safetensors")
+    groups = {"norm_num_groups": 4, "temporal_norm_num_groups": 2}
+    (folder / "vae" / "config.json").write_text(json.dumps(groups))
+    size = len(OPEN_SORA_WORDS) + 4 + 100
+    encoder = T5EncoderModel(
+        T5Config(vocab_size=size, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    )
+    encoder.save_pretrained(folder / "t5")
+    (folder / "t5" / "spiece.model").write_bytes(spiece_model(OPEN_SORA_WORDS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_sora_folder(open_sora_original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, converted to a model folder. Shared: change nothing in it."""
+    folder = tmp_path_factory.mktemp("converted") / "open-sora"
+    network, vae, t5 = (str(open_sora_original / name) for name in ("network.safetensors", "vae", "t5"))
+    convert_open_sora(network, vae, folder, t5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_sora_model(open_sora_folder: Path) -> OpenSoraModel:
+    """The converted folder, loaded in float32 on the CPU. Shared: change nothing on it."""
+    model = load_model(open_sora_folder)
+    assert isinstance(model, OpenSoraModel)
+    return model

@@ -249,7 +249,7 @@ def test_plan_by_another_method(cli: Cli, tubelet_folder: Path) -> None:
         "replacement",
         "steps         4, 4 for each chunk of 2",
         "24, of two rows",
-        "68 latents",
+        "68 latent-frame evaluations",
         "8 after 4",
     ):
         assert words in result.out

@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from longtake import LongTake
 from longtake.methods import AGAIN, denoise
 from longtake.models.toy import OneFilm
 from longtake.noise import chunk_noise, latent_noise, sigma_table
-from longtake.plan import Method, Sampling, sampling_by
+from longtake.plan import OWN_START, Method, Sampling, sampling_by
 from longtake.progressive import progressive_denoise
 
 SHAPE = (2, 1, 2)
@@ -27,6 +27,7 @@ NEVER_DRAINS: tuple[Method, ...] = (
     "fifo",
     "full-window",
 )
+BEGIN_WITH_A_CLIP = tuple(method for method in METHODS if method not in OWN_START)
 Network = Callable[[Tensor, Tensor, int], Tensor]
 
 
@@ -62,8 +63,10 @@ class Record:
         return self.velocity(latents, sigma, first)
 
 
-def run(s: Sampling, num_chunks: int, velocity: Network = mixing) -> list[Tensor]:
-    return list(denoise(s, velocity, noise, ladder(s), num_chunks))
+def run(
+    s: Sampling, num_chunks: int, velocity: Network = mixing, context: Tensor | None = None
+) -> list[Tensor]:
+    return list(denoise(s, velocity, noise, ladder(s), num_chunks, context))
 
 
 def ladder(s: Sampling) -> Tensor:
@@ -87,6 +90,36 @@ def test_exact_model_returns_its_film(s: Sampling, num_chunks: int) -> None:
     assert [c.shape for c in chunks] == [(1, 2, s.chunk_size, 1, 2)] * num_chunks
     expected = film_of(range(num_chunks * s.chunk_size))
     torch.testing.assert_close(torch.cat(chunks, dim=2), expected, atol=1e-5, rtol=0)
+
+
+@given(samplings(BEGIN_WITH_A_CLIP), numbers_of_chunks, st.integers(1, 9))
+def test_exact_model_goes_on_from_a_clip(s: Sampling, num_chunks: int, given_latents: int) -> None:
+    """Guards the place of a given context: the network sees its last latents, clean or noised, before the film's."""
+    s = replace(s, context_size=max(1, s.context_size))
+    record = Record(OneFilm(film))
+    chunks = run(s, num_chunks, record, film_of(range(-given_latents, 0)))
+    expected = film_of(range(num_chunks * s.chunk_size))
+    torch.testing.assert_close(torch.cat(chunks, dim=2), expected, atol=1e-5, rtol=0)
+    latents, sigma, first = record.calls[0]
+    assert first == -min(s.context_size, given_latents)
+    if s.method != "noisy-replacement":
+        assert torch.equal(latents[:, :, :-first], film_of(range(first, 0))) and not sigma[:-first].any()
+
+
+@given(samplings(("progressive",)), numbers_of_chunks)
+def test_context_that_is_encoded_anew(s: Sampling, num_chunks: int) -> None:
+    """Guards the released baseline: what changes nothing changes nothing, and what is changed is what is seen."""
+    size = min(max(1, s.context_size), s.chunk_size)
+    s = replace(s, steps_per_chunk=s.num_inference_steps, context_size=size)
+    plain, anew = run(s, num_chunks), replace(s, reencode_context=True)
+    same = denoise(anew, mixing, noise, ladder(s), num_chunks, None, lambda latents: latents)
+    assert all(map(torch.equal, same, plain))
+    record = Record(mixing)
+    list(denoise(anew, record, noise, ladder(s), num_chunks, None, torch.zeros_like))
+    later = [
+        (latents, first) for latents, _, first in record.calls if first + latents.shape[2] > s.chunk_size
+    ]
+    assert all(not latents[:, :, :size].any() for latents, _ in later)
 
 
 @given(samplings(), numbers_of_chunks)
@@ -280,12 +313,12 @@ def test_closing_early(method: Method) -> None:
     assert len(record.calls) == made and torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("model", ["tubelet_model", "wan_model"])
+@pytest.mark.parametrize("model", ["tubelet_model", "wan_model", "open_sora_model"])
 @pytest.mark.parametrize("method", METHODS)
 def test_real_models_film_by_every_method(method: Method, model: str, request: pytest.FixtureRequest) -> None:
     """Guards exact lengths, whatever a method makes in one go, on networks and autoencoders of both kinds."""
     take = LongTake(request.getfixturevalue(model))
-    small = {"width": 32, "height": 32, "num_inference_steps": 3}
+    small: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3}
     if method in ("progressive", "restart", "full-window"):
         small["steps_per_chunk"] = 1
     portions = list(take.stream("a red car", num_frames=14, method=method, **small))

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from longtake.models.wan import WanModel
 from longtake.pipeline import to_uint8
 
 PROMPT = "a red car driving past snowy mountains at dawn"
-SMALL = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
+SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
 
 
 @pytest.fixture(scope="module", params=["tubelet_model", "wan_model"])
@@ -108,9 +109,9 @@ def test_an_early_close_ends_the_sampling(tubelet_model: WanModel, monkeypatch: 
     calls: list[int] = []
     velocity = tubelet_model.velocity
 
-    def counted(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def counted(latents: Tensor, sigma: Tensor, text: Tensor, fps: float) -> Tensor:
         calls.append(len(sigma))
-        return velocity(latents, sigma, text)
+        return velocity(latents, sigma, text, fps)
 
     monkeypatch.setattr(tubelet_model, "velocity", counted)
     film = LongTake(tubelet_model).stream(PROMPT, seconds=60, **SMALL)

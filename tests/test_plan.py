@@ -12,7 +12,7 @@ from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length
 from longtake.methods import denoise
 from longtake.noise import sigma_table
-from longtake.plan import Method, Sampling, ladder_picture, make_plan, sampling_by
+from longtake.plan import OWN_START, Method, Sampling, ladder_picture, make_plan, sampling_by
 from longtake.progressive import progressive_denoise
 
 
@@ -51,16 +51,20 @@ def test_plan_of_every_method_is_what_happens(method: Method, data: st.DataObjec
     """Guards the one coin in which methods are compared: every latent of every call is charged, exactly."""
     S, C, N, W = (data.draw(st.integers(1, most)) for most in (12, 4, 20, 9))
     s = sampling_by(method, S, data.draw(st.integers(1, S)), C, data.draw(st.integers(0, 9)), W)
+    can_begin = s.context_size and method not in OWN_START
+    given_context = data.draw(st.integers(0, 12)) if can_begin else 0
+    context = torch.zeros(1, 1, given_context, 1, 1) if given_context else None
     windows: list[int] = []
 
     def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
         windows.append(latents.shape[2])
         return latents
 
-    chunks = denoise(s, velocity, lambda first, count: torch.zeros(1, 1, count, 1, 1), sigma_table(S, 1.0), N)
+    sigmas = sigma_table(S, 1.0)
+    chunks = denoise(s, velocity, lambda first, count: torch.zeros(1, 1, count, 1, 1), sigmas, N, context)
     out = [len(windows) for _ in chunks]
 
-    plan = make_plan(length_of(N, s.chunk_size), s)
+    plan = make_plan(length_of(N, s.chunk_size), s, given_context)
     assert plan.passes == len(windows) == out[-1]
     assert plan.peak_window == max(windows)
     assert plan.latent_evaluations == sum(windows)

@@ -11,6 +11,15 @@ from torch import Tensor
 from longtake.progressive import Velocity
 
 
+def emptied(text: Tensor, null_text: Tensor) -> Tensor:
+    """The empty caption null_text (1, L, D) in place of captions (B, L, D), cut to the tokens of each.
+
+    So are networks trained that learn an empty caption of many tokens; one that is shorter than all others stays as
+    it is. A row of zeros is no token.
+    """
+    return null_text * text.any(dim=-1, keepdim=True)
+
+
 def guided_velocity(
     velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
     text: Tensor,

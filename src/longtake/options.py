@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longtake.errors import OptionError
-from longtake.frames import FilmLength, film_length, frames_in
+from longtake.frames import FilmLength, film_length, frames_in, frames_of
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
-from longtake.plan import OWN_SETTINGS, Method, Plan, Sampling, make_plan, sampling_by
+from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, make_plan, sampling_by
 
 DEFAULT_SECONDS = 60.0
 
@@ -26,7 +26,8 @@ class Film:
     """A film that can be made: options that fit one model, none of them open.
 
     `settings` are the sampling options, `rate` is the exact frames a second, `plan` the film's length in every unit,
-    how its method takes the settings, and its cost, and `latent_shape` the (C, H, W) of one latent frame."""
+    how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame, and
+    `given_frames` how many frames of a clip it begins with."""
 
     model: str
     lora: LoraName | None
@@ -37,6 +38,7 @@ class Film:
     rate: Fraction
     plan: Plan
     latent_shape: tuple[int, int, int]
+    given_frames: int = 0
 
     @property
     def length(self) -> FilmLength:
@@ -52,6 +54,7 @@ class Film:
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
             "method": self.plan.sampling.method,
+            **({"reencode_context": True} if self.plan.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
         }
@@ -95,9 +98,18 @@ class FilmOptions(Options):
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
+    reencode_context: bool = Field(
+        False,
+        description="Decode and encode what is finished before it becomes context, as Open-Sora's own script does;"
+        " for chunks that are made one by one.",
+    )
 
-    def resolved(self, spec: ModelSpec) -> Film:
-        """The film that these options mean for a model. OptionError if they do not fit it or each other."""
+    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> Film:
+        """The film that these options mean for a model. OptionError if they do not fit it or each other.
+
+        from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
+        has groups, with one of these.
+        """
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
         given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
@@ -113,6 +125,7 @@ class FilmOptions(Options):
             first_frames=spec.first_frames,
             chunk_size=sampling.chunk_size,
             group_latents=spec.group_latents,
+            given_latents=_given_latents(sampling, spec) if from_clip else 0,
         )
         return Film(
             model=spec.name,
@@ -122,11 +135,17 @@ class FilmOptions(Options):
             seed=self.seed,
             settings=settings,
             rate=rate,
-            plan=make_plan(length, sampling),
+            plan=make_plan(length, sampling, length.given_latents),
             latent_shape=(
                 spec.latent_channels,
                 _latent_side("height", settings.height, spec),
                 _latent_side("width", settings.width, spec),
+            ),
+            given_frames=frames_of(
+                length.given_latents,
+                temporal_factor=spec.temporal_factor,
+                first_frames=spec.first_frames,
+                group_latents=spec.group_latents,
             ),
         )
 
@@ -135,7 +154,8 @@ class FilmOptions(Options):
             if getattr(self, name) is not None:
                 raise OptionError(f"method {self.method} sets {name} itself: leave it out")
         own = Sampling(*_steps(defaults))
-        return sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        sampling = sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        return replace(sampling, reencode_context=self.reencode_context)
 
     def _num_frames(self, rate: Fraction) -> int:
         if self.num_frames is None:
@@ -184,6 +204,14 @@ def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
         settings.chunk_size,
         settings.context_size,
     )
+
+
+def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:
+    if sampling.method in OWN_START:
+        raise OptionError(f"method {sampling.method} makes its own start: it cannot begin with a clip")
+    if not sampling.context_size:
+        raise OptionError("a film that begins with a clip needs a context_size of 1 or more, to see the clip")
+    return spec.group_latents or sampling.context_size
 
 
 def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:

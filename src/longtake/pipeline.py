@@ -8,6 +8,8 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtake.guidance import guided_velocity
+from longtake.errors import OptionError
+from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
@@ -47,44 +50,75 @@ class LongTake:
         return cls(load_model(model, device, dtype, lora))
 
     def stream(
-        self, prompt: str, seconds: float | None = None, **options: Any
+        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
     ) -> Generator[Pictures, None, None]:
         """Films `prompt`, yielding pictures (F, height, width, 3) uint8 as soon as they are clean.
 
+        start: pictures of the film's own size and rate that it begins with; `FilmOptions.resolved` says how many.
         `options` are the fields of `FilmOptions`. OptionError, at once, if they do not fit the model or the
         prompt is longer than it takes. Call `close()` on the result to end early."""
-        return self.shoot(FilmOptions(prompt=prompt, seconds=seconds, **options).resolved(self.model.spec))
+        wanted = FilmOptions(prompt=prompt, seconds=seconds, **options)
+        return self.shoot(wanted.resolved(self.model.spec, from_clip=start is not None), start)
 
-    def generate(self, prompt: str, seconds: float | None = None, **options: Any) -> Pictures:
+    def generate(
+        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
+    ) -> Pictures:
         """The whole film of `stream`, (num_frames, height, width, 3) uint8, held in memory."""
-        return np.concatenate(list(self.stream(prompt, seconds, **options)))
+        return np.concatenate(list(self.stream(prompt, seconds, start, **options)))
 
-    def shoot(self, film: Film) -> Generator[Pictures, None, None]:
+    def shoot(self, film: Film, start: Pictures | None = None) -> Generator[Pictures, None, None]:
         """`stream` for options that are resolved already."""
+        given = film.given_frames
+        wanted = (given, film.settings.height, film.settings.width, 3) if given else None
+        found = None if start is None else start.shape
+        if found != wanted:
+            raise OptionError(f"the film begins with pictures of shape {wanted}, not {found}")
         text = self.model.encode_prompt([film.prompt])
         null_text = self.model.encode_prompt([film.negative_prompt])
-        return self._pictures(
-            film, guided_velocity(self.model.velocity, text, null_text, film.settings.guidance_scale)
-        )
+        if not film.negative_prompt:
+            null_text = emptied(text, null_text)
+        network = partial(self.model.velocity, fps=float(film.rate))
+        velocity = guided_velocity(network, text, null_text, film.settings.guidance_scale)
+        return self._pictures(film, velocity, start)
 
     @torch.inference_mode()
-    def _pictures(self, film: Film, velocity: Velocity) -> Generator[Pictures, None, None]:
-        sigmas = sigma_table(film.settings.num_inference_steps, film.settings.shift)
-        chunks = denoise(film.plan.sampling, velocity, self._noise(film), sigmas, film.length.num_chunks)
+    def _pictures(
+        self, film: Film, velocity: Velocity, start: Pictures | None
+    ) -> Generator[Pictures, None, None]:
+        context = None if start is None else self._encoded(to_tensor(start[None]))
+        chunks = denoise(
+            film.plan.sampling,
+            velocity,
+            self._noise(film),
+            sigma_table(film.settings.num_inference_steps, film.settings.shift),
+            film.length.num_chunks,
+            context,
+            lambda latents: self._encoded(self.model.decoder().push(latents)),
+        )
         decoder = self.model.decoder()
         missing = film.length.num_frames
         with closing(chunks):
-            for latents in chunks:
+            for latents in chunks if context is None else chain([context], chunks):
                 pictures = to_uint8(decoder.push(latents))[0, :missing]
                 missing -= len(pictures)
                 if len(pictures):
                     yield pictures
         assert missing == 0
 
+    def _encoded(self, frames: Tensor) -> Tensor:
+        """The latents of pictures that are encoded by themselves, as a film's first."""
+        return self.model.encoder().push(frames)
+
     def _noise(self, film: Film) -> Noise:
-        return lambda first, count: chunk_noise([film.seed], first, count, film.latent_shape).to(
+        given = film.length.given_latents
+        return lambda first, count: chunk_noise([film.seed], given + first, count, film.latent_shape).to(
             self.model.device
         )
+
+
+def to_tensor(pictures: Pictures) -> Tensor:
+    """Pictures (B, N, height, width, 3), 0 to 255, as frames (B, 3, N, height, width), float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(pictures)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def to_uint8(frames: Tensor) -> Pictures:

@@ -12,6 +12,11 @@ Method = Literal[
     "progressive", "replacement", "noisy-replacement", "chunk-by-chunk", "restart", "fifo", "full-window"
 ]
 
+# The methods that make their own start, and so cannot begin with a clip.
+OWN_START: tuple[Method, ...] = ("fifo", "full-window")
+# The methods that make chunk behind chunk where M = S.
+ONE_BY_ONE: tuple[Method, ...] = ("progressive", "replacement", "chunk-by-chunk")
+
 # The settings that a method makes for itself, and so does not take.
 OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
     "replacement": ("steps_per_chunk", "chunk_size"),
@@ -26,6 +31,7 @@ class Sampling:
     """How a film is denoised, in the names of docs/algorithm.md. OptionError for numbers out of range.
 
     model_window: noisy latents in the window that the model was made for; restart and fifo keep to it.
+    reencode_context: a finished chunk is decoded and encoded before it becomes context; chunks one by one alone.
     """
 
     num_inference_steps: int
@@ -34,6 +40,7 @@ class Sampling:
     context_size: int
     method: Method = "progressive"
     model_window: int = 1
+    reencode_context: bool = False
 
     def __post_init__(self) -> None:
         S, M = self.num_inference_steps, self.steps_per_chunk
@@ -43,6 +50,12 @@ class Sampling:
             raise OptionError(
                 "chunk_size must be 1 or more, context_size 0 or more;"
                 f" got {self.chunk_size} and {self.context_size}"
+            )
+        one_by_one = self.rungs == 1 and self.method in ONE_BY_ONE
+        if self.reencode_context and not (one_by_one and self.context_size):
+            raise OptionError(
+                "reencode_context needs a context, and chunks that are made one by one: method replacement, or"
+                " steps_per_chunk as many as num_inference_steps"
             )
 
     @property
@@ -114,7 +127,7 @@ def make_plan(length: FilmLength, sampling: Sampling, given_context: int = 0) ->
     assert length.num_chunks * sampling.chunk_size == length.num_latent_frames, "length has other chunks"
     match sampling.method:
         case "restart":
-            work = _restart_work(sampling, length.num_chunks)
+            work = _restart_work(sampling, length.num_chunks, given_context)
         case "fifo":
             work = _fifo_work(sampling, length.num_chunks)
         case "full-window":
@@ -145,9 +158,9 @@ def _work(s: Sampling, N: int, given_context: int = 0) -> Work:
     )
 
 
-def _restart_work(s: Sampling, N: int) -> Work:
+def _restart_work(s: Sampling, N: int, given_context: int) -> Work:
     runs = [
-        _work(s, min(s.chunks_per_run, N - start), start * s.chunk_size)
+        _work(s, min(s.chunks_per_run, N - start), given_context + start * s.chunk_size)
         for start in range(0, N, s.chunks_per_run)
     ]
     passes, peaks, evaluations, waits = zip(*runs, strict=True)

@@ -11,7 +11,7 @@ machine's core count."""
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,6 +45,7 @@ ANY_FILM = {
     "format_whitelist": f"{FORMATS},avi,flv,mpeg,mpegts,mpegvideo,ogg,asf,gif,apng,ivf,h264,hevc,yuv4mpegpipe"
 }
 LONGEST_PICTURE = Fraction(1)
+ROUNDING = Fraction(1, 1000)  # Matroska keeps times in whole milliseconds
 
 
 def part_path(path: str | os.PathLike[str]) -> Path:
@@ -268,6 +269,16 @@ def read_timed(file: IO[bytes], width: int, height: int) -> Iterator[TimedPictur
     if pixels is None:
         raise LongTakeError("holds no pictures")
     yield TimedPicture(start, start + seconds, pixels)
+
+
+def resampled(pictures: Iterable[TimedPicture], fps: Fraction) -> Iterator[Pictures]:
+    """The picture shown at each tick of a clock that starts with the first one and ticks `fps` times a second."""
+    tick = None
+    for picture in pictures:
+        tick = picture.start + ROUNDING if tick is None else tick
+        while tick < picture.end:
+            yield picture.pixels
+            tick += 1 / fps
 
 
 def _foreign_pictures(file: IO[bytes], width: int, height: int) -> Iterator[tuple[Fraction, Pictures]]:

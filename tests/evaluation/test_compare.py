@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_model
@@ -17,6 +18,8 @@ from longtake.evaluation import compare
 from longtake.evaluation.classifier import AttributeClassifier
 from longtake.evaluation.jobs import Job, Took, film, world_prompts
 from longtake.evaluation.variants import Setting, Variant, shifts_of, variants_of
+from longtake.presets import PRESETS
+from longtake.video import VideoWriter
 
 VOID = {"meta", "img", "input", "br", "line"}
 COMMAND = (
@@ -88,13 +91,13 @@ def test_a_run_goes_on_where_it_stopped(
     (tmp_path / "prompts.txt").write_text("# two\na red car at <night>\n\na blue bus\n")
     command = (*COMMAND, "--prompts", "prompts.txt", "--model", tubelet_folder)
     with monkeypatch.context() as patched:
-        patched.setattr(compare, "_all", in_this_process(stop_after=1))
+        patched.setattr(compare, "films_of", in_this_process(stop_after=1))
         code, out, err = cli(*command, "-o", "run")
         assert code == 130 and "give the same command again" in err
         assert "2 blank lines and comments of prompts.txt are passed over" in err
         assert "| progressive | 1 |" in out and "replacement" not in out
         (first,) = films(tmp_path / "run").items()
-        patched.setattr(compare, "_all", in_this_process())
+        patched.setattr(compare, "films_of", in_this_process())
         code, out, _ = cli(*command, "-o", "run")
     assert code == 0 and "| replacement | 2 |" in out
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
@@ -116,7 +119,7 @@ def test_the_world_knows_what_is_right(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
 ) -> None:
     """Guards real film as a row, the judge, and that what so few films cannot tell is said."""
-    monkeypatch.setattr(compare, "_all", in_this_process())
+    monkeypatch.setattr(compare, "films_of", in_this_process())
     model = shutil.copytree(tubelet_folder, tmp_path / "model")
     settings = json.loads((model / "longtake.json").read_text())
     (model / "longtake.json").write_text(json.dumps(settings | {"width": 128, "height": 80}))
@@ -134,6 +137,62 @@ def test_the_world_knows_what_is_right(
     assert "no distance of progressive from real film" in (tmp_path / "run" / "report.html").read_text()
     code, _, err = cli(*COMMAND, "--world", "1", "--model", tubelet_folder, "-o", "other")
     assert code == 2 and "the tracking-shot world is 128x80" in err
+
+
+@pytest.fixture
+def small_table1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's presets, with fewer steps of smaller pictures."""
+    monkeypatch.setattr(compare, "films_of", in_this_process())
+    for name, preset in PRESETS.items():
+        small = {"width": 64, "height": 48, "num_inference_steps": 4}
+        if "steps_per_chunk" in preset.options:
+            small["steps_per_chunk"] = 2 if preset.options["steps_per_chunk"] == 5 else 4
+        monkeypatch.setitem(PRESETS, name, replace(preset, options={**preset.options, **small}))
+
+
+@pytest.mark.usefixtures("small_table1")
+def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path) -> None:
+    """Guards --preset table1-open-sora: a benchmark with a clip a line, two films of each by three presets, each begun
+    with its own clip; what is left of Table 1's protocol is 60 seconds and weights."""
+    shades = {"dark": 60, "light": 200}
+    for name, shade in shades.items():
+        with VideoWriter(tmp_path / f"{name}.mp4", 64, 48, 24, {}) as writer:
+            writer.write(np.full((17, 48, 64, 3), shade, np.uint8))
+    (tmp_path / "benchmark.txt").write_text("a red car||dark.mp4\na red car||light.mp4\n")
+    command = ("compare", "--preset", "table1-open-sora", "--model", open_sora_folder, "--seconds", "2")
+    code, out, err = cli(*command, "--prompts", "benchmark.txt", "-o", "run")
+    assert code == 0, err
+    for row in ("progressive", "replacement", "replacement, as released"):
+        assert f"| {row} | 4 of 2 prompts |" in out
+    records = [json.loads(text) for text in films(tmp_path / "run").values()]
+    assert {record["group"] for record in records} == {f"a red car || {name}.mp4" for name in shades}
+    assert all(record["options"]["prompt"].endswith("aesthetic score: 6.5.") for record in records)
+    starts = {record["start"]["name"]: record["start"]["sha256"] for record in records}
+    assert starts.keys() == {"dark.mp4", "light.mp4"} and len(set(starts.values())) == 2
+    first = {record["group"]: record["curves"]["luma"][0] for record in records if record["seed"] == 0}
+    assert len(set(first.values())) == 2
+
+
+@pytest.mark.usefixtures("small_table1")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--prompts", "one.txt"), "no clip nowhere.mp4 to begin with"),
+        (("--prompts", "two.txt"), "line 1 is not PROMPT||VIDEO"),
+        (("--world", "1"), "takes --prompts FILE"),
+        (("--prompts", "one.txt", "--methods", "fifo"), "its methods and steps are its own"),
+    ],
+)
+def test_the_papers_comparison_says_what_it_lacks(
+    cli: Cli, open_sora_folder: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    """Guards a comparison of hours that would fail at its last clip."""
+    (tmp_path / "one.txt").write_text("a||nowhere.mp4\n")
+    (tmp_path / "two.txt").write_text("a prompt\n")
+    command = ("compare", "--preset", "table1-open-sora", "--model", open_sora_folder, "-o", "run")
+    code, _, err = cli(*command, *arguments)
+    assert (code, err.count("\n")) == (2, 1) and says in err
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +234,15 @@ def test_pieces_meet_where_they_do(tubelet_folder: Path) -> None:
     assert shifts_of(setting.film(Variant("progressive")), setting.spec) == list(range(4, 48, 4))
     clips = setting.film(Variant("replacement", {"method": "replacement"}))
     assert shifts_of(clips, setting.spec) == list(range(8, 48, 8))
+
+
+def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
+    """Guards seams of groups of 17 frames: the clip is one piece, then comes a group a chunk."""
+    setting = Setting(2.0, str(open_sora_folder))
+    options = {"width": 64, "height": 48}
+    begun = setting.film(Variant("progressive", options), from_clip=True)
+    assert shifts_of(begun, setting.spec) == [17, 34]
+    assert shifts_of(setting.film(Variant("progressive", options)), setting.spec) == [17, 34]
 
 
 def test_prompts_of_the_world_are_the_first_of_more() -> None:

@@ -132,7 +132,7 @@ def test_known_models(tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The embedded model comes first, found without a name or by the name that it is listed with."""
     monkeypatch.setattr(load, "EMBEDDED", tubelet_folder)
     models = list_models()
-    assert [model.name for model in models] == [tubelet_folder.name, *HUB_MODELS]
+    assert [model.name for model in models] == [tubelet_folder.name, "open-sora-v1.2", *HUB_MODELS]
     assert models[0].on_disk
     assert read_spec() == read_spec(models[0].name) == read_spec(tubelet_folder)
 

@@ -3,20 +3,24 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
-from longtake.cli.film import DtypeName, Lora
+from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
 from longtake.plan import Method
+
+if TYPE_CHECKING:
+    from longtake.evaluation.jobs import Prompt
+    from longtake.evaluation.variants import Setting, Variant
 
 WeightsDir = Annotated[
     Path | None,
@@ -24,6 +28,11 @@ WeightsDir = Annotated[
         "--weights-dir", metavar="DIR", help="Weights of VBench's networks, to measure with these too."
     ),
 ]
+
+
+Comparison = Literal["table1-open-sora"]
+SEEDS = 3
+ALL = [*get_args(Method), "no-context", "no-chunks"]
 
 
 @app.command()
@@ -36,19 +45,38 @@ def compare(
     ],
     prompts: Annotated[
         Path | None,
-        typer.Option("--prompts", metavar="FILE", help="Prompts, one a line; # starts a comment."),
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            help="Prompts, one a line; # starts a comment. With a preset: lines of prompt||clip.",
+        ),
     ] = None,
+    preset: Annotated[
+        Comparison | None,
+        typer.Option(
+            "--preset",
+            help="Instead of methods: the paper's own comparison with Open-Sora v1.2. Clips to begin with lie in the"
+            " folder of the prompts.",
+        ),
+    ] = None,
+    fit_start: Fit = False,
     world: Annotated[
         int | None,
         typer.Option(
             "--world", min=1, help="Instead of prompts: so many tracking shots that training never saw."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Films of each prompt.")] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help=f"Films of each prompt; {SEEDS} if not given, 2 with a preset."),
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Length of each film.")] = 60,
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B,…", help="What to compare.")] = ",".join(
-        [*get_args(Method), "no-context", "no-chunks"]
-    ),
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods", metavar="A,B,…", help=f"What to compare: {', '.join(ALL)}, or some of these."
+        ),
+    ] = None,
     model: Model = None,
     lora: Lora = None,
     device: Device = "cpu",
@@ -67,33 +95,31 @@ def compare(
     Another call with more prompts, seeds or methods adds films to the run.
     """
     with needs_extra("evaluate"):
-        from longtake.evaluation.compare import film_all, report
-        from longtake.evaluation.jobs import Prompt, world_prompts
-        from longtake.evaluation.prompts import read_prompts
+        from longtake.evaluation.compare import film_all, report, table1
         from longtake.evaluation.tables import markdown
-        from longtake.evaluation.variants import Setting, variants_of
+        from longtake.evaluation.variants import TABLE1, TABLE1_SEEDS, Setting
         from longtake.evaluation.vbench.dimensions import missing_weights
     if not report_only:
         if (prompts is None) == (world is None):
             raise OptionError("give either --prompts FILE or --world N")
         setting = Setting(seconds, model, lora, device, dtype, weights_dir)
-        variants, notes = variants_of([name.strip() for name in methods.split(",")], setting, not equal_steps)
-        chosen = []
-        if world is not None:
-            with needs_extra("world"):
-                import longtake.worlds.paint  # noqa: F401  (real film is drawn)
-            chosen = world_prompts(world)
-        if prompts is not None:
-            texts, passed = read_prompts(prompts)
-            chosen = [Prompt(text) for text in texts]
-            notes += [f"{passed} blank lines and comments of {prompts} are passed over"] if passed else []
-        for note in [*notes, *_unmeasured(missing_weights(weights_dir) if weights_dir else {})]:
+        notes = _unmeasured(missing_weights(weights_dir) if weights_dir else {})
+        if preset is None:
+            variants, left_out = _variants(methods, setting, not equal_steps)
+            chosen, passed = _prompts(prompts, world)
+            notes += [*left_out, *passed]
+        else:
+            if prompts is None or methods or equal_steps:
+                raise OptionError(f"preset {preset} takes --prompts FILE; its methods and steps are its own")
+            setting, chosen = table1(prompts, setting, fit_start)
+            variants, seeds = TABLE1, seeds or TABLE1_SEEDS
+        for note in notes:
             say(f"note: {note}")
     stopped = False
     try:
         if not report_only:
             with _bar("films") as show:
-                film_all(run, setting, chosen, seeds, variants, show)
+                film_all(run, setting, chosen, seeds or SEEDS, variants, show)
     except KeyboardInterrupt:
         stopped = True
         say(f"stopped: give the same command again, and {run} goes on")
@@ -164,6 +190,31 @@ def evaluate(
         say(f"error: {error}")
     if errors:
         raise typer.Exit(BAD_INPUT)
+
+
+def _variants(
+    methods: str | None, setting: "Setting", equal_cost: bool
+) -> tuple[Sequence["Variant"], list[str]]:
+    """What is compared, and, in words, what is left out."""
+    from longtake.evaluation.variants import variants_of
+
+    names = [name.strip() for name in methods.split(",")] if methods else ALL
+    return variants_of(names, setting, equal_cost)
+
+
+def _prompts(file: Path | None, world: int | None) -> tuple[Sequence["Prompt"], list[str]]:
+    """The prompts of a file, or so many of the world; and, in words, what is passed over."""
+    from longtake.evaluation.jobs import Prompt, world_prompts
+    from longtake.evaluation.prompts import read_prompts
+
+    if file is not None:
+        texts, passed = read_prompts(file)
+        words = [f"{passed} blank lines and comments of {file} are passed over"] if passed else []
+        return [Prompt(text) for text in texts], words
+    assert world is not None
+    with needs_extra("world"):
+        import longtake.worlds.paint  # noqa: F401  (real film is drawn)
+    return world_prompts(world), []
 
 
 def _unmeasured(missing: dict[str, list[str]]) -> list[str]:

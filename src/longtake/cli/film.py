@@ -27,14 +27,17 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.errors import OptionError
+from longtake.frames import FilmLength
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
+from longtake.presets import PRESETS, PresetName, preset_options
 
 if TYPE_CHECKING:
-    from longtake.video import VideoWriter
+    from longtake.video import Pictures, VideoWriter
 
 SLUG_LENGTH = 60
+TEXT = "text"  # in place of a clip: begin with text alone
 
 
 class Dtype(StrEnum):
@@ -68,6 +71,31 @@ Lora = Annotated[
     Path | None,
     typer.Option("--lora", metavar="RUN|DIR", help="A LoRA to add to the model, as train makes it."),
 ]
+Preset = Annotated[
+    PresetName | None,
+    typer.Option(
+        "--preset",
+        help="Film as the paper did with Open-Sora v1.2; other options hold before its own. "
+        + ". ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items()),
+    ),
+]
+Bfloat16Shift = Annotated[
+    bool,
+    typer.Option("--bfloat16-shift", help="With a preset: the shift as the released script rounds it."),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="CLIP|text",
+        help="A video whose first frames the film begins with. Presets need one, or text, to begin with none.",
+    ),
+]
+Fit = Annotated[
+    bool,
+    typer.Option("--fit-start", help="Scale, crop and resample a clip of another size or frame rate."),
+]
+Reencode = Annotated[bool, typer.Option("--reencode-context", help=_about("reencode_context"))]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
@@ -82,7 +110,11 @@ def generate(
     num_frames: Frames = None,
     seed: Seed = None,
     output: Output = None,
+    start: Start = None,
+    fit_start: Fit = False,
     model: Model = None,
+    preset: Preset = None,
+    bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
@@ -94,6 +126,7 @@ def generate(
     shift: Shift = None,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
+    reencode_context: Reencode = False,
     size: Size = None,
     fps: Fps = None,
     overwrite: Overwrite = False,
@@ -104,10 +137,14 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    film = film_options(context.params).resolved(read_spec(model, lora))
-    writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, overwrite)
+    film = _film(context.params)
+    if preset and start is None:
+        raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
+    pictures, begun = _start(film, start, fit_start)
+    metadata = film.metadata | begun
+    writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, metadata, overwrite)
     try:
-        speed = _shoot(film, writer, model, device, dtype, lora)
+        speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
     except KeyboardInterrupt:
         say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
@@ -118,7 +155,7 @@ def generate(
         "frames_per_second": round(speed.frames_per_second, 2),
         "seconds_to_first_frame": round(speed.first_frame - started, 2),
         "peak_memory_bytes": _peak_memory(),
-        "options": film.metadata,
+        "options": metadata,
     }
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
@@ -128,7 +165,10 @@ def plan(
     context: typer.Context,
     seconds: Seconds = None,
     num_frames: Frames = None,
+    start: Start = None,
     model: Model = None,
+    preset: Preset = None,
+    bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     method: MethodName = None,
     num_inference_steps: Steps = None,
@@ -137,12 +177,13 @@ def plan(
     context_size: ContextSize = None,
     shift: Shift = None,
     guidance_scale: Guidance = None,
+    reencode_context: Reencode = False,
     size: Size = None,
     fps: Fps = None,
     as_json: Json = False,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = film_options({**context.params, "prompt": "any"}).resolved(read_spec(model, lora))
+    film = _film({**context.params, "prompt": "any"})
     from longtake.noise import sigma_table
     from longtake.plan import ladder_picture
 
@@ -170,15 +211,44 @@ def film_options(parameters: dict[str, Any]) -> FilmOptions:
         if sides is None:
             raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
         given["width"], given["height"] = map(int, sides.groups())
-    return FilmOptions(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None and value is not False}
+    if preset := parameters.get("preset"):
+        given = preset_options(preset, given, parameters["bfloat16_shift"])
+    elif parameters.get("bfloat16_shift"):
+        raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
+    return FilmOptions(**given)
 
 
-def _writer(path: Path, film: Film, overwrite: bool) -> "VideoWriter":
+def _film(parameters: dict[str, Any]) -> Film:
+    """The film that the parameters of a command ask for. One by a preset begins with a clip unless it is to begin with
+    text."""
+    start = parameters["start"]
+    from_clip = start != TEXT and bool(start or parameters["preset"])
+    return film_options(parameters).resolved(read_spec(_model(parameters), parameters["lora"]), from_clip)
+
+
+def _model(parameters: dict[str, Any]) -> str | None:
+    """The model to film with: the one given, or the preset's."""
+    preset: PresetName | None = parameters["preset"]
+    return parameters["model"] or (PRESETS[preset].model if preset else None)
+
+
+def _start(film: Film, clip: str | None, fit: bool) -> tuple["Pictures | None", dict[str, Any]]:
+    """The pictures that a film begins with, if any, and what its metadata say of them."""
+    if clip is None or clip == TEXT:
+        return None, {}
+    from longtake.start import origin, read_start
+
+    pictures = read_start(clip, film, fit)
+    return pictures, origin(Path(clip), pictures)
+
+
+def _writer(path: Path, film: Film, metadata: dict[str, Any], overwrite: bool) -> "VideoWriter":
     from longtake.video import VideoWriter, check_output, film_bytes
 
     width, height = film.settings.width, film.settings.height
     check_output(path, overwrite=overwrite, num_bytes=film_bytes(width, height, film.length.num_frames))
-    return VideoWriter(path, width, height, film.rate, film.metadata, overwrite=overwrite)
+    return VideoWriter(path, width, height, film.rate, metadata, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -191,7 +261,13 @@ class Speed:
 
 
 def _shoot(
-    film: Film, writer: "VideoWriter", model: str | None, device: str, dtype: str | None, lora: Path | None
+    film: Film,
+    writer: "VideoWriter",
+    model: str | None,
+    device: str,
+    dtype: str | None,
+    lora: Path | None,
+    start: "Pictures | None",
 ) -> Speed:
     from longtake.pipeline import LongTake
 
@@ -199,7 +275,7 @@ def _shoot(
     if unknown := take.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
     started, first_frame = time.perf_counter(), 0.0
-    with closing(take.shoot(film)) as pictures, writer, _progress(film.length.num_frames) as advance:
+    with closing(take.shoot(film, start)) as pictures, writer, _progress(film.length.num_frames) as advance:
         for portion in pictures:
             writer.write(portion)
             first_frame = first_frame or time.perf_counter()
@@ -248,17 +324,32 @@ def _cost(film: Film) -> str:
     return "\n".join(
         [
             f"{film.model}, {settings.width}x{settings.height} pixels, {settings.fps:g} frames/s",
-            f"method        {sampling.method}",
+            f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
             f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
-            f"length        {float(length.num_frames / film.rate):g} s, {length.num_frames} frames,"
-            f" {length.num_latent_frames} latents in {length.num_chunks} chunks",
-            f"passes        {cost.passes}, of {rows}",
+            f"length        {float(length.num_frames / film.rate):g} s, {_frames(length)}, {_latents(length)}",
+            f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
-            f"work          {cost.latent_evaluations} latents through the network,"
+            f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
             f" {cost.evaluations_per_frame:.2f} a frame",
-            f"first frames  {length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
+            f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
+            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
         ]
+    )
+
+
+def _frames(length: FilmLength) -> str:
+    if not length.surplus_frames:
+        return f"{length.num_frames:,} frames"
+    return f"{length.num_frames + length.surplus_frames:,} frames cut to {length.num_frames:,}"
+
+
+def _latents(length: FilmLength) -> str:
+    made = f"{length.num_latent_frames:,} latents in {length.num_chunks:,} chunks"
+    if not length.given_latents:
+        return made
+    return (
+        f"{length.given_latents + length.num_latent_frames:,} latents: {length.given_latents} given, {made}"
     )
 
 

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from statistics import fmean
@@ -20,14 +20,18 @@ from threading import Thread
 
 from longtake.errors import LongTakeError, OptionError
 from longtake.evaluation.adherence import CLASSIFIER
+from longtake.evaluation.benchmark import read_benchmark
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.films import read_film
 from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
-from longtake.evaluation.variants import EQUAL_COST, REAL, Setting, Variant
+from longtake.evaluation.variants import EQUAL_COST, REAL, TABLE1, Setting, Variant
+from longtake.files import write_text
 from longtake.models.load import model_folder
-from longtake.training.checkpoint import CONFIG, claim, write_text
+from longtake.presets import PRESETS
+from longtake.start import read_start
+from longtake.training.checkpoint import CONFIG, claim
 from longtake.training.data import weights_hash
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH
 
@@ -52,7 +56,7 @@ def film_all(
     if world:
         _check_world(setting)
         variants = [Variant(REAL), *variants]
-    _claim(run, setting, world)
+    _claim(run, setting, prompts)
     jobs = [
         Job(run, setting, variant, prompt, seed, _is_shown(variant, number, seed))
         for number, prompt in enumerate(prompts)
@@ -64,10 +68,36 @@ def film_all(
         trained_classifier(run / CLASSIFIER)
     done(len(jobs) - len(missing), len(jobs))
     with (run / TIMES).open("a", encoding="utf-8") as times:
-        for number, took in enumerate(_all(missing, setting.device), start=len(jobs) - len(missing) + 1):
+        for number, took in enumerate(films_of(missing, setting.device), start=len(jobs) - len(missing) + 1):
             times.write(json.dumps(asdict(took)) + "\n")
             times.flush()
             done(number, len(jobs))
+
+
+def films_of(jobs: Sequence[Job], device: str) -> Iterator[Took]:
+    """Make and measure films, one a core on a CPU, else one after the other; each is told of when it is done."""
+    if device != "cpu":
+        yield from map(film, jobs)
+        return
+    with _processes() as pool:
+        for future in as_completed([pool.submit(film, job) for job in jobs]):
+            yield future.result()
+
+
+def table1(file: Path, setting: Setting, fit_start: bool = False) -> tuple[Setting, list[Prompt]]:
+    """The paper's comparison (its Table 1, the rows of Open-Sora v1.2) on a benchmark of the form prompt||clip, whose
+    clips lie beside it. The setting's model is Open-Sora v1.2 if it names none.
+
+    OptionError, before anything is filmed, for a clip that is not there or that no film can begin with."""
+    model = setting.model or PRESETS["pa-o-base"].model
+    setting = replace(setting, model=model, clips=file.parent, fit_start=fit_start)
+    prompts = [Prompt(item.prompt, start=item.video) for item in read_benchmark(file)]
+    for variant in TABLE1:
+        plan = setting.film(variant, from_clip=True)
+        for prompt in prompts:
+            assert prompt.start is not None
+            read_start(file.parent / prompt.start, plan, fit_start)
+    return setting, prompts
 
 
 def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
@@ -105,7 +135,7 @@ def _took(run: Path) -> dict[str, tuple[float, float]]:
     return {row: (fmean(m for m, _ in times), fmean(m for _, m in times)) for row, times in by_row.items()}
 
 
-def _claim(run: Path, setting: Setting, world: bool) -> None:
+def _claim(run: Path, setting: Setting, prompts: Sequence[Prompt]) -> None:
     parts = "transformer", "vae", "text_encoder", "tokenizer"
     spec = setting.spec
     config = {
@@ -115,11 +145,19 @@ def _claim(run: Path, setting: Setting, world: bool) -> None:
         "dtype": setting.dtype,
         "settings": asdict(spec.defaults),
         "seconds": setting.seconds,
-        "prompts": "tracking-shot world" if world else "from a file",
+        "prompts": _kind(prompts[0]),
+        "fit_start": setting.fit_start,
         "weights_dir": setting.weights_dir is not None,
     }
     claim(run, config)
     (run / "films").mkdir(exist_ok=True)
+
+
+def _kind(prompt: Prompt) -> str:
+    """What prompts are, in words; those of a comparison are of one kind."""
+    if prompt.shot is not None:
+        return "tracking-shot world"
+    return "with a clip each, from a file" if prompt.start is not None else "from a file"
 
 
 def _is_shown(variant: Variant, prompt: int, seed: int) -> bool:
@@ -134,15 +172,6 @@ def _check_world(setting: Setting) -> None:
             f"the tracking-shot world is {WIDTH}x{HEIGHT} at {FPS} frames a second, {model} {own.width}x{own.height}"
             f" at {own.fps:g}: give a file of --prompts instead"
         )
-
-
-def _all(jobs: Sequence[Job], device: str) -> Iterator[Took]:
-    if device != "cpu":
-        yield from map(film, jobs)
-        return
-    with _processes() as pool:
-        for future in as_completed([pool.submit(film, job) for job in jobs]):
-            yield future.result()
 
 
 @contextmanager

@@ -22,7 +22,8 @@ import numpy as np
 
 from longtake.errors import LongTakeError, OutputError
 from longtake.evaluation.measures.clips import CLIP_SECONDS
-from longtake.training.checkpoint import new_folder, write_text
+from longtake.files import write_text
+from longtake.training.checkpoint import new_folder
 from longtake.video import VideoWriter, probe, read_frames
 
 INDEX = "films.json"

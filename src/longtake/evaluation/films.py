@@ -28,7 +28,8 @@ from longtake.errors import LongTakeError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
-from longtake.training.checkpoint import write_tensors, write_text
+from longtake.files import write_text
+from longtake.training.checkpoint import write_tensors
 from longtake.video import VideoWriter
 
 Record = dict[str, Any]

@@ -9,12 +9,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import torch
 
 from longtake.evaluation.adherence import CLASSIFIER, captioned_shots
+from longtake.evaluation.benchmark import BETWEEN
 from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
 from longtake.evaluation.films import (
     PORTION,
@@ -30,15 +31,23 @@ from longtake.evaluation.registry import clips_of, load_vbench, measures_for
 from longtake.evaluation.variants import REAL, Setting, Variant, shifts_of
 from longtake.options import Film
 from longtake.pipeline import LongTake
+from longtake.start import origin, read_start
 from longtake.worlds.tracking_shot import Shot
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, and the tracking shot it describes, if it was made from one."""
+    """A prompt. `shot`: the tracking shot it describes, if it was made from one. `start`: the clip that its films begin
+    with, if any, a path inside the setting's folder of clips."""
 
     text: str
     shot: Shot | None = None
+    start: PurePosixPath | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+        return f"{self.text} {BETWEEN} {self.start}" if self.start else self.text
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Job:
     @property
     def path(self) -> Path:
         """The film's JSON, named after nothing but what the film follows from."""
-        digest = hashlib.sha256(self.prompt.text.encode()).hexdigest()[:10]
+        digest = hashlib.sha256(self.prompt.name.encode()).hexdigest()[:10]
         return self.run / "films" / f"{digest}-{self.seed}-{re.sub('[^a-z]+', '-', self.variant.name)}.json"
 
 
@@ -78,7 +87,7 @@ def film(job: Job) -> Took:
     """Make one film and measure it while it is made.
 
     Writes its JSON, its strip, its clips and, if it is shown, its mp4; all of these follow from the job alone."""
-    plan = job.setting.film(job.variant, job.prompt.text, job.seed)
+    plan = job.setting.film(job.variant, job.prompt.text, job.seed, job.prompt.start is not None)
     real = job.variant.name == REAL
     on_cpu = job.setting.device == "cpu"
     if on_cpu:
@@ -88,19 +97,22 @@ def film(job: Job) -> Took:
     vbench = load_vbench(job.setting.weights_dir, job.setting.device) if job.setting.weights_dir else None
     measures = measures_for(plan.rate, () if real else shifts_of(plan, job.setting.spec), judge, vbench)
     strip, clock = Strip(plan.rate), time.process_time if on_cpu else time.perf_counter
-    with closing(_pictures(job, plan)) as pictures:
+    start = _start(job, plan)
+    with closing(_pictures(job, plan, start)) as pictures:
         started = clock()
         source = _Timed(pictures, clock)
         shown = also_written(source, job.path.with_suffix(".mp4"), plan.rate) if job.shown else source
         measured = measure_film(shown, plan.rate, measures, strip)
     record: Record = {
         "row": job.variant.name,
-        "group": job.prompt.text,
+        "group": job.prompt.name,
         "seed": job.seed,
         "made": made_with(),
     }
     if job.prompt.shot is not None:
         record["shot"] = asdict(job.prompt.shot)
+    if job.prompt.start is not None and start is not None:
+        record |= origin(job.prompt.start, start)
     if not real:
         record |= {"options": plan.metadata, "cost": _cost(plan)}
     if vbench is not None:
@@ -109,10 +121,18 @@ def film(job: Job) -> Took:
     return Took(job.path.stem, job.variant.name, source.seconds, clock() - started - source.seconds)
 
 
-def _pictures(job: Job, plan: Film) -> Generator[Frames, None, None]:
+def _start(job: Job, plan: Film) -> Frames | None:
+    """The pictures that a film begins with, if any."""
+    if job.prompt.start is None:
+        return None
+    assert job.setting.clips is not None
+    return read_start(job.setting.clips / job.prompt.start, plan, job.setting.fit_start)
+
+
+def _pictures(job: Job, plan: Film, start: Frames | None) -> Generator[Frames, None, None]:
     """The film itself, in portions of any length."""
     if job.variant.name != REAL:
-        yield from _take(job.setting).shoot(plan)
+        yield from _take(job.setting).shoot(plan, start)
         return
     from longtake.worlds.paint import Painter
 

@@ -29,7 +29,7 @@ from longtake.evaluation.tables import (
 )
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
 from longtake.evaluation.words import ABOUT_METHODS, PAPER_HEAD, PAPER_NOTE, PAPER_ROWS
-from longtake.training.checkpoint import write_text
+from longtake.files import write_text
 
 NUM_STYLES = 9
 STRIP_PROMPTS = 3

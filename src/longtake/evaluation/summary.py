@@ -113,7 +113,7 @@ def rows_of(films: Sequence[Film]) -> list[Row]:
     known = [name + cost for name in (*METHODS, *ABLATIONS) for cost in ("", EQUAL_COST)]
 
     def place(name: str) -> tuple[bool, int, str]:
-        return name == REAL, known.index(name) if name in known else -1, name
+        return name == REAL, known.index(name) if name in known else len(known), name
 
     names = sorted({film.row for film in films}, key=place)
     return [Row(name, tuple(film for film in films if film.row == name)) for name in names]

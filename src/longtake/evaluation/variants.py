@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from longtake.errors import OptionError
+from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
 from longtake.options import Film, FilmOptions, equal_cost_steps
 from longtake.plan import Method
+from longtake.presets import PresetName, preset_options
 
 REAL = "real film"
 OURS = "progressive"  # what the others are compared with
@@ -23,15 +25,26 @@ ABLATIONS: dict[str, dict[str, Any]] = {"no-context": {"context_size": 0}, "no-c
 
 @dataclass(frozen=True)
 class Variant:
-    """What is compared: a name, and the options of FilmOptions that make it."""
+    """What is compared: a name, and the options of FilmOptions that make it, or the preset that has them."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    preset: PresetName | None = None
+
+
+# The rows of Open-Sora v1.2 in the paper's Table 1: on equal terms, and as its authors ran the baseline.
+TABLE1 = [
+    Variant(OURS, preset="pa-o-base"),
+    Variant("replacement", preset="rn-o-base"),
+    Variant("replacement, as released", preset="rn-o-base-as-released"),
+]
+TABLE1_SEEDS = 2
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all films of a comparison share. `model` and `lora` are named as for read_spec."""
+    """What all films of a comparison share. `model` and `lora` are named as for read_spec. `clips`: the folder of
+    the clips that films begin with; `fit_start` as in read_start."""
 
     seconds: float
     model: str | None = None
@@ -39,26 +52,36 @@ class Setting:
     device: str = "cpu"
     dtype: str | None = None
     weights_dir: Path | None = None
+    clips: Path | None = None
+    fit_start: bool = False
 
     @property
     def spec(self) -> ModelSpec:
         return read_spec(self.model, self.lora)
 
     def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
-        return FilmOptions(prompt=prompt, seconds=self.seconds, seed=seed, **variant.options)
+        given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}
+        return FilmOptions(**(preset_options(variant.preset, given) if variant.preset else given))
 
-    def film(self, variant: Variant, prompt: str = "any", seed: int = 0) -> Film:
+    def film(self, variant: Variant, prompt: str = "any", seed: int = 0, from_clip: bool = False) -> Film:
         """OptionError if the model cannot make it."""
-        return self.options(variant, prompt, seed).resolved(self.spec)
+        return self.options(variant, prompt, seed).resolved(self.spec, from_clip)
 
 
 def shifts_of(film: Film, spec: ModelSpec) -> list[int]:
-    """The frames that begin a piece of a film: a chunk, or a window where its method starts windows anew."""
+    """The frames that begin a piece of a film: a chunk, or a window where its method starts windows anew. Those of a
+    clip that it begins with are one piece."""
     sampling, length = film.plan.sampling, film.length
-    latents = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
+    piece = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
+    given = length.given_latents
     return [
-        spec.first_frames + (latent - 1) * spec.temporal_factor
-        for latent in range(latents, length.num_latent_frames, latents)
+        frames_of(
+            latents,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            group_latents=spec.group_latents,
+        )
+        for latents in range(given or piece, given + length.num_latent_frames, piece)
     ]
 
 

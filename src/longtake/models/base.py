@@ -103,10 +103,11 @@ class VideoModel(Protocol):
         """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
         ...
 
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor, fps: float | None = None) -> Tensor:
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
-        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D).
+        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
+        row of zeros is no token. fps: the film's frame rate, for networks that are told it; None is the model's own.
         """
         ...
 

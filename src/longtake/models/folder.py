@@ -1,7 +1,8 @@
 """Model folders, looked through before anything is loaded from them; without torch.
 
-A model folder is a diffusers folder of the WanPipeline kind. It brings numbers, never code: classes are
-looked up in the lists below, weights are safetensors, and everything else is refused, with the reason.
+A model folder is a diffusers folder of the WanPipeline kind, or Open-Sora's in the same layout. It brings
+numbers, never code: classes are looked up in the lists below, weights are safetensors, and everything else is
+refused, with the reason.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import Any
 from longtake.errors import ModelError
 
 CLASSES = {
-    "transformer": ("diffusers.WanTransformer3DModel",),
-    "vae": ("diffusers.AutoencoderKLWan", "longtake.AutoencoderTubelet"),
+    "transformer": ("diffusers.WanTransformer3DModel", "longtake.OpenSoraTransformer3DModel"),
+    "vae": (
+        "diffusers.AutoencoderKLWan",
+        "longtake.AutoencoderTubelet",
+        "longtake.AutoencoderOpenSora",
+    ),
     "text_encoder": ("transformers.T5EncoderModel", "transformers.UMT5EncoderModel"),
     "tokenizer": (
         "transformers.PreTrainedTokenizerFast",
@@ -37,6 +42,7 @@ WEIGHTS = {
     "vae": "diffusion_pytorch_model.safetensors",
     "text_encoder": "model.safetensors",
 }
+OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 ONE_TIMESTEP = (
@@ -64,24 +70,34 @@ NO_ADAPTER = (
 )
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether a name could be that of a repository on the hub."""
+    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name))
+
+
 def find_folder(model: str | Path, weights: bool) -> Path:
     """The folder of a model: its own path, or where it lies once fetched from the hub, JSON alone or all."""
     if Path(model).is_dir():
         return Path(model)
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(model)):
+    if not is_hub_name(str(model)):
         raise ModelError(
             f"no model folder {model}; give a folder that holds a model_index.json, or a hub name such as"
             " Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
         )
-    import huggingface_hub
-
     kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
     wanted = ["model_index.json", "longtake.json", *(f"{part}/{kind}" for part in CLASSES for kind in kinds)]
+    return fetched(str(model), wanted)
+
+
+def fetched(name: str, wanted: list[str]) -> Path:
+    """The folder in which the wanted files of a hub's repository lie, fetched if need be, or ModelError."""
+    import huggingface_hub
+
     try:
-        return Path(huggingface_hub.snapshot_download(str(model), allow_patterns=wanted))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # networks, proxies, tokens and disks fail in as many classes
         raise ModelError(
-            f"no folder {model} here, and it cannot be fetched from the hub ({type(error).__name__});"
+            f"no folder {name} here, and it cannot be fetched from the hub ({type(error).__name__});"
             " check the name, go online, or fetch it elsewhere and give its folder"
         ) from error
 
@@ -95,7 +111,7 @@ def checked_classes(folder: Path) -> dict[str, str]:
     if not isinstance(index.get("_class_name"), str):
         raise ModelError(_brings_code(folder, "a pipeline class in model_index.json"))
     classes = {part: _checked_class(folder, part, index) for part in CLASSES}
-    _check_kind(folder, index)
+    _check_kind(folder, index, classes)
     for name in ("model_index.json", *(f"{part}/{config}" for part, config in CONFIGS.items())):
         for key in {"auto_map", "trust_remote_code"} & read_json(folder, name).keys():
             raise ModelError(_brings_code(folder, f"{key} in {name}"))
@@ -162,8 +178,9 @@ def _checked_class(folder: Path, part: str, index: dict[str, Any]) -> str:
     raise ModelError(f"model folder {folder} cannot be used: its {part} is a {name}; {reason}")
 
 
-def _check_kind(folder: Path, index: dict[str, Any]) -> None:
-    """Refuse relatives of text-to-video Wan that share its class, and autoencoders of unknown statistics."""
+def _check_kind(folder: Path, index: dict[str, Any], classes: dict[str, str]) -> None:
+    """Refuse relatives of text-to-video Wan that share its class, autoencoders of unknown statistics, and parts that
+    do not belong together."""
     network, vae = part_config(folder, "transformer"), part_config(folder, "vae")
     channels = {
         network.get("in_channels"),
@@ -174,6 +191,8 @@ def _check_kind(folder: Path, index: dict[str, Any]) -> None:
         reason = "it picks one of two experts by the noise level of the clip, but a window has many levels"
     elif any(index.get("image_encoder") or ()) or network.get("image_dim") or len(channels) > 1:
         reason = "it starts from an image; take the text-to-video model"
+    elif (classes["transformer"] == OPEN_SORA[0]) != (classes["vae"] == OPEN_SORA[1]):
+        reason = f"a {classes['transformer']} does not go with a {classes['vae']}"
     elif network.get("patch_size", (1,))[0] != 1:
         reason = "its network joins latent frames into one token, so they share a noise level"
     elif not all(len(vae.get(key) or ()) == vae["z_dim"] for key in ("latents_mean", "latents_std")):

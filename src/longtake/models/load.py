@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.errors import ModelError, OptionError
 from longtake.models.base import ModelDefaults, ModelSpec, VideoModel
-from longtake.models.folder import check_weights, checked_classes, find_folder, part_config, read_json
+from longtake.models.folder import (
+    OPEN_SORA,
+    check_weights,
+    checked_classes,
+    find_folder,
+    part_config,
+    read_json,
+)
 from longtake.models.lora import find_lora, fuse_lora, lora_name
+from longtake.models.open_sora import spec as open_sora
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import WanTransformer3DModel
+    from torch import Tensor
+
+    from longtake.models.t5 import T5VideoModel
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "tracking-shot"
 
@@ -43,6 +55,11 @@ WAN_2_1 = ModelDefaults(
 WAN_DEFAULTS = {8: WAN_2_1, 16: replace(WAN_2_1, width=1280, height=704, fps=24)}
 WAN_PROMPT_TOKENS = 512
 
+# Where the classes lie that are neither diffusers' nor transformers'.
+OWN_CLASSES = {"AutoencoderTubelet": "longtake.models.tubelet"} | dict.fromkeys(
+    OPEN_SORA, "longtake.models.open_sora"
+)
+
 
 @dataclass(frozen=True)
 class KnownModel:
@@ -54,29 +71,34 @@ class KnownModel:
 
 
 def list_models() -> list[KnownModel]:
-    """The embedded model, then models of the hub that run through the same adapter.
+    """The embedded model, the paper's, then models of the hub.
 
-    Only the embedded one was trained on unequal noise levels.
+    The embedded one was trained on unequal noise levels, and Open-Sora on clean frames beside noisy ones.
     """
     from huggingface_hub import try_to_load_from_cache
 
     embedded = KnownModel(
         EMBEDDED.name, "tracking shots of vehicles; the default, part of longtake", EMBEDDED.is_dir()
     )
-    return [embedded] + [
+    about = "Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it"
+    papers = KnownModel(open_sora.NAME, about, _is_whole(converted_folder()))
+    return [embedded, papers] + [
         KnownModel(name, about, isinstance(try_to_load_from_cache(name, "model_index.json"), str))
         for name, about in HUB_MODELS.items()
     ]
 
 
 def read_spec(model: str | Path | None = None, lora: str | Path | None = None) -> ModelSpec:
-    """Describe a model: a folder, the name of one on the hub, or None (or its name) for the embedded default.
+    """Describe a model: a folder, the name of one on the hub, None (or its name) for the embedded default, or
+    open-sora-v1.2, which is known before it is on the disk.
 
     lora: the folder of a LoRA to add, or of the run that trained it; its own defaults, if it has any, hold.
     Reads JSON files alone, and loads no torch.
     Raises ModelError for a folder that is missing, incomplete, of a kind that cannot be used, or that brings
     code.
     """
+    if model == open_sora.NAME and not _is_whole(converted_folder()) and not Path(model).is_dir():
+        return _with_lora(open_sora.open_sora_spec(), lora)
     folder = model_folder(model, weights=False)
     return _with_lora(_spec(folder, checked_classes(folder), model), lora)
 
@@ -95,11 +117,8 @@ def load_model(
     """
     target, precision = _device(device), resolve_dtype(dtype, device)
     folder = _whole_folder(model)
-
-    from diffusers import WanTransformer3DModel
-
     with _reading(folder):
-        transformer = _part(WanTransformer3DModel, folder, "transformer", torch_dtype=precision)
+        transformer = _part(transformer_class(folder), folder, "transformer", torch_dtype=precision)
         if lora:
             fuse_lora(transformer, find_lora(lora))
         return _assembled(read_spec(model, lora), folder, transformer.to(target), target)
@@ -118,47 +137,78 @@ def load_encoders(
     folder = _whole_folder(model)
 
     import torch
-    from diffusers import WanTransformer3DModel
 
     with _reading(folder):
         with torch.device("meta"):
-            network = WanTransformer3DModel.from_config(part_config(folder, "transformer"))
-        return _assembled(read_spec(model), folder, network.to(precision), target)
+            network = transformer_class(folder).from_config(part_config(folder, "transformer"))
+        network = network.to(precision)
+        network.load_state_dict(_buffers(network, folder), strict=False, assign=True)
+        return _assembled(read_spec(model), folder, network, target)
 
 
-def load_transformer(model: str | Path | None = None, dtype: str = "float32") -> WanTransformer3DModel:
+def load_transformer(model: str | Path | None = None, dtype: str = "float32") -> Any:
     """The network of a model alone, on the CPU, taking a timestep for each latent frame: for a trainer.
 
-    Raises as load_model does.
+    Its `adapter` says how it is called. Raises as load_model does.
     """
     folder = _whole_folder(model)
-
-    from diffusers import WanTransformer3DModel
-
-    from longtake.models.wan import per_frame_timesteps
-
     with _reading(folder):
-        return per_frame_timesteps(
-            _part(WanTransformer3DModel, folder, "transformer", torch_dtype=resolve_dtype(dtype, "cpu"))
-        )
+        cls, precision = transformer_class(folder), resolve_dtype(dtype, "cpu")
+        return adapter(cls.__name__).prepared(_part(cls, folder, "transformer", torch_dtype=precision))
+
+
+def transformer_class(folder: Path) -> Any:
+    """The class of the network in a folder, which is checked."""
+    return _class("diffusers", checked_classes(folder)["transformer"])
+
+
+def adapter(transformer_class: str) -> type[T5VideoModel]:
+    """The kind of VideoModel that uses networks of this class."""
+    from longtake.models.open_sora.model import OpenSoraModel
+    from longtake.models.wan import WanModel
+
+    return OpenSoraModel if transformer_class == OPEN_SORA[0] else WanModel
 
 
 def model_folder(model: str | Path | None = None, weights: bool = True) -> Path:
     """The folder in which a model, named as for read_spec, lies with all its weights, or at least its JSON files."""
-    return find_folder(_source(model), weights)
+    if model == open_sora.NAME and not Path(model).is_dir():
+        folder = converted_folder()
+        if not _is_whole(folder):
+            raise ModelError(
+                f"{model} is not in {folder}: make it with longtake convert open-sora {open_sora.TRANSFORMER}"
+                f" {open_sora.VAE}, or give the folder it is in"
+            )
+        return folder
+    return find_folder(EMBEDDED if model is None or model == EMBEDDED.name else model, weights)
 
 
-def _source(model: str | Path | None) -> str | Path:
-    return EMBEDDED if model in (None, EMBEDDED.name) else model
+def converted_folder() -> Path:
+    """Where open-sora-v1.2 is looked for, and put unless told otherwise: among the user's data."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "longtake" / open_sora.NAME
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the conversion into a folder was finished."""
+    return (folder / "model_index.json").is_file()
 
 
 def _spec(folder: Path, classes: dict[str, str], model: str | Path | None) -> ModelSpec:
+    name = str(model) if model and not Path(model).is_dir() else folder.resolve().name
     transformer, vae, tokenizer = (part_config(folder, part) for part in ("transformer", "vae", "tokenizer"))
     causal = classes["vae"] == "AutoencoderKLWan"
     spatial_factor = vae.get("scale_factor_spatial", 8)
     try:
+        if classes["vae"] == OPEN_SORA[1]:
+            return open_sora.open_sora_spec(
+                name,
+                _settings(folder),
+                latent_channels=vae["z_dim"],
+                max_prompt_tokens=transformer["max_caption_tokens"],
+            )
         return ModelSpec(
-            name=str(model) if model and not Path(model).is_dir() else folder.resolve().name,
+            name=name,
             latent_channels=vae["z_dim"],
             spatial_factor=spatial_factor,
             temporal_factor=4,
@@ -230,27 +280,36 @@ def _whole_folder(model: str | Path | None) -> Path:
     return folder
 
 
-def _assembled(
-    spec: ModelSpec, folder: Path, transformer: WanTransformer3DModel, device: torch.device
-) -> VideoModel:
+def _class(library: str, name: str) -> Any:
+    """A class of the allow-list, from where it lies."""
+    return getattr(import_module(OWN_CLASSES.get(name, library)), name)
+
+
+def _assembled(spec: ModelSpec, folder: Path, transformer: Any, device: torch.device) -> VideoModel:
     """A network with the other parts of its folder, in its precision."""
-    import diffusers
-    import transformers
-
-    from longtake.models.tubelet import AutoencoderTubelet
-    from longtake.models.wan import WanModel
-
     classes, dtype = checked_classes(folder), transformer.dtype
-    vae = AutoencoderTubelet if classes["vae"] == "AutoencoderTubelet" else diffusers.AutoencoderKLWan
-    tokenizer = getattr(transformers, classes["tokenizer"])
-    text_encoder = getattr(transformers, classes["text_encoder"])
-    return WanModel(
+    tokenizer, text_encoder = (
+        _class("transformers", classes[part]) for part in ("tokenizer", "text_encoder")
+    )
+    return adapter(classes["transformer"])(
         spec,
         tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         _part(text_encoder, folder, "text_encoder", dtype=dtype).to(device),
         transformer,
-        _part(vae, folder, "vae", torch_dtype=dtype).to(device),
+        _part(_class("diffusers", classes["vae"]), folder, "vae", torch_dtype=dtype).to(device),
     )
+
+
+def _buffers(network: Any, folder: Path) -> dict[str, Tensor]:
+    """What a network's folder holds beside its parameters."""
+    from safetensors import safe_open
+
+    names = network.state_dict().keys() - dict(network.named_parameters()).keys()
+    found: dict[str, Tensor] = {}
+    for path in sorted((folder / "transformer").glob("*.safetensors")) if names else ():
+        with safe_open(path, "pt") as file:
+            found |= {name: file.get_tensor(name) for name in names & set(file.keys())}
+    return found
 
 
 def _part(cls: Any, folder: Path, part: str, **dtype: torch.dtype) -> Any:
@@ -273,11 +332,10 @@ def _reading(folder: Path) -> Iterator[None]:
     from safetensors import SafetensorError
 
     logs = transformers.utils.logging, diffusers.utils.logging
-    levels = [log.get_verbosity() for log in logs]
-    bar = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
     for log in logs:
         log.set_verbosity_error()
+        log.disable_progress_bar()
     try:
         yield
     except ModelError:
@@ -285,10 +343,10 @@ def _reading(folder: Path) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model folder {folder} cannot be read ({_line(error)})") from error
     finally:
-        for log, level in zip(logs, levels, strict=True):
+        for log, level, bar in before:
             log.set_verbosity(level)
-        if bar:
-            transformers.utils.logging.enable_progress_bar()
+            if bar:
+                log.enable_progress_bar()
 
 
 def _line(error: Exception) -> str:

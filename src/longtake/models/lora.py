@@ -15,7 +15,6 @@ from longtake.models.base import LoraName
 from longtake.models.folder import read_json
 
 if TYPE_CHECKING:
-    from diffusers import WanTransformer3DModel
     from torch import Tensor
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -57,7 +56,7 @@ def lora_config(rank: int, alpha: float, base: str) -> str:
     return json.dumps(config | {"base_model_name_or_path": base}, indent=2) + "\n"
 
 
-def add_lora(transformer: WanTransformer3DModel, rank: int, alpha: float) -> None:
+def add_lora(transformer: Any, rank: int, alpha: float) -> None:
     """Freeze a transformer and put a LoRA, float32, beside the linear layers of its blocks; it begins as 0."""
     from peft import LoraConfig
 
@@ -73,7 +72,7 @@ def lora_key(parameter: str) -> str:
     return PREFIX + parameter.replace(".default.", ".")
 
 
-def fuse_lora(transformer: WanTransformer3DModel, folder: Path) -> None:
+def fuse_lora(transformer: Any, folder: Path) -> None:
     """Add a LoRA to the weights of a transformer, in place.
 
     Raises ModelError if it is damaged, of another kind than peft's plain LoRA, or made for other layers.

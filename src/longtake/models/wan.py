@@ -10,19 +10,11 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from __future__ import annotations
 
-import html
-from typing import Any
-
-import torch
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers import transformer_wan
 from torch import Tensor, nn
 
-from longtake.errors import OptionError
-from longtake.models.base import Decoder, Encoder, ModelSpec
-from longtake.models.codecs import new_decoder, new_encoder
-
-TIMESTEPS = 1000
+from longtake.models.t5 import T5VideoModel
 
 
 class WanTransformerBlock(transformer_wan.WanTransformerBlock):
@@ -83,86 +75,17 @@ def _frames_first(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (args[0].permute(1, 2, 0, 3).flatten(1, 2),)
 
 
-class WanModel:
-    """A Wan transformer, a T5 text encoder with its tokenizer, and an autoencoder, as a VideoModel.
+class WanModel(T5VideoModel):
+    """A Wan transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
 
-    The transformer is given per-frame timesteps in place. All parts must lie on one device.
-    """
+    @staticmethod
+    def prepared(transformer: WanTransformer3DModel) -> WanTransformer3DModel:
+        return per_frame_timesteps(transformer)
 
-    def __init__(
-        self, spec: ModelSpec, tokenizer: Any, text_encoder: Any, transformer: WanTransformer3DModel, vae: Any
-    ) -> None:
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.text_encoder = text_encoder
-        self.transformer = per_frame_timesteps(transformer)
-        self.vae = vae
-
-    @property
-    def device(self) -> torch.device:
-        return self.text_encoder.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.transformer.dtype
-
-    @torch.no_grad()
-    def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """The prompts as (B, L, D), L = spec.max_prompt_tokens, zero beyond their own tokens: as WanPipeline.
-
-        Raises OptionError for a prompt of more tokens than that.
-        """
-        texts = [_clean(prompt) for prompt in prompts]
-        for text in texts:
-            self._check_length(text)
-        tokens = self.tokenizer(
-            texts, padding="max_length", max_length=self.spec.max_prompt_tokens, return_tensors="pt"
-        ).to(self.device)
-        states = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-        return states.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words that the tokenizer has no token for, in order, each once; the network never sees them."""
-        text = _clean(prompt)
-        tokens = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
-        unknown = [
-            text[start:end]
-            for token, (start, end) in zip(tokens.input_ids, tokens.offset_mapping, strict=True)
-            if token == self.tokenizer.unk_token_id
-        ]
-        return list(dict.fromkeys(word for word in unknown if any(map(str.isalnum, word))))
-
-    @torch.no_grad()
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
-
-        sigma: (F,) or (B, F), 1 noise to 0 clean. text: (B, L, D). Timesteps are float32 whatever the weights
-        are: bfloat16 would be off by up to 2 of 1000.
-        """
-        timestep = (sigma.float() * TIMESTEPS).expand(latents.shape[0], -1)
-        (velocity,) = self.transformer(
-            latents.to(self.dtype), timestep, text.to(self.dtype), return_dict=False
-        )
-        return velocity.to(latents.dtype)
-
-    def decoder(self) -> Decoder:
-        return new_decoder(self.vae)
-
-    def encoder(self) -> Encoder:
-        return new_encoder(self.vae)
-
-    def _check_length(self, text: str) -> None:
-        limit = self.spec.max_prompt_tokens
-        length = len(self.tokenizer(text, verbose=False).input_ids)
-        if length > limit:
-            kept = self.tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
-            used = text[: max(end for _, end in kept.offset_mapping)]
-            raise OptionError(
-                f"the prompt is {length} tokens long, {self.spec.name} takes {limit}: only its first"
-                f' {len(used)} of {len(text)} characters would be used, up to "…{used[-30:]}"; shorten it'
-            )
-
-
-def _clean(prompt: str) -> str:
-    """The prompt as WanPipeline cleans it: HTML entities resolved, white space collapsed."""
-    return " ".join(html.unescape(html.unescape(prompt)).split())
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Tensor, fps: float
+    ) -> Tensor:
+        """As T5VideoModel says; a Wan is not told the frame rate."""
+        (velocity,) = network(latents, timestep, text, return_dict=False)
+        return velocity

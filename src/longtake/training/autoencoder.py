@@ -15,16 +15,12 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
+from longtake.pipeline import to_tensor
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.schedule import trapezoid
 
 Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 NOISE = 0.05  # added to latents in training, so that decoding forgives small errors of the diffusion model
-
-
-def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
-    """Frames (B, N, height, width, 3) uint8 to (B, 3, N, height, width) float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(frames)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def crops(footage: Footage, count: int, seed: int, height: int = 48, width: int = 64) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from longtake.errors import OutputError
+from longtake.files import beside, to_disk, write_text
 
 State = Mapping[str, nn.Module | torch.optim.Optimizer]
 NAME = "checkpoint.safetensors"
@@ -30,14 +30,8 @@ CONFIG = "config.json"  # of a run
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file; the one before stays whole until this one is."""
-    with _beside(path) as part:
+    with beside(path) as part:
         save_file(dict(tensors), part, metadata=metadata)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; the one before stays whole until this one is."""
-    with _beside(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
@@ -68,7 +62,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         yield part
         part.rename(folder)
-        _to_disk(folder.parent)
+        to_disk(folder.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -179,23 +173,3 @@ def _damage(folder: Path) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A file to be written, beside its place; it is flushed to disk and put there, or removed if that fails."""
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        _to_disk(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

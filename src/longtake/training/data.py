@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from longtake.errors import DataError
+from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
@@ -121,7 +122,7 @@ def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:
 
 def _first_is_a_picture(spec: ModelSpec) -> bool:
     """Whether a film's first latent holds fewer frames than the others, and so looks like no other."""
-    return spec.first_frames != spec.temporal_factor
+    return spec.first_frames != spec.temporal_factor and spec.group_latents is None
 
 
 class PreparedFilm:
@@ -162,6 +163,7 @@ class PreparedFilm:
                 raise DataError(f"{path} is missing: run longtake prepare again")
         self._lengths = torch.tensor([clip.num_latents for clip in self.clips])
         self._first_is_a_picture = _first_is_a_picture(spec)
+        self._step = spec.group_latents or 1
         self._max_tokens = spec.max_prompt_tokens
 
     def __len__(self) -> int:
@@ -182,27 +184,28 @@ class PreparedFilm:
         """Latents (B, C, F, H, W) for a window and their captions (B, L, D), float32.
 
         They follow from the generator alone. All places that the window can take in any clip are equally likely.
-        Where a film's first latent looks like no other, a "start" begins with it and no other window holds it.
+        Where a film's first latent looks like no other, a "start" begins with it and no other window holds it; where
+        latents belong together in groups, a window begins with a group.
         caption_drop: how often the caption is empty.
         """
         at_the_start = self._first_is_a_picture and window.kind == "start"
         first = int(self._first_is_a_picture and not at_the_start)
-        places = self._lengths - first - window.num_latents + 1
+        places = torch.div(self._lengths - first - window.num_latents, self._step, rounding_mode="floor") + 1
         assert places.min() > 0, "windows are no longer than the settings the film was opened with"
         if at_the_start:
             places = torch.ones_like(places)
         ends = places.cumsum(0)
         drawn = torch.randint(int(ends[-1]), (batch,), generator=generator)
         numbers = torch.searchsorted(ends, drawn, right=True)
-        starts = first + drawn - (ends - places)[numbers]
+        starts = first + (drawn - (ends - places)[numbers]) * self._step
         dropped = torch.rand(batch, generator=generator) < caption_drop
         clips = [self.clips[number] for number in numbers.tolist()]
         latents = [
             self._latents(clip, start, window.num_latents)
             for clip, start in zip(clips, starts.tolist(), strict=True)
         ]
-        captions = ["" if drop else clip.caption for clip, drop in zip(clips, dropped.tolist(), strict=True)]
-        return torch.stack(latents), torch.stack([self._text(caption) for caption in captions])
+        text = torch.stack([self._text(clip.caption) for clip in clips])
+        return torch.stack(latents), torch.where(dropped[:, None, None], emptied(text, self.null_text), text)
 
     def _latents(self, clip: PreparedClip, start: int, count: int) -> Tensor:
         """Latents (C, F, H, W) of a clip from its latent `start` on."""

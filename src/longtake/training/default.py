@@ -25,8 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from longtake.models.base import ModelDefaults
+from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.models.wan import TIMESTEPS, per_frame_timesteps
+from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, restore, save
@@ -64,7 +65,7 @@ SHARES = Shares(steady=0.3, start=0.3, extend=0.05, drain=0.05, level=0.1, still
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. The defaults take some three hours on two CPU cores.
+    """Everything that a training run depends on. The defaults take three to four hours on two CPU cores.
 
     sampling is what the model will be filmed with; it is trained with context_size clean latents besides, which
     docs/log.md finds no good by default. The other fields of the windows are those of training/loss.py. Guidance

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
+from torch import nn
 
 from longtake.models.base import ModelDefaults
 from longtake.models.folder import part_config
-from longtake.models.load import model_folder, read_spec
+from longtake.models.load import model_folder, read_spec, transformer_class
 from longtake.models.lora import add_lora
 from longtake.training.batches import window_of
 from longtake.training.options import KINDS, TrainOptions
@@ -47,16 +49,19 @@ def estimate(
     float32, and little less in bfloat16; with gradient checkpointing 4 D a token and block, and one block in full.
     What the libraries take for themselves comes on top.
     """
-    spec, config = read_spec(model), part_config(model_folder(model, weights=False), "transformer")
+    spec, network = read_spec(model), _network(model_folder(model, weights=False))
+    blocks = [m for m in network.modules() if type(m).__name__ in network._no_split_modules]
+    width = network.config.num_attention_heads * network.config.attention_head_dim
+    wide = max(m.out_features for m in blocks[0].modules() if isinstance(m, nn.Linear))  # the feed-forward's
     windows = [window_of(torch.Generator().manual_seed(i), options, sampling) for i in range(DRAWS)]
     lengths = {kind: [w.num_latents for w in windows if w.kind == kind] for kind in KINDS}
-    _, high, wide = config["patch_size"]
-    tokens = sampling.height // spec.spatial_factor // high * (sampling.width // spec.spatial_factor // wide)
-    parameters, trained = _parameters(config, options)
+    sides = (sampling.height // spec.spatial_factor, sampling.width // spec.spatial_factor)
+    patches = network.patch_embedding.kernel_size[1:]
+    tokens = math.prod(-(-side // patch) for side, patch in zip(sides, patches, strict=True))
+    parameters, trained = _parameters(network, options)
     pieces = processes * options.accumulation
     longest = max(window.num_latents for window in windows) * tokens * -(-options.batch_size // pieces)
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    block, layers = 90 * width + 8 * config["ffn_dim"], config["num_layers"]
+    block, layers = 90 * width + 8 * wide, len(blocks)
     checkpointed = options.gradient_checkpointing
     latents = options.batch_size * mean(window.num_latents for window in windows)
     frozen = 2 if options.lora_rank and options.bf16 else 4
@@ -77,13 +82,18 @@ def estimate(
     )
 
 
-def _parameters(config: dict[str, object], options: TrainOptions) -> tuple[int, int]:
-    """How many numbers the network has, and how many of them are trained."""
+def _network(folder: Path) -> Any:
+    """The network of a folder, without its numbers."""
     with torch.device("meta"):
-        transformer = WanTransformer3DModel.from_config(config)
-        if options.lora_rank:
-            add_lora(transformer, options.lora_rank, options.alpha)
+        return transformer_class(folder).from_config(part_config(folder, "transformer"))
+
+
+def _parameters(network: Any, options: TrainOptions) -> tuple[int, int]:
+    """How many numbers the network has, and how many of them are trained."""
+    if options.lora_rank:
+        with torch.device("meta"):
+            add_lora(network, options.lora_rank, options.alpha)
     counts = Counter[bool]()
-    for parameter in transformer.parameters():
+    for parameter in network.parameters():
         counts[parameter.requires_grad] += parameter.numel()
     return counts.total(), counts[True]

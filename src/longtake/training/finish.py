@@ -14,9 +14,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from longtake.files import write_text
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, read_spec
-from longtake.training.checkpoint import write_text
 from longtake.training.loss import Window
 from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer

@@ -133,7 +133,7 @@ def self_guided(model: Velocity, null_text: Tensor, guidance: float) -> Velocity
     """The model as `progressive_loss` must see it for guidance to become part of its weights.
 
     What it learns is the velocity that classifier-free guidance of this scale (1 is off) would make of it and of
-    null_text (1, L, D), the empty prompt, so that one call of the network films as two did. Source: Tang et al.,
+    null_text (1 or B, L, D), the empty prompt, so that one call of the network films as two did. Source: Tang et al.,
     "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 / guidance.
     """
 

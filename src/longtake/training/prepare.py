@@ -49,11 +49,10 @@ from longtake.training.data import (
     read_stored,
 )
 from longtake.training.sources import Skipped, SourceClip, find_clips
-from longtake.video import Pictures, TimedPicture, read_timed
+from longtake.video import TimedPicture, read_timed, resampled
 
 LOOK_AHEAD = 2  # pictures that the detector of cuts must see behind the one it judges
 DETECTOR_SIDE = 256  # pictures are thinned out to about so many pixels a row before it sees them
-ROUNDING = Fraction(1, 1000)  # Matroska keeps times in whole milliseconds
 PORTION = 16  # frames that are encoded together
 HEADER = 256  # bytes before the latents in a shard
 
@@ -133,16 +132,6 @@ def shots(pictures: Iterable[TimedPicture]) -> Iterator[Iterator[TimedPicture]]:
     """A film in unbroken shots, each to be read before the next; a gap in time ends one as a cut does."""
     for _, shot in groupby(_numbered(pictures), key=itemgetter(0)):
         yield (picture for _, picture in shot)
-
-
-def resampled(pictures: Iterable[TimedPicture], fps: Fraction) -> Iterator[Pictures]:
-    """The picture shown at each tick of a clock that starts with the first one and ticks `fps` times a second."""
-    tick = None
-    for picture in pictures:
-        tick = picture.start + ROUNDING if tick is None else tick
-        while tick < picture.end:
-            yield picture.pixels
-            tick += 1 / fps
 
 
 def _numbered(pictures: Iterable[TimedPicture]) -> Iterator[tuple[int, TimedPicture]]:

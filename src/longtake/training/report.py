@@ -16,12 +16,13 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from longtake.files import write_text
 from longtake.models.base import ModelDefaults
 from longtake.models.folder import CLASSES, WEIGHTS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
 from longtake.pipeline import LongTake
-from longtake.training.checkpoint import new_folder, write_tensors, write_text
+from longtake.training.checkpoint import new_folder, write_tensors
 
 LEVELS = 10  # bins of noise levels whose losses are told apart
 STRIP_SECONDS, STRIP_COLUMNS, STRIP_WIDTH = 4, 8, 2048

@@ -7,20 +7,21 @@ timesteps too, which are numbers up to 1000.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def shard(transformer: WanTransformer3DModel, device: torch.device, processes: int) -> None:
+def shard(transformer: Any, device: torch.device, processes: int) -> None:
     """Share the weights of a transformer out over all processes, in place: one block is whole at a time."""
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # nobody writes into it
     mesh = init_device_mesh(device.type, (processes,))
-    for part in (*transformer.blocks, transformer):
+    blocks = [m for m in transformer.modules() if type(m).__name__ in transformer._no_split_modules]
+    for part in (*blocks, transformer):
         fully_shard(part, mesh=mesh)
 
 

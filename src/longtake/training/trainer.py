@@ -24,9 +24,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
-from longtake.models.load import load_transformer, model_folder, read_spec
+from longtake.guidance import emptied
+from longtake.models.load import adapter, load_transformer, model_folder, read_spec
 from longtake.models.lora import add_lora
-from longtake.models.wan import TIMESTEPS
+from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
@@ -100,6 +101,7 @@ class Trainer:
         options, accelerator = self.options, self.accelerator
         frozen = options.lora_rank is not None and options.bf16
         transformer = load_transformer(self.model, "bfloat16" if frozen else "float32")
+        self.call = adapter(type(transformer).__name__).network_velocity
         if options.lora_rank:
             torch.manual_seed(options.seed)
             add_lora(transformer, options.lora_rank, options.alpha)
@@ -112,6 +114,8 @@ class Trainer:
         else:
             self.network = accelerator.prepare_model(transformer)
         self.trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+        stored = transformer.state_dict().keys()
+        self.constant = {name: buffer for name, buffer in transformer.named_buffers() if name in stored}
         self.average = [p.detach().clone() for p in self.trained.values()]
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), lr=options.lr, weight_decay=options.weight_decay
@@ -119,14 +123,14 @@ class Trainer:
 
     def _velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.options.bf16):
-            (velocity,) = self.network(latents, sigma * TIMESTEPS, text, return_dict=False)
-        return velocity
+            return self.call(self.network, latents, sigma * TIMESTEPS, text, self.sampling.fps)
 
     def _guided(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """The velocity that the loss sees."""
         if self.options.guidance == 1:
             return self._velocity(latents, sigma, text)
-        return self_guided(self._velocity, self.null_text, self.options.guidance)(latents, sigma, text)
+        null_text = emptied(text, self.null_text)
+        return self_guided(self._velocity, null_text, self.options.guidance)(latents, sigma, text)
 
     def _learn(self) -> Step:
         """One step of the optimizer on the batch of self.step."""
@@ -208,7 +212,7 @@ class Trainer:
         if self.main and rank:
             export_lora(self.result, weights, rank, self.options.alpha, self.name, self.sampling)
         elif self.main:
-            export_model(self.result, model_folder(self.model), weights, self.sampling)
+            export_model(self.result, model_folder(self.model), weights | self.constant, self.sampling)
 
     def _save(self) -> None:
         slots = (

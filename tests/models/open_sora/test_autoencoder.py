@@ -23,7 +23,7 @@ from longtake.models.base import Decoder, Encoder
 from longtake.models.codecs import OpenSoraDecoder, OpenSoraEncoder, new_decoder, new_encoder
 from longtake.models.open_sora import AutoencoderOpenSora, convert_vae
 from longtake.models.open_sora.autoencoder import CausalConv3d, DoubleTime, ResidualBlock, latents_of
-from longtake.models.open_sora.convert_vae import vae_config
+from longtake.models.open_sora.convert_autoencoder import vae_config
 
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 TINY: dict[str, Any] = {

@@ -96,16 +96,18 @@ def transformer_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def check_tensors(state_dict: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_tensors(
+    state_dict: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], whose: str = "Open-Sora v1.2"
+) -> None:
     """Raise ModelError unless a checkpoint holds exactly the tensors of these names and shapes."""
     missing, extra = (
         [name for name in shapes if name not in state_dict],
         [name for name in state_dict if name not in shapes],
     )
     if missing:
-        raise ModelError(f"the checkpoint lacks {_first(missing)}, which Open-Sora v1.2 has")
+        raise ModelError(f"the checkpoint lacks {_first(missing)}, which {whose} has")
     if extra:
-        raise ModelError(f"the checkpoint holds {_first(extra)}, which Open-Sora v1.2 does not have")
+        raise ModelError(f"the checkpoint holds {_first(extra)}, which {whose} does not have")
     for name, shape in shapes.items():
         if tuple(state_dict[name].shape) != shape:
             raise ModelError(

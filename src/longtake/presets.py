@@ -1,0 +1,67 @@
+"""Films as they were made for the paper's table: options by name. Imports no torch.
+
+Source: Xie et al., "Progressive Autoregressive Video Diffusion Models" (PA-VDM), arXiv 2410.08151, Table 1, its rows
+of Open-Sora v1.2; and the authors' released configurations, where these say more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from longtake.models.open_sora.shift import timestep_shift
+from longtake.models.open_sora.spec import DEFAULTS, NAME, WINDOW_FRAMES
+
+PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
+
+SCORE = "aesthetic score:"
+CLIP_FRAMES = 51  # of the windows of the released baseline: 5 latents of context, 10 noisy ones
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Options of FilmOptions, for the model that they are meant for, and the pixel frames of its full window.
+
+    bfloat16_shift: whether the shift is rounded as the released scripts round it, which keep sizes and lengths in
+    bfloat16. Its films begin with a clip.
+    """
+
+    about: str
+    options: Mapping[str, Any]
+    window_frames: int = WINDOW_FRAMES
+    bfloat16_shift: bool = False
+    model: str = NAME
+
+
+OPTIONS = {name: value for name, value in asdict(DEFAULTS).items() if name != "shift"}
+CHUNKS = {"steps_per_chunk", "chunk_size"}  # which replacement sets itself
+PRESETS: dict[PresetName, Preset] = {
+    "pa-o-base": Preset("progressive denoising, training-free", OPTIONS),
+    "rn-o-base": Preset(
+        "replacement with clean context, its windows as long as those of pa-o-base",
+        {name: value for name, value in OPTIONS.items() if name not in CHUNKS} | {"method": "replacement"},
+    ),
+    "rn-o-base-as-released": Preset(
+        "replacement with windows of 15 latents and context that was decoded and encoded",
+        OPTIONS | {"steps_per_chunk": 30, "chunk_size": 10, "reencode_context": True},
+        CLIP_FRAMES,
+        bfloat16_shift=True,
+    ),
+}
+
+
+def preset_options(
+    name: PresetName, given: Mapping[str, Any], bfloat16_shift: bool = False
+) -> dict[str, Any]:
+    """The options of FilmOptions for a film by a preset; those given, `prompt` among them, hold before its own.
+
+    bfloat16_shift: the shift of the released script, 3.6875 for pa-o-base, in place of the exact one, 3.6860. A
+    prompt that names no aesthetic score gets the benchmark's.
+    """
+    preset = PRESETS[name]
+    options = {**preset.options, **given}
+    if SCORE not in options["prompt"]:
+        options["prompt"] += f" {SCORE} 6.5."
+    shift = timestep_shift(
+        options["height"], options["width"], preset.window_frames, bfloat16_shift or preset.bfloat16_shift
+    )
+    return {"shift": shift} | options

@@ -1,0 +1,137 @@
+"""Films that begin with a clip: what is read of it, what is refused, and what becomes of it."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from longtake import LongTake
+from longtake.errors import LongTakeError, OptionError
+from longtake.models.base import VideoModel
+from longtake.models.open_sora.model import OpenSoraModel
+from longtake.options import Film, FilmOptions
+from longtake.pipeline import to_tensor, to_uint8
+from longtake.start import read_start
+from longtake.video import VideoWriter, read_frames
+
+SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 4, "steps_per_chunk": 2}
+PROMPT = "a red car"
+
+
+def clip(path: Path, num_frames: int, width: int = 32, height: int = 32, fps: Fraction | int = 24) -> Path:
+    """A film whose picture i is grey of level 8 i up to white, its right half black."""
+    with VideoWriter(path, width, height, fps, {}) as writer:
+        for i in range(num_frames):
+            picture = np.full((1, height, width, 3), min(8 * i, 255), np.uint8)
+            picture[:, :, width // 2 :] = 0
+            writer.write(picture)
+    return path
+
+
+@pytest.fixture
+def film(open_sora_model: OpenSoraModel) -> Film:
+    """A film of Open-Sora that begins with 17 frames of 32x32 at 24 fps."""
+    return FilmOptions(prompt=PROMPT, num_frames=30, **SMALL).resolved(open_sora_model.spec, from_clip=True)
+
+
+def test_the_first_frames_are_read(film: Film, tmp_path: Path) -> None:
+    """Guards count and order; a clip of exactly as many frames will do."""
+    for count in (17, 30):
+        path = clip(tmp_path / f"{count}.mp4", count)
+        pictures = read_start(path, film)
+        assert pictures.shape == (17, 32, 32, 3) and pictures.dtype == np.uint8
+        assert np.array_equal(pictures, np.stack(list(read_frames(path))[:17]))
+
+
+def test_another_size_or_rate_is_resampled_on_request(film: Film, tmp_path: Path) -> None:
+    """Guards clips that are scaled, cropped or sped up unasked."""
+    for path in (
+        clip(tmp_path / "large.mp4", 17, 96, 64),
+        clip(tmp_path / "slow.mp4", 9, fps=12),
+    ):
+        with pytest.raises(OptionError, match="the film 32x32 at 24: give --fit-start"):
+            read_start(path, film)
+        assert read_start(path, film, fit=True).shape == (17, 32, 32, 3)
+    slow = read_start(tmp_path / "slow.mp4", film, fit=True)[:, :, :16].mean(axis=(1, 2, 3))
+    assert np.abs(slow - np.arange(17) // 2 * 8).max() < 4
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_bad_clips_are_one_line(film: Film, tmp_path: Path, fit: bool) -> None:
+    """Guards clips that are too short, cut off, missing or no film."""
+    short, cut, no_film = clip(tmp_path / "short.mp4", 16), tmp_path / "cut.mp4", tmp_path / "no.mp4"
+    cut.write_bytes(clip(tmp_path / "whole.mp4", 60).read_bytes()[:-2000])
+    no_film.write_bytes(b"no film")
+    for path, message in (
+        (short, "short.mp4 has 16 frames at 24 fps, the film begins with 17: take a longer clip"),
+        (cut, "cut.mp4"),
+        (no_film, "cannot read .*no.mp4 as a video file"),
+        (tmp_path / "none.mp4", "no clip .*none.mp4"),
+        (tmp_path, "no clip"),
+    ):
+        with pytest.raises(LongTakeError, match=message) as error:
+            read_start(path, film, fit)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["tubelet_model", "wan_model", "open_sora_model"])
+@pytest.mark.parametrize("method", ["progressive", "noisy-replacement", "restart"])
+def test_any_model_begins_with_a_clip(kind: str, method: str, request: pytest.FixtureRequest) -> None:
+    """Guards that the film begins with the clip as the autoencoder makes it, and that what follows depends on it."""
+    model: VideoModel = request.getfixturevalue(kind)
+    take, options = LongTake(model), {**SMALL, "num_frames": 30, "method": method}
+    if method.endswith("replacement"):
+        del options["steps_per_chunk"]
+    given = FilmOptions(prompt=PROMPT, **options).resolved(model.spec, from_clip=True).given_frames
+    starts = np.random.default_rng(0).integers(0, 256, (2, given, 32, 32, 3), np.uint8)
+    films = [take.generate(PROMPT, start=start, **options) for start in starts]
+    assert all(film.shape == (30, 32, 32, 3) for film in films)
+    for film, start in zip(films, starts, strict=True):
+        again = model.decoder().push(model.encoder().push(to_tensor(start[None])))
+        assert np.abs(film[:given].astype(int) - to_uint8(again)[0]).max() <= 1
+    assert not np.array_equal(films[0][given:], films[1][given:])
+
+
+def test_noise_goes_on_where_the_clip_ends(
+    open_sora_model: OpenSoraModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the place of the first latent that is made: behind those that are given."""
+    places: list[int] = []
+
+    def recorded(seeds: list[int], first: int, count: int, shape: tuple[int, int, int]) -> torch.Tensor:
+        places.extend(range(first, first + count))
+        return torch.zeros(1, shape[0], count, *shape[1:])
+
+    monkeypatch.setattr("longtake.pipeline.chunk_noise", recorded)
+    start = np.zeros((17, 32, 32, 3), np.uint8)
+    LongTake(open_sora_model).generate(PROMPT, start=start, num_frames=51, **SMALL)
+    assert places == list(range(5, 15))
+
+
+def test_context_is_encoded_anew_on_request(open_sora_model: OpenSoraModel) -> None:
+    """Guards the released baseline's way: each chunk behind what the autoencoder makes of the film's own frames."""
+    take, start = LongTake(open_sora_model), np.zeros((17, 32, 32, 3), np.uint8)
+    options = {**SMALL, "steps_per_chunk": 4, "num_frames": 51}
+    plain, anew = (
+        take.generate(PROMPT, start=start, reencode_context=reencode, **options) for reencode in (False, True)
+    )
+    assert np.array_equal(anew[:34], plain[:34])
+    assert not np.array_equal(anew[34:], plain[34:])
+
+
+def test_pictures_of_another_shape_are_refused(open_sora_model: OpenSoraModel) -> None:
+    """Guards Python's way in: too few pictures, or others than the film's."""
+    take = LongTake(open_sora_model)
+    for shape in ((16, 32, 32, 3), (17, 32, 40, 3)):
+        with pytest.raises(OptionError, match=r"begins with pictures of shape \(17, 32, 32, 3\), not"):
+            take.stream(PROMPT, start=np.zeros(shape, np.uint8), num_frames=30, **SMALL)
+
+
+def test_methods_with_a_start_of_their_own(open_sora_model: OpenSoraModel) -> None:
+    """Guards methods that would drop the clip."""
+    for method in ("fifo", "full-window"):
+        with pytest.raises(OptionError, match="makes its own start"):
+            FilmOptions(prompt=PROMPT, method=method).resolved(open_sora_model.spec, from_clip=True)
