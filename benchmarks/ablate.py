@@ -16,6 +16,7 @@ import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from rich.progress import track
 
@@ -24,8 +25,8 @@ from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.compare import films_of
 from longtake.evaluation.drift import Interval
 from longtake.evaluation.films import Film, read_film
-from longtake.evaluation.jobs import Job, world_prompts
-from longtake.evaluation.summary import Column, Summary, summarise
+from longtake.evaluation.jobs import Job, Prompt, world_prompts
+from longtake.evaluation.summary import Column, Row, Summary, summarise
 from longtake.evaluation.tables import number as written
 from longtake.evaluation.tables import span
 from longtake.evaluation.variants import OURS, REAL, Setting, Variant
@@ -63,8 +64,6 @@ SHOWN = (
     "attributes read right, last 10 s",
     "likeness to real film, first 10 s",
     DECISIVE,
-    "change of sharpness",
-    "dynamic degree, DIS",
 )
 
 
@@ -92,50 +91,65 @@ def main() -> None:
 
 
 def measured(folder: Path, models: dict[tuple[str, int], Path], prompts: int, seconds: float) -> list[Film]:
-    """The films of every model with its seed, and real film, each measured; those that are there are not made again."""
-    jobs = list[tuple[str, Job]]()
-    for (name, seed), model in models.items():
-        setting, made = Setting(seconds, str(model)), model.parent / "measured"
-        real = [Variant(REAL)] if name == OURS else []
-        for prompt in world_prompts(prompts):
-            jobs += [
-                (
-                    name if variant.name == OURS else REAL,
-                    Job(made, setting, variant, prompt, seed, shown=False),
-                )
-                for variant in [Variant(OURS), *real]
-            ]
-        (made / "films").mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / CLASSIFIER, made / CLASSIFIER)
-    missing = [job for _, job in jobs if not job.path.exists()]
+    """The films of every model with its seed, and real film of twice as many prompts, each measured; those that are
+    there are not made again."""
+    jobs = [
+        (name, job(model.parent / "measured", Setting(seconds, str(model)), OURS, prompt, seed))
+        for (name, seed), model in models.items()
+        for prompt in world_prompts(prompts)
+    ]
+    jobs += [
+        (REAL, job(folder / "real", Setting(seconds), REAL, prompt, seed))
+        for seed in {seed for _, seed in models}
+        for prompt in world_prompts(2 * prompts)
+    ]
+    for run in {made.run for _, made in jobs}:
+        (run / "films").mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / CLASSIFIER, run / CLASSIFIER)
+    missing = [made for _, made in jobs if not made.path.exists()]
     for _ in track(films_of(missing, "cpu"), "filming", total=len(missing)):
         pass
-    return [replace(read_film(job.path), row=name) for name, job in jobs]
+    return [replace(read_film(made.path), row=name) for name, made in jobs]
+
+
+def job(run: Path, setting: Setting, variant: str, prompt: Prompt, seed: int) -> Job:
+    return Job(run, setting, Variant(variant), prompt, seed, shown=False)
 
 
 def table(summary: Summary) -> str:
-    """A row a variant: numbers that tell them apart, what the base has more than it of likeness to real film at the
-    end, and the kernel distance from real film in the first and the last ten seconds."""
+    """A row a variant: numbers that tell them apart, the first of them for each seed too, what the base has more of
+    likeness to real film at the end, and the kernel distance from real film in the first and the last ten seconds."""
     by_title = {column.title: column for column in summary.columns}
     columns, decisive = [by_title[title] for title in SHOWN], by_title[DECISIVE]
-    head = [
-        "variant",
-        *(column.title for column in columns),
-        f"base − this, {decisive.title}",
-        "kernel distance",
-    ]
+    titles = [column.title for column in columns]
+    head = ["variant", titles[0], "by seed", *titles[1:], f"base − this, {DECISIVE}", "kernel distance"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in sorted(summary.rows, key=lambda row: [*VARIANTS, CLIP_MODEL, REAL].index(row.name)):
+        behind = summary.behind.get((row.name, DECISIVE))
+        numbers = [cell(summary.cells[row.name, column.title], column) for column in columns]
+        ends = summary.distances.get(row.name, ())
         cells = [
             row.name.replace(OURS, "base"),
-            *(cell(summary.cells[row.name, c.title], c) for c in columns),
+            numbers[0],
+            by_seed(row, columns[0]),
+            *numbers[1:],
+            cell(behind, decisive, sign=True) if behind else "",
+            " → ".join(written(end.kernel, "") for end in ends),
         ]
-        behind = summary.behind.get((row.name, decisive.title))
-        cells.append(cell(behind, decisive, sign=True) if behind else "")
-        ends = summary.distances.get(row.name, ())
-        cells.append(" → ".join(written(end.kernel, "") for end in ends))
         lines.append(f"| {' | '.join(cells)} |")
+    floors = {end.kernel_floor for ends in summary.distances.values() for end in ends}
+    lines.append(
+        f"\nKernel distance of real film from real film: {' or '.join(written(f, '') for f in floors)}."
+    )
     return "\n".join(lines) + "\n"
+
+
+def by_seed(row: Row, column: Column) -> str:
+    seeds = sorted({film.record["seed"] for film in row.films})
+    means = [
+        fmean(column.number(film) for film in row.films if film.record["seed"] == seed) for seed in seeds
+    ]
+    return ", ".join(written(mean, column.unit) for mean in means)
 
 
 def cell(interval: Interval, column: Column, sign: bool = False) -> str:
