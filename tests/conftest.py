@@ -15,7 +15,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from diffusers import (
+    AutoencoderKLWan,
+    FlowMatchEulerDiscreteScheduler,
+    SkyReelsV2Transformer3DModel,
+    WanTransformer3DModel,
+)
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
@@ -138,12 +143,36 @@ def tiny_text_encoder(config: type, model: type) -> Any:
     return model(config(vocab_size=size, d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
 
 
-def save_folder(folder: Path, vae_entry: list[str], text_encoder: Any, vae: Any, end: bool) -> Path:
-    """Write a complete diffusers folder around a tiny transformer."""
+def tiny_skyreels() -> SkyReelsV2Transformer3DModel:
+    """The same of SkyReels-V2, one that is told the frame rate."""
+    return SkyReelsV2Transformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        text_dim=TEXT_WIDTH,
+        freq_dim=32,
+        ffn_dim=48,
+        num_layers=2,
+        rope_max_seq_len=64,
+        inject_sample_info=True,
+    )
+
+
+def save_folder(
+    folder: Path,
+    vae_entry: list[str],
+    text_encoder: Any,
+    vae: Any,
+    end: bool,
+    transformer: Any = None,
+) -> Path:
+    """Write a complete diffusers folder around a tiny transformer, a Wan if none is given."""
+    transformer = transformer or tiny_transformer()
     parts = {
         "tokenizer": (["transformers", "PreTrainedTokenizerFast"], tiny_tokenizer(end)),
         "text_encoder": (["transformers", type(text_encoder).__name__], text_encoder),
-        "transformer": (["diffusers", "WanTransformer3DModel"], tiny_transformer()),
+        "transformer": (["diffusers", type(transformer).__name__], transformer),
         "vae": (vae_entry, vae),
         "scheduler": (
             ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -199,6 +228,16 @@ def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_wan_vae(),
         end=True,
     )
+
+
+@pytest.fixture(scope="session")
+def skyreels_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the hub's of SkyReels-V2 are: UMT5, AutoencoderKLWan, no longtake.json."""
+    torch.manual_seed(5)
+    text_encoder = tiny_text_encoder(UMT5Config, UMT5EncoderModel)
+    folder = tmp_path_factory.mktemp("skyreels")
+    vae = ["diffusers", "AutoencoderKLWan"]
+    return save_folder(folder, vae, text_encoder, tiny_wan_vae(), end=True, transformer=tiny_skyreels())
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Model folders, looked through before anything is loaded from them; without torch.
 
-A model folder is a diffusers folder of the WanPipeline kind, or Open-Sora's in the same layout. It brings
+A model folder is a diffusers folder of the Wan or SkyReels-V2 kind, or Open-Sora's in the same layout. It brings
 numbers, never code: classes are looked up in the lists below, weights are safetensors, and everything else is
 refused, with the reason.
 """
@@ -15,7 +15,11 @@ from typing import Any
 from longtake.errors import ModelError
 
 CLASSES = {
-    "transformer": ("diffusers.WanTransformer3DModel", "longtake.OpenSoraTransformer3DModel"),
+    "transformer": (
+        "diffusers.WanTransformer3DModel",
+        "diffusers.SkyReelsV2Transformer3DModel",
+        "longtake.OpenSoraTransformer3DModel",
+    ),
     "vae": (
         "diffusers.AutoencoderKLWan",
         "longtake.AutoencoderTubelet",
@@ -42,6 +46,7 @@ WEIGHTS = {
     "vae": "diffusion_pytorch_model.safetensors",
     "text_encoder": "model.safetensors",
 }
+SKYREELS = "SkyReelsV2Transformer3DModel"
 OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -66,7 +71,6 @@ NO_ADAPTER = (
     "LTX2VideoTransformer3DModel",
     "LTXVideoTransformer3DModel",
     "SanaVideoTransformer3DModel",
-    "SkyReelsV2Transformer3DModel",
 )
 
 

@@ -15,6 +15,7 @@ from longtake.errors import ModelError, OptionError
 from longtake.models.base import ModelDefaults, ModelSpec, VideoModel
 from longtake.models.folder import (
     OPEN_SORA,
+    SKYREELS,
     check_weights,
     checked_classes,
     find_folder,
@@ -36,6 +37,8 @@ HUB_MODELS = {
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
     "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+    "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
+    "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
 }
 
 # What a Wan folder without longtake.json is filmed with, by the spatial factor of its autoencoder: the
@@ -53,6 +56,18 @@ WAN_2_1 = ModelDefaults(
     guidance_scale=5.0,
 )
 WAN_DEFAULTS = {8: WAN_2_1, 16: replace(WAN_2_1, width=1280, height=704, fps=24)}
+# The same for SkyReels-V2: its window of 25 latents and blocks of 5, and the shift of its authors' script.
+SKYREELS_V2 = ModelDefaults(
+    width=960,
+    height=544,
+    fps=24,
+    num_inference_steps=30,
+    steps_per_chunk=8,
+    chunk_size=5,
+    context_size=5,
+    shift=8.0,
+    guidance_scale=6.0,
+)
 WAN_PROMPT_TOKENS = 512
 
 # Where the classes lie that are neither diffusers' nor transformers'.
@@ -73,7 +88,7 @@ class KnownModel:
 def list_models() -> list[KnownModel]:
     """The embedded model, the paper's, then models of the hub.
 
-    The embedded one was trained on unequal noise levels, and Open-Sora on clean frames beside noisy ones.
+    The embedded one and SkyReels-V2 were trained on unequal noise levels, Open-Sora on clean frames beside noisy ones.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -165,9 +180,10 @@ def transformer_class(folder: Path) -> Any:
 def adapter(transformer_class: str) -> type[T5VideoModel]:
     """The kind of VideoModel that uses networks of this class."""
     from longtake.models.open_sora.model import OpenSoraModel
+    from longtake.models.skyreels import SkyReelsModel
     from longtake.models.wan import WanModel
 
-    return OpenSoraModel if transformer_class == OPEN_SORA[0] else WanModel
+    return {OPEN_SORA[0]: OpenSoraModel, SKYREELS: SkyReelsModel}.get(transformer_class, WanModel)
 
 
 def model_folder(model: str | Path | None = None, weights: bool = True) -> Path:
@@ -215,18 +231,22 @@ def _spec(folder: Path, classes: dict[str, str], model: str | Path | None) -> Mo
             first_frames=1 if causal else 4,
             alignment=spatial_factor * math.lcm(*transformer["patch_size"][1:]),
             max_prompt_tokens=min(tokenizer.get("model_max_length", WAN_PROMPT_TOKENS), WAN_PROMPT_TOKENS),
-            defaults=_defaults(folder, WAN_DEFAULTS.get(spatial_factor) if causal else None),
+            defaults=_defaults(folder, classes["transformer"], spatial_factor if causal else None),
         )
     except KeyError as missing:
         raise ModelError(f"model folder {folder}: its configuration says nothing for {missing}") from missing
 
 
-def _defaults(folder: Path, wan: ModelDefaults | None) -> ModelDefaults:
-    """The folder's longtake.json; a Wan folder may do without, with the shift of its scheduler."""
-    if wan and not (folder / "longtake.json").exists():
-        scheduler = part_config(folder, "scheduler")
-        return replace(wan, shift=scheduler.get("shift", scheduler.get("flow_shift", wan.shift)))
-    return _settings(folder)
+def _defaults(folder: Path, transformer: str, spatial_factor: int | None) -> ModelDefaults:
+    """The folder's longtake.json. Folders of the hub may do without: SkyReels-V2, and Wan by the factor of its
+    autoencoder and with the shift of its scheduler."""
+    wan = WAN_DEFAULTS.get(spatial_factor) if spatial_factor else None
+    if (folder / "longtake.json").exists() or not wan:
+        return _settings(folder)
+    if transformer == SKYREELS:
+        return SKYREELS_V2
+    scheduler = part_config(folder, "scheduler")
+    return replace(wan, shift=scheduler.get("shift", scheduler.get("flow_shift", wan.shift)))
 
 
 def _with_lora(spec: ModelSpec, lora: str | Path | None) -> ModelSpec:

@@ -1,0 +1,107 @@
+"""The SkyReels-V2 adapter on a tiny real network: against diffusers' own ways through it, to a film, and trained."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import SkyReelsV2Transformer3DModel
+from torch import Tensor
+
+from longtake import LongTake
+from longtake.models.load import load_model, load_transformer, read_spec
+from longtake.models.skyreels import SkyReelsModel
+from longtake.video import VideoWriter
+
+TEXT_WIDTH = 16
+SMALL = ("--num-inference-steps", "4", "--steps-per-chunk", "2", "--chunk-size", "1", "--context-size", "1")
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(skyreels_folder: Path) -> SkyReelsModel:
+    model = load_model(skyreels_folder)
+    assert isinstance(model, SkyReelsModel)
+    return model
+
+
+def window(batch: int, frames: int) -> tuple[Tensor, Tensor]:
+    """Latents (B, 4, F, 4, 6) and text (B, 5, D)."""
+    return torch.randn(batch, 4, frames, 4, 6), torch.randn(batch, 5, TEXT_WIDTH)
+
+
+@pytest.mark.parametrize("fps", [16, 24])
+@torch.no_grad()
+def test_one_level_is_the_clip_model(model: SkyReelsModel, fps: int) -> None:
+    """Guards time, sign, frame rate, and batches of two, at which diffusers' own pipeline would fail: with one level in
+    all frames the answer is that of the network's path with a timestep a clip."""
+    latents, text = window(2, 3)
+    for level in (1.0, 0.53125, 0.0):
+        ours = model.velocity(latents, torch.full((3,), level), text, fps)
+        time = torch.full((2,), 1000 * level)
+        (stock,) = model.transformer(latents, time, text, fps=[int(fps == 24)] * 2, return_dict=False)
+        torch.testing.assert_close(ours, stock, atol=5e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_every_frame_has_its_own_level(model: SkyReelsModel) -> None:
+    """Guards levels that go to another frame, or all to all: equal to the pipeline's way of calling, row by row."""
+    latents, text = window(2, 3)
+    sigma = torch.tensor([[0.0, 0.4, 1.0], [0.2, 0.6, 0.8]])
+    ours = model.velocity(latents, sigma, text)
+    for i in range(2):
+        rows = (tensor[i : i + 1] for tensor in (latents, 1000 * sigma, text))
+        (stock,) = model.transformer(*rows, enable_diffusion_forcing=True, fps=[1], return_dict=False)
+        torch.testing.assert_close(ours[i : i + 1], stock, atol=5e-6, rtol=0)
+    other = model.velocity(latents, sigma + torch.tensor([0.0, 0.0, 0.1]), text)
+    assert (other - ours).abs().mean(dim=(0, 1, 3, 4))[2] > 1e-4
+
+
+def test_a_film_of_it(model: SkyReelsModel, skyreels_folder: Path) -> None:
+    """Guards defaults for folders of the hub, which hold no longtake.json, and the whole way to pictures."""
+    defaults = read_spec(skyreels_folder).defaults
+    assert (defaults.width, defaults.height, defaults.fps, defaults.shift) == (960, 544, 24, 8.0)
+    rungs = -(-defaults.num_inference_steps // defaults.steps_per_chunk)
+    assert defaults.chunk_size * rungs + defaults.context_size == 25
+    small: dict[str, Any] = {
+        "num_inference_steps": 4,
+        "steps_per_chunk": 2,
+        "chunk_size": 1,
+        "context_size": 1,
+    }
+    film = LongTake(model).generate("a red car", num_frames=21, width=32, height=32, **small)
+    assert film.shape == (21, 32, 32, 3) and film.std() > 0
+
+
+def test_it_learns(cli: Cli, skyreels_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards `prepare`, `train` whole and as a LoRA, and `generate` with what came of it."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    (tmp_path / "film").mkdir()
+    (tmp_path / "film" / "one.txt").write_text("a red car")
+    with VideoWriter(tmp_path / "film" / "one.mp4", 32, 32, 24, {}) as writer:
+        for i in range(129):
+            writer.write(np.full((1, 32, 32, 3), i, np.uint8))
+    data = ("--model", skyreels_folder, "--size", "32x32")
+    code, _, err = cli("prepare", "film", "-o", "data", *data)
+    assert code == 0, err
+    quick = ("--steps", "2", "--batch-size", "2", "--warmup", "0", *SMALL)
+    for run, more in (("whole", ()), ("added", ("--lora-rank", "2"))):
+        code, _, err = cli("train", "--model", skyreels_folder, "--data", "data", "-o", run, *quick, *more)
+        assert code == 0, err
+    trained = load_transformer(tmp_path / "whole" / "model")
+    assert isinstance(trained, SkyReelsV2Transformer3DModel)
+    before = load_transformer(skyreels_folder)
+    moved = [not torch.equal(a, b) for a, b in zip(trained.parameters(), before.parameters(), strict=True)]
+    assert all(moved)
+    films = list[dict[str, Any]]()
+    for options in (("--model", "whole/model"), ("--model", skyreels_folder, "--lora", "added")):
+        code, out, err = cli(
+            "generate", "a red car", *options, "--frames", "9", "--json", "-o", f"{len(films)}.mp4"
+        )
+        assert code == 0, err
+        films.append(json.loads(out))
+    assert all(film["num_frames"] == 9 and film["options"]["width"] == 32 for film in films)
