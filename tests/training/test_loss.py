@@ -1,5 +1,7 @@
 """The progressive loss: right in closed form, and trained on every window that sampling meets."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import asdict, replace
 
@@ -200,3 +202,18 @@ def test_guidance_becomes_part_of_the_weights() -> None:
         progressive_loss(velocity, torch.zeros(2, 1, 1, 1, 1), text, sigma, noise).backward()
         optimizer.step()
     torch.testing.assert_close(table.detach(), torch.tensor([1 + 2.5 * (3 - 1), 1.0]))
+
+
+FROM_OUTSIDE = """
+import sys
+import longtake.training
+assert "torch" not in sys.modules
+from longtake.training import draw_window, progressive_loss
+import longtake.training.loss
+assert progressive_loss is longtake.training.loss.progressive_loss
+"""
+
+
+def test_the_loss_is_at_hand() -> None:
+    """Guards `from longtake.training import progressive_loss`, and options that would wait for torch with it."""
+    subprocess.run([sys.executable, "-c", FROM_OUTSIDE], check=True)
