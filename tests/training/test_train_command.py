@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from safetensors.torch import load_file
 
+from longtake.models.folder import WEIGHTS
 from longtake.models.load import read_spec
 from longtake.models.wan import per_frame_timesteps
 from longtake.training.estimate import estimate
@@ -180,15 +182,23 @@ def test_many_processes_want_prepared_film_and_speak_once(
         assert rank == "1" or f"longtake prepare {film}" in result.err
 
 
+@pytest.mark.parametrize(("presses", "kept"), [(1, 2), (2, None)])
 def test_ctrl_c_says_how_to_go_on(
-    cli: Cli, prepared: Path, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    prepared: Path,
+    tubelet_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    presses: int,
+    kept: int | None,
 ) -> None:
-    """Guards Ctrl-C in the second of two steps: exit 130, one line, and the run ends when it is given again."""
-    command = ("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK)
+    """Guards Ctrl-C in the second of three steps: exit 130, the step ended and kept unless it is pressed twice, and the
+    run ends as one that was not stopped when it is given again."""
+    quick = ("--model", tubelet_folder, "--data", prepared, *QUICK, "--steps", "3", "--save-every", "3")
+    command = ("train", *quick, "-o", "run")
     learn = Trainer._learn
 
     def interrupted(trainer: Trainer) -> object:
-        if trainer.step == 1:
+        for _ in range(presses if trainer.step == 1 else 0):
             os.kill(os.getpid(), signal.SIGINT)
         return learn(trainer)
 
@@ -196,9 +206,16 @@ def test_ctrl_c_says_how_to_go_on(
         patch.setattr(Trainer, "_learn", interrupted)
         result = cli(*command)
     assert (result.code, result.out) == (130, "")
-    assert result.err == "stopped: give the same command again, and run goes on from its newest checkpoint\n"
-    assert [path.name for path in Path("run/checkpoints").iterdir()] == ["step-000001"]
+    first, second = result.err.splitlines()
+    assert first == "stopping after this step; Ctrl-C once more to lose it"
+    where = f"stopped after {kept} steps: give" if kept else "stopped: give"
+    assert second.startswith(f"{where} the same command again, and run goes on")
+    saved = [path.name for path in Path("run").glob("checkpoints/*")]
+    assert saved == ([f"step-{kept:06d}"] if kept else [])
     assert cli(*command).out == "run/model\n"
+    assert cli("train", *quick, "-o", "whole").out == "whole/model\n"
+    ends = [load_file(f"{run}/model/transformer/{WEIGHTS['transformer']}") for run in ("run", "whole")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_a_missing_extra_is_named(

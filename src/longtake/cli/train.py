@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from longtake.training.options import TrainOptions
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
     from longtake.training.report import Step
+    from longtake.training.trainer import Trainer
 
 
 def _takes_train_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -108,14 +110,36 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         trainer = Trainer(model, film, run, options, {"data": manifest})
         if trainer.step == options.steps:
             _say(f"{run} is finished: all its {options.steps} steps are taken")
-        with _progress(trainer.step, options.steps) as show:
+        with _progress(trainer.step, options.steps) as show, _gently(trainer):
             for step in trainer.steps():
                 show(step)
     except KeyboardInterrupt:
         _say(f"stopped: give the same command again, and {run} goes on from its newest checkpoint")
         raise typer.Exit(INTERRUPTED) from None
+    if trainer.step < options.steps:
+        _say(f"stopped after {trainer.step} steps: give the same command again, and {run} goes on")
+        raise typer.Exit(INTERRUPTED)
     if _first_process():
         print(trainer.result)
+
+
+@contextmanager
+def _gently(trainer: "Trainer") -> Iterator[None]:
+    """The first Ctrl-C lets a step end and keeps it, the second stops at once. Of many processes each would end at
+    another step, so there the first one stops at once too."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        trainer.stop()
+        say("stopping after this step; Ctrl-C once more to lose it")
+
+    before = signal.getsignal(signal.SIGINT)
+    if trainer.accelerator.num_processes == 1:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:

@@ -70,6 +70,7 @@ class Trainer:
         self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
         self.step = self._restore()
+        self._stopping = False
 
     @property
     def main(self) -> bool:
@@ -88,13 +89,19 @@ class Trainer:
         checkpoints stay.
         """
         with self._or_tell(), closing(Report(self.run, self.step)) if self.main else nullcontext() as report:
-            while self.step < self.options.steps:
+            while self.step < self.options.steps and not self._stopping:
                 step = self._learn()
                 if report:
                     report.add(step)
                 self.step += 1
                 self._keep(report)
                 yield step
+            if self._stopping and self.checkpoints.newest() < self.step:
+                self._save()
+
+    def stop(self) -> None:
+        """Let `steps` end after the step that is under way, and keep it. For a run of one process."""
+        self._stopping = True
 
     def _build(self) -> None:
         """The network as it is trained, its average and its optimizer."""
