@@ -26,6 +26,7 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
         encoder_hidden_states: Tensor,
         temb: Tensor,
         rotary_emb: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Tokens (B, F * P, D) or (B, F, P, D), P a frame, and temb (B, F, 6, D), to tokens (B, F, P, D).
 
@@ -40,26 +41,30 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
         )
 
         y = (self.norm1(x.float()) * (1 + scale) + shift).type_as(x)
-        x = (x.float() + self.attn1(y.flatten(1, 2), None, None, rotary_emb).view_as(x) * gate).type_as(x)
+        x = (
+            x.float() + self.attn1(y.flatten(1, 2), None, attention_mask, rotary_emb).view_as(x) * gate
+        ).type_as(x)
         y = self.norm2(x.float()).type_as(x)
         x = x + self.attn2(y.flatten(1, 2), encoder_hidden_states, None, None).view_as(x)
         y = (self.norm3(x.float()) * (1 + ff_scale) + ff_shift).type_as(x)
         return (x.float() + self.ffn(y).float() * ff_gate).type_as(x)
 
 
-def per_frame_timesteps(transformer: WanTransformer3DModel) -> WanTransformer3DModel:
+def per_frame_timesteps(
+    transformer: WanTransformer3DModel, block_class: type[nn.Module] = WanTransformerBlock
+) -> WanTransformer3DModel:
     """Make a Wan transformer, in place, take `timestep` (B, F), one for each latent frame; returns it.
 
     Call it before anything else hooks into the model; twice is as once. Gradients, gradient checkpointing,
     state dict and saving are untouched. Its result equals that of stock Wan with each frame's timestep
     repeated over its tokens, bit for bit but for the rounding of the timestep embedding: a product of F rows,
-    not F * P.
+    not F * P. block_class: what its blocks become, for relatives of Wan.
     """
-    if isinstance(transformer.blocks[0], WanTransformerBlock):
+    if isinstance(transformer.blocks[0], block_class):
         return transformer
     assert transformer.config.patch_size[0] == 1, "a token must belong to one latent frame"
     for block in transformer.blocks:
-        block.__class__ = WanTransformerBlock
+        block.__class__ = block_class
     transformer.norm_out.register_forward_hook(_frames_last)
     transformer.proj_out.register_forward_pre_hook(_frames_first)
     return transformer
