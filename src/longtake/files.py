@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, put there."""
+"""Files that are whole or not there: written beside their place, flushed to disk, put there; and their names."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file; the one before stays whole until this one is."""
     with beside(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def printable(name: Path | str) -> str:
+    """A name as text; bytes of it that are none are question marks."""
+    return str(name).encode(errors="replace").decode()
 
 
 def to_disk(path: Path) -> None:

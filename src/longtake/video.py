@@ -217,7 +217,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         elif container.duration is not None:
             announced = Fraction(container.duration, av.time_base)
         metadata = {
-            key.removeprefix(METADATA_PREFIX): json.loads(value)
+            key.removeprefix(METADATA_PREFIX): _told(value)
             for key, value in container.metadata.items()
             if key.startswith(METADATA_PREFIX)
         }
@@ -320,6 +320,14 @@ def _covering(frame: av.VideoFrame, pixel_shape: Fraction, width: int, height: i
     pixels = frame.reformat(wide, high, "rgb24", interpolation="BICUBIC").to_ndarray()
     left, top = (wide - width) // 2, (high - height) // 2
     return np.ascontiguousarray(np.rot90(pixels[top : top + height, left : left + width], turns), np.uint8)
+
+
+def _told(value: str) -> Any:
+    """A value that the writer was given, or, where another program wrote it, its text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -67,7 +68,9 @@ def test_films_of_any_kind(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path
     (tmp_path / "b").mkdir()
     (tmp_path / "x.webm.mp4").rename(tmp_path / "b" / "x.webm")
     code, out, err = cli(odd, "a/x.webm", "b/x.webm", "-o", "run", "--json")
-    assert (code, err) == (0, "")
+    assert code == 0 and [line.split(": ")[-1] for line in err.splitlines()] == [
+        f"its last {frames} frames, fewer than a slice, are in no curve" for frames in (13, 10, 13)
+    ]
     first, second, third = json.loads(out)
     assert [film["row"] for film in (first, second, third)] == ["a film_ü – 1.mkv", "a/x.webm", "b/x.webm"]
     assert [film["fps"] for film in (first, second, third)] == ["24000/1001", "25", "24000/1001"]
@@ -94,10 +97,14 @@ def test_bad_files_among_good_ones(cli: Cli, pictures: NDArray[np.uint8], tmp_pa
     bad = ["short.mkv", "half.mp4", "text.mp4", "list.mp4", "sound.mp4", "gone.mp4"]
     code, out, err = cli("good.mkv", "cut.mkv", *bad)
     assert code == 2 and "| good.mkv | 1 |" in out and "| cut.mkv | 1 |" in out
-    note, *errors = err.splitlines()
-    assert "cut.mkv: cut off after 3." in note and "of 5.00 seconds, measured up to there" in note
+    notes, errors = (
+        [line for line in err.splitlines() if line.startswith(kind)] for kind in ("note", "error")
+    )
+    (cut,) = (note for note in notes if "measured up to there" in note)
+    assert "cut.mkv: cut off after 3." in cut and "of 5.00 seconds" in cut
+    assert len(notes) + len(errors) == len(err.splitlines())
     for name, line in zip(bad, errors, strict=True):
-        assert line.startswith("error: ") and name in line
+        assert name in line
     assert "40 frames at 24 a second are fewer than a slice of 2 seconds" in errors[0]
     assert "holds no video" in errors[4]
     assert cli("text.mp4")[0] == 2
@@ -121,6 +128,71 @@ def test_sets_have_intervals(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Pa
     code, _, err = cli("ours")
     assert (code, err.count("\n")) == (2, 1) or "notes.txt" in err
     assert "the films of a set have one size" in err and "64x32" in err
+
+
+def test_films_of_different_lengths(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards a report whose lines end at different times, a film longer than all real film, real film that does not
+    vary, and the one slice of 47 frames at 23.976, each of which ended in a traceback."""
+    long = np.concatenate([pictures] * 3)
+    write(tmp_path / "short.mkv", pictures[:47], rate=NTSC)
+    write(tmp_path / "long.mkv", long)
+    write(tmp_path / "real" / "frozen.mkv", np.repeat(pictures[:1], 50, axis=0))
+    code, out, err = cli("short.mkv", "long.mkv", "--real", "real", "-o", "run")
+    assert code == 0, err
+    assert "| short.mkv | 1 |" in out and "| long.mkv | 1 |" in out
+    assert "a film is shorter than ten seconds" in (tmp_path / "run" / "report.html").read_text()
+    films = [json.loads(path.read_text()) for path in sorted((tmp_path / "run" / "films").glob("*.json"))]
+    assert [len(film["times"]) for film in films] == [1, 3, 1]
+
+
+def test_only_its_own_files_are_lost(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards people's films in a folder that happens to be called films."""
+    (tmp_path / "here").mkdir()
+    mine = write(tmp_path / "here" / "films" / "mine.mkv", pictures)
+    code, _, err = cli("here/films", "-o", "here")
+    assert (code, mine.exists()) == (2, True) and "here holds something else: give a new folder" in err
+    assert cli("here/films", "-o", "run")[0] == 0
+    film = write(tmp_path / "run" / "films" / "kept.mkv", pictures)
+    assert cli("here/films", "-o", "run")[0] == 0
+    assert film.exists() and len(list((tmp_path / "run" / "films").glob("*.json"))) == 1
+
+
+def test_what_is_strange_in_files(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards names as long as file systems allow and names that are no text, metadata that longtake did not write so,
+    and places for clips that are taken: tracebacks, or told after an hour of measuring."""
+    long = write(tmp_path / f"{'ü' * 120}.mkv", pictures)
+    (tmp_path / "a").mkdir()
+    odd = write(tmp_path / "x.mkv", pictures).rename(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff.mkv"))
+    with VideoWriter(
+        tmp_path / "told.mp4", 64, 40, 24, {"model": "tracking-shot", "seed": [], "fps": "no"}
+    ) as writer:
+        writer.write(pictures)
+    told = (tmp_path / "told.mp4").read_bytes()
+    assert b'"no"' in told
+    (tmp_path / "told.mp4").write_bytes(told.replace(b'"no"', b'"no!'))
+    code, out, err = cli(long, odd, "told.mp4", "-o", "run", "--clips", "clips")
+    assert code == 0, err
+    assert "| ?.mkv | 1 |" in out and "no seam score" in err
+    assert len(list((tmp_path / "clips").rglob("*.mp4"))) == 3
+    code, out, err = cli("told.mp4", "--clips", "clips")
+    assert (code, out) == (2, "") and "clips exists" in err
+
+
+def test_sets_of_the_same_prompts_are_compared(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards the comparison of other people's films: the first set is what the others are compared with."""
+    for name, films in (("b", pictures), ("a", pictures // 2)):
+        for number in range(2):
+            write(tmp_path / name / f"{number}.mkv", films)
+    (tmp_path / "prompts.txt").write_text("one\ntwo\none\ntwo\n")
+    assert cli("b", "a", "--prompts", "prompts.txt", "-o", "run")[0] == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "What b gains or loses" in page and "b minus …" in page
+    assert "gains or loses" not in run_page(cli, tmp_path, "b", "a")
+
+
+def run_page(cli: Cli, folder: Path, *films: str) -> str:
+    assert cli(*films, "-o", "other")[0] == 0
+    return (folder / "other" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ def film(path: Path, frames: int, fps: Fraction = Fraction(8), width: int = 32) 
 
 def test_where_the_tools_look(tmp_path: Path) -> None:
     """VBench-Long takes a folder a film below split_clip, and the film's name from it; cd-fvd takes every mp4 below.
-    Every clip has two seconds at the film's own rate, one after the other; the rest is told."""
+    Every clip has the two seconds of a slice of the curves, at the film's own rate; the rest is told."""
     first = film(tmp_path / "a red_car.v2-Scene-1.mp4", 40)
     second = film(tmp_path / "fähre 🚢.mp4", 24, Fraction(24000, 2002))
     index = export_clips([first, second], tmp_path / "out")
-    assert [entry["frames_left_over"] for entry in index] == [8, 0]
+    assert [entry["frames_left_over"] for entry in index] == [8, 1]
     assert json.loads((tmp_path / "out" / INDEX).read_text()) == index
     names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.mp4"))
     assert names == [
@@ -38,7 +38,7 @@ def test_where_the_tools_look(tmp_path: Path) -> None:
         "split_clip/0002-fähre/0002-fähre_0000.mp4",
     ]
     info = probe(tmp_path / "out" / names[2])
-    assert (info.num_frames, info.fps) == (24, Fraction(24000, 2002))
+    assert (info.num_frames, info.fps) == (23, Fraction(24000, 2002))
     levels = [picture.mean() for picture in read_frames(tmp_path / "out" / names[1])]
     np.testing.assert_allclose(levels, 20 + 4 * np.arange(16, 32), atol=3)
 
@@ -54,7 +54,7 @@ def test_names_are_safe(stem: str, number: int) -> None:
 def test_short_films_and_full_places(tmp_path: Path) -> None:
     """One line says what is wrong, and nothing is left behind."""
     good, short = film(tmp_path / "good.mp4", 16), film(tmp_path / "short.mp4", 15)
-    with pytest.raises(LongTakeError, match=r"short.mp4 has 15 frames, fewer than a clip of 16"):
+    with pytest.raises(LongTakeError, match=r"short.mp4 has 15 frames, fewer than a clip of 2 s"):
         export_clips([good, short], tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.mp4", "short.mp4"]
     with pytest.raises(OutputError, match="exists: choose another name"):

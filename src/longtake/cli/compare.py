@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
 from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
+from longtake.files import printable
 from longtake.plan import Method
 
 if TYPE_CHECKING:
@@ -160,12 +161,14 @@ def evaluate(
     """Measure films: any codec, size and frame rate, with curves over time."""
     with needs_extra("evaluate"):
         from longtake.evaluation.evaluate import evaluate_files, find_clips
-        from longtake.evaluation.export import export_clips
+        from longtake.evaluation.export import check_new, export_clips
         from longtake.evaluation.prompts import read_prompts
         from longtake.evaluation.registry import load_vbench
         from longtake.evaluation.tables import markdown
         from longtake.evaluation.variants import REAL
-    texts = read_prompts(prompts)[0] if prompts else None
+    texts = read_prompts(prompts, unique=False)[0] if prompts else None
+    if clips is not None:
+        check_new(clips)
     found, notes = find_clips(files, real, texts)
     vbench = load_vbench(weights_dir, device) if weights_dir else None
     for note in [*notes, *_unmeasured(vbench.missing if vbench else {})]:
@@ -181,7 +184,8 @@ def evaluate(
     if summary is not None:
         records = [film.record for film in summary.films]
         if clips is not None:
-            export_clips([Path(record["file"]) for record in records if record["row"] != REAL], clips)
+            measured = {record["file"] for record in records if record["row"] != REAL}
+            export_clips([clip.path for clip in found if printable(clip.path) in measured], clips)
         print(json.dumps(records, indent=2, ensure_ascii=False) if as_json else markdown(summary))
         for film in summary.films:
             for note in film.record["notes"]:
@@ -225,7 +229,7 @@ def _unmeasured(missing: dict[str, list[str]]) -> list[str]:
 
 
 def _command() -> str:
-    return shlex.join(["longtake", *sys.argv[1:]])
+    return printable(shlex.join(["longtake", *sys.argv[1:]]))
 
 
 @contextmanager

@@ -63,7 +63,9 @@ def line_chart(
     percent: bool = False,
     title: str = "",
 ) -> str:
-    """An SVG of lines over `times`, in seconds. With `labels` pixels to the right, each line has its name there."""
+    """An SVG of lines over `times`, in seconds; a shorter line ends earlier. With `labels` pixels to the right, each
+    line has its name there."""
+    lines = [_as_long(line, len(times)) for line in lines]
     shown = np.concatenate([np.concatenate([_or_empty(part) for part in _parts(line)]) for line in lines])
     low, high, step = nice_range(shown[np.isfinite(shown)], percent)
     frame = Frame(width, height, labels or 8, (0.0, float(times[-1] + times[0])), (low, high))
@@ -75,6 +77,16 @@ def line_chart(
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
     )
+
+
+def _as_long(line: Line, count: int) -> Line:
+    """With NaN behind its end."""
+    values, low, high = (
+        None if part is None else np.pad(part, (0, count - len(part)), constant_values=np.nan)
+        for part in _parts(line)
+    )
+    assert values is not None
+    return Line(line.label, line.style, values, low, high)
 
 
 def nice_range(values: Curve, percent: bool) -> tuple[float, float, float]:

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
 
@@ -87,7 +88,7 @@ def trained_classifier(
         loss.backward()
         optimizer.step()
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(classifier, str(path))
+    write_tensors(path, classifier.state_dict())
     return classifier.eval()
 
 

@@ -6,24 +6,35 @@ A file is a row of its own, a folder of files a row together: a set, which has i
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from longtake.errors import LongTakeError
-from longtake.evaluation.films import Film, Record, Strip, made_with, measure_film, read_film, write_film
+from longtake.errors import LongTakeError, OutputError
+from longtake.evaluation.export import clip_name
+from longtake.evaluation.films import (
+    FILES,
+    Film,
+    Record,
+    Strip,
+    left_over,
+    made_with,
+    measure_film,
+    read_film,
+    write_film,
+)
 from longtake.evaluation.measures.base import Frames
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
-from longtake.evaluation.variants import OURS, REAL, shifts_of
+from longtake.evaluation.variants import REAL, shifts_of
 from longtake.evaluation.vbench.dimensions import VBench
+from longtake.files import printable
 from longtake.models.load import EMBEDDED, read_spec
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
-from longtake.training.checkpoint import claim
+from longtake.training.checkpoint import CONFIG, claim
 from longtake.video import VideoInfo, probe, read_frames
 
 # What is taken for film in a folder; a file that is named is opened whatever it is called.
@@ -97,20 +108,18 @@ def evaluate_files(
 
     Returns the summary, None if no file could be measured, and what was wrong with those that could not be.
     `progress(frames, of, name)` is called as a file is read. LongTakeError if films of a set, or film and real film,
-    differ in size."""
+    differ in size; OutputError if `run` holds anything but an earlier evaluation, whose numbers it loses."""
     _check_sizes(clips)
-    claim(run, {"evaluation": "of video files"})
-    shutil.rmtree(run / "films", ignore_errors=True)
-    (run / "films").mkdir()
+    _begin(run)
     films, errors = list[Film](), list[str]()
-    for clip in clips:
+    for number, clip in enumerate(clips, 1):
         try:
-            films.append(measure_file(clip, run, vbench, progress))
+            films.append(measure_file(clip, run, number, vbench, progress))
         except LongTakeError as error:
             errors.append(str(error))
     if not any(film.row != REAL for film in films):
         return None, errors
-    summary = summarise(films)
+    summary = summarise(films, _reference(films))
     notes = [f"{film.record['file']}: {note}" for film in films for note in film.record["notes"]]
     notes += [f"not measured: {error}" for error in errors]
     if summary.row(REAL) is None:
@@ -119,10 +128,21 @@ def evaluate_files(
     return summary, errors
 
 
+def _begin(run: Path) -> None:
+    if not (run / CONFIG).exists() and run.is_dir() and any(run.iterdir()):
+        raise OutputError(f"{run} holds something else: give a new folder")
+    claim(run, {"evaluation": "of video files"})
+    (run / "films").mkdir(exist_ok=True)
+    for path in (run / "films").iterdir():
+        if path.suffix in FILES:
+            path.unlink()
+
+
 def measure_file(
-    clip: Clip, run: Path, vbench: VBench | None, progress: Callable[[int, int, str], None]
+    clip: Clip, run: Path, number: int, vbench: VBench | None, progress: Callable[[int, int, str], None]
 ) -> Film:
-    """Measure one file and write its numbers into `run`. LongTakeError, which names it, if that cannot be done."""
+    """Measure one file and write its numbers into `run`, under its `number` and its name. LongTakeError, which names
+    it, if that cannot be done."""
     try:
         info = probe(clip.path)
         shifts, notes = _shifts(info)
@@ -139,24 +159,32 @@ def measure_file(
         notes.append(
             f"cut off after {float(read):.2f} of {float(info.announced):.2f} seconds, measured up to there"
         )
+    seed = info.metadata.get("seed")
     record: Record = {
         "row": clip.row,
-        "group": clip.prompt or info.metadata.get("prompt", clip.name),
-        "seed": info.metadata.get("seed"),
-        "file": str(clip.path),
+        "group": clip.prompt or str(info.metadata.get("prompt", clip.name)),
+        "seed": seed if isinstance(seed, int) else None,
+        "file": printable(clip.path),
         "sha256": _sha256(clip.path),
         "codec": info.codec,
         "size": [info.width, info.height],
         "options": info.metadata,
-        "notes": notes,
+        "notes": [*notes, *left_over(numbers)],
         "made": made_with(),
         **numbers,
     }
     if vbench is not None:
         record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
-    path = run / "films" / f"{clip.name.replace('/', ' ∕ ')}.json"
+    path = run / "films" / f"{clip_name(number, clip.path.stem)}.json"
     write_film(path, record, clips_of(measures), strip.jpeg())
     return read_film(path)
+
+
+def _reference(films: Sequence[Film]) -> str | None:
+    """What the others are compared with: the first film or set given, if another has films of its prompts and seeds."""
+    first = films[0].row
+    keys = {film.key for film in films if film.row == first}
+    return first if any(film.key in keys for film in films if film.row != first) else None
 
 
 def _check_sizes(clips: Sequence[Clip]) -> None:
@@ -203,7 +231,7 @@ def _told_apart(paths: Sequence[Path]) -> dict[Path, str]:
             for n in range(1, len(own) + 1)
             if sum(other[-n:] == own[-n:] for other in parts.values()) == 1 or n == len(own)
         )
-        names[path] = "/".join(own[-count:])
+        names[path] = printable("/".join(own[-count:]))
     return names
 
 
@@ -222,10 +250,13 @@ def _shifts(info: VideoInfo) -> tuple[list[int], list[str]]:
         return [], []
     if told["model"] != EMBEDDED.name:
         return [], ["no seam score: only of the embedded model's films is it known where their pieces meet"]
-    own = OWN_SETTINGS.get(told.get("method", OURS), ())
+    own = next((own for method, own in OWN_SETTINGS.items() if method == told.get("method")), ())
     options = {name: told[name] for name in FilmOptions.model_fields if name in told and name not in own}
     spec = read_spec()
-    return shifts_of(FilmOptions(**options).resolved(spec), spec), []
+    try:
+        return shifts_of(FilmOptions(**options).resolved(spec, "start" in told), spec), []
+    except LongTakeError as error:
+        return [], [f"no seam score: its metadata describe no film of {EMBEDDED.name} ({error})"]
 
 
 def _sha256(path: Path) -> str:

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from longtake.errors import LongTakeError, OutputError
-from longtake.evaluation.measures.clips import CLIP_SECONDS
+from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.files import write_text
 from longtake.training.checkpoint import new_folder
-from longtake.video import VideoWriter, probe, read_frames
+from longtake.video import Pictures, VideoWriter, probe, read_frames
 
 INDEX = "films.json"
-NAME_LENGTH = 60
+NAME_LENGTH = 50  # letters, which may take four bytes of the 255 that a file name has
 
 
 def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
@@ -37,8 +37,7 @@ def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
 
     LongTakeError for a film that cannot be read or is shorter than a clip, OutputError for a folder that exists or
     cannot be written; no folder is left then."""
-    if folder.exists():
-        raise OutputError(f"{folder} exists: choose another name")
+    check_new(folder)
     try:
         with new_folder(folder) as part:
             index = [_export(film, number, part) for number, film in enumerate(films, 1)]
@@ -46,6 +45,12 @@ def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from error
     return index
+
+
+def check_new(folder: Path) -> None:
+    """OutputError for a folder that exists."""
+    if folder.exists():
+        raise OutputError(f"{folder} exists: choose another name")
 
 
 def clip_name(number: int, stem: str) -> str:
@@ -56,15 +61,19 @@ def clip_name(number: int, stem: str) -> str:
 
 def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
     info = probe(film)
-    width, height, size = info.width // 2 * 2, info.height // 2 * 2, round(CLIP_SECONDS * info.fps)
+    width, height = info.width // 2 * 2, info.height // 2 * 2
     name = clip_name(number, film.stem)
     clips = folder / "split_clip" / name
     clips.mkdir(parents=True)
-    frames, written = read_frames(film), 0
-    while len(clip := list(islice(frames, size))) == size:
+    frames, written, clip = read_frames(film), 0, list[Pictures]()
+    for part in slices_of(info.num_frames, info.fps):
+        clip = list(islice(frames, part.stop - part.start))
+        if len(clip) < part.stop - part.start:
+            break
         with VideoWriter(clips / f"{name}_{written:04d}.mp4", width, height, info.fps, {}) as writer:
             writer.write(np.stack(clip)[:, :height, :width])
-        written += 1
+        written, clip = written + 1, []
+    left_over = len(clip) + sum(1 for _ in frames)
     if not written:
-        raise LongTakeError(f"{film} has {len(clip)} frames, fewer than a clip of {size}")
-    return {"name": name, "file": str(film), "clips": written, "frames_left_over": len(clip)}
+        raise LongTakeError(f"{film} has {left_over} frames, fewer than a clip of {SLICE_SECONDS:g} seconds")
+    return {"name": name, "file": str(film), "clips": written, "frames_left_over": left_over}

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ STRIP_SECONDS = 10  # between two pictures of a strip
 STRIP_HEIGHT = 80
 STRIP_QUALITY = 80
 SMALL_WIDTH, SMALL_CRF = 160, 30  # of the films that the report shows
+MIN_FPS = 1  # so that a slice holds frames that can differ
 PORTION = 24  # frames that measures are shown at once
+PACKAGES = ("torch", "diffusers", "numpy", "av", "scenedetect-headless")  # whose versions numbers depend on
+FILES = (".json", ".safetensors", ".jpg")  # that are written of a film, besides an mp4 of some
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ def measure_film(
     """The numbers of a film, as JSON values, and its length in frames. `portions` of it may be of any length; at most
     PORTION frames are held.
 
-    LongTakeError for a film that is shorter than a slice, or changes its size."""
+    LongTakeError for a film that is shorter than a slice, shows fewer than MIN_FPS frames a second, or changes its
+    size."""
+    if fps < MIN_FPS:
+        raise LongTakeError(
+            f"its {float(fps):.3g} frames a second are too few to measure: at least {MIN_FPS}"
+        )
     num_frames = 0
     for frames in regrouped(portions):
         for measure in measures:
@@ -95,6 +104,12 @@ def measure_film(
         record["totals"] |= {name: _or_null([total])[0] for name, total in measure.totals().items()}
         record["about"] |= {name: asdict(about) for name, about in measure.about.items()}
     return record
+
+
+def left_over(record: Record) -> list[str]:
+    """In words, the frames at a film's end that are in no slice, if there are any."""
+    frames = record["frames_left_over"]
+    return [f"its last {frames} frames, fewer than a slice, are in no curve"] if frames else []
 
 
 def regrouped(portions: Iterable[Frames]) -> Iterator[Frames]:
@@ -199,7 +214,7 @@ def made_with() -> Record:
         "longtake": longtake.__version__,
         "commit": commit,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **{package: version(package) for package in PACKAGES},
         "opencv": cv2.__version__,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
     }

@@ -1,28 +1,26 @@
 """Prompts from a text file, one a line."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from longtake.errors import LongTakeError
 
 
-def read_prompts(path: str | os.PathLike[str]) -> tuple[list[str], int]:
+def read_prompts(path: str | os.PathLike[str], unique: bool = True) -> tuple[list[str], int]:
     """The prompts of a UTF-8 text file, one a line, and how many lines were passed over: blank ones, and comments,
     which start with #.
 
-    LongTakeError for a file that cannot be read, holds no prompt, or the same prompt twice."""
-    lines = read_text(path).removesuffix("\n").split("\n")
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        prompt = line.strip()
-        if not prompt or prompt.startswith("#"):
-            continue
-        if prompt in seen:
-            raise LongTakeError(f"line {number} of {path} repeats line {seen[prompt]}: keep one of them")
-        seen[prompt] = number
-    if not seen:
+    LongTakeError for a file that cannot be read, holds no prompt or, if they are to be `unique`, one twice."""
+    lines = [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if not prompts:
         raise LongTakeError(f"{path} holds no prompt: write one a line")
-    return list(seen), len(lines) - len(seen)
+    for prompt, count in Counter(prompts).items():
+        if unique and count > 1:
+            first, second = [number for number, line in enumerate(lines, 1) if line == prompt][:2]
+            raise LongTakeError(f"line {second} of {path} repeats line {first}: keep one of them")
+    return prompts, len(lines) - len(prompts)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -1,4 +1,4 @@
-"""The frames of a film as vectors, and its 2-second clips.
+"""The frames of a film as vectors, and its 2-second clips, which are the slices of its curves.
 
 N frames or clips, D numbers a frame
 """
@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from longtake.evaluation.drift import slices_of
 from longtake.evaluation.features import Features
 from longtake.evaluation.measures.base import About, Curve, Frames
 
 Clips = NDArray[np.floating]  # (N, 2 D)
 
-CLIP_SECONDS = 2
 LOOKS = 4  # frames a second
 
 
@@ -26,8 +26,8 @@ class ClipFeatures:
     def __init__(self, features: Features, fps: Fraction | float) -> None:
         self.about: Mapping[str, About] = {}
         self.features = features
+        self.fps = fps
         self.step = max(1, round(fps / LOOKS))
-        self.clip_frames = max(2, round(CLIP_SECONDS * fps))
         self.num_frames = 0
         self.vectors: dict[int, NDArray[np.float32]] = {}
 
@@ -53,8 +53,8 @@ class ClipFeatures:
         A clip is two vectors behind one another: the mean of its frames, what it shows, and the mean size of their
         change from one looked-at frame to the next, how it moves."""
         clips = []
-        for first in range(0, self.num_frames - self.clip_frames + 1, self.clip_frames):
-            frames = range(first, first + self.clip_frames)
+        for part in slices_of(self.num_frames, self.fps):
+            frames = range(part.start, part.stop)
             vectors = np.array([self.vectors[frame] for frame in frames if frame % self.step == 0])
             clips.append(np.concatenate([vectors.mean(0), np.abs(np.diff(vectors, axis=0)).mean(0)]))
         return np.array(clips)

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from longtake.evaluation.drift import SLICE_SECONDS
 from longtake.evaluation.features import Features
 from longtake.evaluation.measures.base import About, Curve
 from longtake.evaluation.measures.clips import ClipFeatures
@@ -48,15 +49,15 @@ class Consistency(ClipFeatures):
 
     def __init__(self, features: Features, fps: Fraction | float) -> None:
         super().__init__(features, fps)
-        self.fps = fps
+        self.apart = round(SLICE_SECONDS * fps)
         self.about = {
             name: About(f"{title}, {features.name}", "cosine", better)
             for name, (title, better) in TITLES.items()
         }
 
     def looks_at(self, frame: int) -> bool:
-        ends_pair = any(frame >= lag and (frame - lag) % self.clip_frames == 0 for lag in LAGS)
-        return super().looks_at(frame) or frame % self.clip_frames == 0 or ends_pair
+        ends_pair = any(frame >= lag and (frame - lag) % self.apart == 0 for lag in LAGS)
+        return super().looks_at(frame) or frame % self.apart == 0 or ends_pair
 
     def curves(self, slices: Sequence[slice]) -> dict[str, Curve]:
         start = units(self._looks(range(math.ceil(self.fps))).mean(0))
@@ -82,7 +83,7 @@ class Consistency(ClipFeatures):
         return units(np.array(looks))
 
     def _similarity(self, lag: int) -> float:
-        firsts = range(0, self.num_frames - lag, self.clip_frames)
+        firsts = range(0, self.num_frames - lag, self.apart)
         if not firsts:
             return math.nan
         near, far = (units(np.array([self.vectors[first + by] for first in firsts])) for by in (0, lag))
