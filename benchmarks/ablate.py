@@ -26,6 +26,7 @@ from longtake.evaluation.compare import films_of
 from longtake.evaluation.drift import Interval
 from longtake.evaluation.films import Film, read_film
 from longtake.evaluation.jobs import Job, Prompt, world_prompts
+from longtake.evaluation.measures.distribution import Distances
 from longtake.evaluation.summary import Column, Row, Summary, summarise
 from longtake.evaluation.tables import number as written
 from longtake.evaluation.tables import span
@@ -127,7 +128,7 @@ def table(summary: Summary) -> str:
     for row in sorted(summary.rows, key=lambda row: [*VARIANTS, CLIP_MODEL, REAL].index(row.name)):
         behind = summary.behind.get((row.name, DECISIVE))
         numbers = [cell(summary.cells[row.name, column.title], column) for column in columns]
-        ends = summary.distances.get(row.name, ())
+        ends = ends_of(summary, row)
         cells = [
             row.name.replace(OURS, "base"),
             numbers[0],
@@ -137,11 +138,17 @@ def table(summary: Summary) -> str:
             " → ".join(written(end.kernel, "") for end in ends),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    floors = {end.kernel_floor for ends in summary.distances.values() for end in ends}
+    floors = {end.kernel_floor for row in summary.rows for end in ends_of(summary, row)}
     lines.append(
         f"\nKernel distance of real film from real film: {' or '.join(written(f, '') for f in floors)}."
     )
     return "\n".join(lines) + "\n"
+
+
+def ends_of(summary: Summary, row: Row) -> list[Distances]:
+    """How far a row is from real film in the first and in the last ten seconds."""
+    slices = summary.distances.get(row.name, [])
+    return [slices[0], slices[-1]] if slices else []
 
 
 def by_seed(row: Row, column: Column) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from longtake.evaluation.films import Film, read_film, write_film
 from longtake.evaluation.report import Origin, page, sentence, standing
-from longtake.evaluation.summary import LIKENESS, Summary, summarise
-from longtake.evaluation.tables import markdown, number, span, verdict
+from longtake.evaluation.summary import LIKENESS, Row, Summary, statistics, summarise
+from longtake.evaluation.tables import distance_table, markdown, number, span, verdict
 
 SLICES, PROMPTS = 30, 6
 TIMES = [2.0 * k + 1 for k in range(SLICES)]
@@ -101,6 +101,33 @@ def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
     assert sentence(summary).endswith("too few prompts to tell more")
     assert all(np.isnan(interval.low) for interval in summary.cells.values())
     assert summary.distances == {} and "…" not in markdown(summary)
+
+
+def test_what_drifts_apart_drifts(film: Callable[..., Film]) -> None:
+    """Guards drift against its mean: of two films, one of which gains what the other loses, neither held."""
+    summary = summarise([film("progressive", 1, 0.5), film("progressive", 2, -0.5)])
+    drift, change = statistics(summary, "adherence")[2], statistics(summary, "adherence")[1]
+    (row,) = summary.rows
+    assert row.number(change.number).value == pytest.approx(0) and row.number(drift.number).value > 0.4
+
+
+def test_unknown_numbers_are_not_counted(film: Callable[..., Film]) -> None:
+    """Guards an interval of six prompts of which five have no number."""
+    row = Row("progressive", tuple(film("progressive", prompt) for prompt in range(6)))
+    known = row.number(lambda film: 1.0 if film.group == "<prompt 1>" else np.nan)
+    assert known.value == 1 and np.isnan(known.low)
+
+
+def test_distances_of_every_ten_seconds(film: Callable[..., Film]) -> None:
+    """Guards the table of distances: six of a minute, with intervals, and ours against the other's."""
+    falls = {"progressive": 0.0, "fifo": 0.5}
+    films = [film(row, prompt, fall) for prompt in range(8) for row, fall in falls.items()]
+    films += [film("real film", prompt) for prompt in range(16)]
+    summary = summarise(films)
+    assert [len(slices) for slices in summary.distances.values()] == [6, 6]
+    assert summary.nearer["fifo"][-1].value < summary.nearer["fifo"][0].value
+    html = distance_table(summary)
+    assert html.count("progressive − fifo") == 1 and "50 to 60 s" in html
 
 
 def test_tables_say_no_more_than_is_known(summary: Summary) -> None:

@@ -1,19 +1,24 @@
 """The admission of measures: what drifts is caught, what does not is left alone, and none is there for nothing."""
 
 import random
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.features import ImageNetFeatures
-from longtake.evaluation.films import measure_film
+from longtake.evaluation.films import measure_film, read_film, write_film
 from longtake.evaluation.measures.base import Frames, Measure
 from longtake.evaluation.measures.consistency import Consistency
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
+from longtake.evaluation.summary import LIKENESS, with_likeness
 from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
+from longtake.evaluation.variants import REAL
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
 FRAMES, WIDTH, HEIGHT = 14 * FPS, 64, 40
@@ -121,6 +126,29 @@ def test_an_identity_swap_is_caught(
         for films in (spoilt["identity swap"], stable_renders)
     )
     assert ("similarity_to_start", "start–end") in caught(found, usual)
+
+
+def test_likeness_to_real_film_sees_what_is_shown(
+    spoilt: dict[str, list[Frames]], renders: list[Frames], tmp_path: Path
+) -> None:
+    """It falls where the prompt's own real film shows something else, and stays where nothing is done."""
+    shots = [replace(shot, seed=2) for shot in SPOILT]
+    kinds = {REAL: rendered(shots), "none": renders}
+    kinds |= {name: spoilt[name] for name in ("hard cut", "identity swap")}
+    features, apart, films = ImageNetFeatures(), FPS // 2, []
+    for row, some in kinds.items():
+        for number, frames in enumerate(some):
+            measure, path = Consistency(features, Fraction(2)), tmp_path / f"{row}-{number}.json"
+            record = measure_film([frames[::apart]], Fraction(2), [measure])
+            write_film(path, record | {"row": row, "group": f"shot {number}"}, measure.clips(), b"")
+            films.append(read_film(path))
+    falls = {
+        (film.row, film.group): float(start_end_contrast(film.curves[LIKENESS]))
+        for film in with_likeness(films)
+        if film.row != REAL
+    }
+    for (row, _), fall in falls.items():
+        assert abs(fall) < 0.05 if row == "none" else fall < -0.1
 
 
 def test_all_drifts_are_tried() -> None:

@@ -22,11 +22,11 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.benchmark import read_benchmark
 from longtake.evaluation.classifier import trained_classifier
-from longtake.evaluation.films import read_film
+from longtake.evaluation.films import left_over, read_film
 from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
-from longtake.evaluation.variants import EQUAL_COST, REAL, TABLE1, Setting, Variant
+from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
 from longtake.files import write_text
 from longtake.models.load import model_folder
 from longtake.presets import PRESETS
@@ -117,6 +117,12 @@ def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
             "No adherence, no time to drift and no distances from real film: these need prompts of the tracking-shot"
             " world (--world), where it is known what right is."
         )
+    notes += [
+        f"{name} is left out: {config['model']} is filmed so anyway"
+        for name, options in ABLATIONS.items()
+        if options.items() <= config["settings"].items()
+    ]
+    notes += dict.fromkeys(note for film in films for note in left_over(film.record))
     model, settings = config["model"], config["settings"]
     subject = (
         f"longtake compare · {model}, {settings['width']}x{settings['height']} · {config['seconds']:g} s a film ·"

@@ -12,22 +12,32 @@ from pathlib import Path
 import numpy as np
 
 from longtake.evaluation.chart import Line, line_chart
-from longtake.evaluation.drift import band
+from longtake.evaluation.drift import SLICE_SECONDS, band
 from longtake.evaluation.films import STRIP_SECONDS, Key
+from longtake.evaluation.measures.distribution import SLICE_CLIPS
 from longtake.evaluation.registry import blind_spots
-from longtake.evaluation.summary import FEWEST_PROMPTS, HEADLINES, Column, Row, Summary, curves
+from longtake.evaluation.summary import (
+    FEWEST_PROMPTS,
+    HEADLINES,
+    Column,
+    Row,
+    Summary,
+    curves,
+    statistics,
+    whole_films,
+)
 from longtake.evaluation.tables import (
     certain,
+    column_table,
     cost_table,
     difference_table,
     distance_table,
     headline_table,
     html_table,
     markdown,
-    measure_table,
     number,
 )
-from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
+from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, REAL
 from longtake.evaluation.words import ABOUT_METHODS, PAPER_HEAD, PAPER_NOTE, PAPER_ROWS
 from longtake.files import write_text
 
@@ -86,7 +96,7 @@ def _top(summary: Summary, origin: Origin) -> str:
     where = ", at equal steps" if cheap else ""
     charts = [_headline_chart(summary, plain, name, where) for name in summary.headlines]
     if cheap:
-        rows = [row for row in summary.rows if row.name in (OURS, REAL) or row in cheap]
+        rows = [row for row in summary.rows if row is summary.ours or row.name == REAL or row in cheap]
         charts += [_headline_chart(summary, rows, name, ", at equal cost") for name in summary.headlines]
     return (
         f'<header><p class="kicker">{escape(origin.subject)}</p><h1>{escape(sentence(summary))}</h1>'
@@ -106,16 +116,17 @@ def at_equal_cost(summary: Summary) -> list[Row]:
 def sentence(summary: Summary) -> str:
     """What a person is to know of all this, if it is one thing."""
     seconds = f"{summary.seconds:g} s"
-    if summary.row(OURS) is None:
+    if summary.ours is None:
         sets = [row.name for row in summary.rows if row.name != REAL]
         return f"How {sets[0] if len(sets) == 1 else f'{len(sets)} films or sets'} hold over {seconds}"
     first, last, change = summary.columns[:3]
-    start, end = (_value(summary, OURS, column) for column in (first, last))
-    interval, phrase = summary.cells[OURS, change.title], HEADLINES[summary.headline]
+    ours, phrase = summary.ours.name, HEADLINES[summary.headline]
+    start, end = (_value(summary, ours, column) for column in (first, last))
+    interval = summary.cells[ours, change.title]
     if not np.isfinite(interval.low):
         return f"{start} of {phrase} at first, {end} after {seconds}: too few prompts to tell more"
     worse, better, _ = standing(summary, at_equal_steps(summary), last)
-    says = f"Over {seconds}, {OURS} {'does not hold' if certain(interval) else 'holds'} {phrase}:"
+    says = f"Over {seconds}, {ours} {'does not hold' if certain(interval) else 'holds'} {phrase}:"
     says += f" {start} at first, {end} at last"
     if worse:
         says += f". {worse[0].capitalize()} ends at {_value(summary, worse[0], last)}"
@@ -150,7 +161,8 @@ def _verdicts(summary: Summary) -> str:
             if says:
                 title = escape(summary.about[name].title)
                 lines.append(f"<li><b>{title}</b> at the end, equal {what}: {escape(' · '.join(says))}</li>")
-    verdicts = f'<p class="lede">How {OURS} stands to the others:</p>' if lines else ""
+    ours = escape(summary.ours.name) if summary.ours else ""
+    verdicts = f'<p class="lede">How {ours} stands to the others:</p>' if lines else ""
     return f'{verdicts}<ul class="verdicts">{"".join(lines)}</ul><p class="soft">{rests}</p>'
 
 
@@ -183,8 +195,11 @@ def _headline_chart(summary: Summary, rows: Sequence[Row], name: str, where: str
 def _line(summary: Summary, row: Row, name: str) -> Line:
     curve = row.curve(name)
     low, high = band(curves(row.films, name)) if row.name == REAL else (curve.low, curve.high)
-    style = style_of(summary, row) + " ours" * (row.name == OURS)
-    return Line(row.name.removesuffix(EQUAL_COST), style, curve.value, low, high)
+    return Line(row.name.removesuffix(EQUAL_COST), _style(summary, row), curve.value, low, high)
+
+
+def _style(summary: Summary, row: Row) -> str:
+    return style_of(summary, row) + " ours" * (row is summary.ours)
 
 
 def style_of(summary: Summary, row: Row) -> str:
@@ -212,16 +227,19 @@ def _tables(summary: Summary) -> str:
     ]
     if summary.behind:
         words = (
-            f"Differences of film with film of the same prompt and seed. Green: {OURS} is better, and the interval"
-            " leaves out 0; red: it is worse."
+            "Differences of film with film of the same prompt and seed. Green: it is better, and the interval leaves"
+            " out 0; red: it is worse."
         )
-        parts.append(_section(f"What {OURS} gains or loses", words, difference_table(summary)))
+        assert summary.ours is not None
+        parts.append(_section(f"What {summary.ours.name} gains or loses", words, difference_table(summary)))
     if summary.distances:
         words = (
-            "Kernel and Fréchet distance of 2-second clips from real film, in the features named below. The floor is"
-            " that of real film from other real film, in sets of the same size. One number a set: no interval."
+            "Kernel and Fréchet distance of 2-second clips from real film in each ten seconds, in the features named"
+            " below. The floor is that of real film from other real film, in sets of the same size. Intervals are over"
+            " prompts; a Fréchet distance has none, as prompts drawn twice would narrow it."
         )
-        parts.append(_section("Distance from real film", words, distance_table(summary)))
+        body = _distance_chart(summary) + distance_table(summary)
+        parts.append(_section("Distance from real film", words, body))
     return "".join(parts)
 
 
@@ -246,12 +264,30 @@ def _curves(summary: Summary) -> str:
         + (" Grey: where 90 % of real film lies." if summary.row(REAL) else "")
     )
     numbers = "".join(
-        f"<h3>{escape(summary.about[name].title)}</h3>{measure_table(summary, name)}"
+        f"<h3>{escape(summary.about[name].title)}</h3>{column_table(summary, statistics(summary, name))}"
         for name in summary.curve_names
     )
+    if whole := whole_films(summary):
+        numbers += f"<h3>whole films</h3>{column_table(summary, whole)}"
     body = f'<div class="keys">{keys}</div><div class="charts small">{"".join(charts)}</div>'
     body += f"<details><summary>All of this in numbers</summary>{numbers}</details>"
     return _section("Every measure through the film", words, body)
+
+
+def _distance_chart(summary: Summary) -> str:
+    slices = max(map(len, summary.distances.values()))
+    seconds = SLICE_CLIPS * SLICE_SECONDS
+    times = seconds * (np.arange(slices) + 0.5)
+    lines = []
+    for row in at_equal_steps(summary):
+        ends = summary.distances.get(row.name, [])
+        values, low, high = (
+            np.array([[end.kernel, end.interval.low, end.interval.high] for end in ends]).reshape(-1, 3).T
+        )
+        lines.append(Line(row.name, _style(summary, row), values, low, high))
+    chart = line_chart(lines, times, width=620, height=300, labels=140, title="kernel distance")
+    caption = "<b>kernel distance from real film</b> · lower is better"
+    return f'<div class="charts wide"><figure><figcaption>{caption}</figcaption>{chart}</figure></div>'
 
 
 def _examples(summary: Summary) -> list[Key]:

@@ -5,7 +5,7 @@ T slices of a film
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -28,7 +28,7 @@ from longtake.evaluation.films import Film, Key, read_clips
 from longtake.evaluation.measures.base import About
 from longtake.evaluation.measures.clips import Clips
 from longtake.evaluation.measures.consistency import units
-from longtake.evaluation.measures.distribution import Distances, slice_distances
+from longtake.evaluation.measures.distribution import Distances, RealFilm
 from longtake.evaluation.measures.series import mean
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, METHODS, OURS, REAL
 
@@ -49,13 +49,12 @@ TOTALS = ("dynamic_degree", "seam_score", "cuts")
 ABOUT_LIKENESS = About("likeness to real film", "cosine", "higher")
 
 Number = Callable[[Film], float]
-Better = Literal["higher", "lower", "zero", "neither"]
+Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number of every film: its name, what it is in a few words, its unit, and which way is better ('zero': the
-    nearer to 0)."""
+    """A number of every film: its name, what it is in a few words, its unit, and which way is better."""
 
     title: str
     about: str
@@ -86,13 +85,19 @@ class Row:
     def less(self, other: Row, number: Number) -> Interval:
         """The mean difference of a number, this row minus the other, over the films that both have: those of the same
         prompt and seed. NaN if there are none."""
-        mine, theirs = ({film.key: film for film in row.films} for row in (self, other))
-        both = [key for key in mine if key in theirs]
-        if not both:
+        shared = {film.key for film in self.films} & {film.key for film in other.films}
+        if not shared:
             return Interval(*3 * [np.array(np.nan)])
-        prompts = [prompt for prompt, _ in both]
-        a, b = (by_prompt([number(films[key]) for key in both], prompts) for films in (mine, theirs))
-        return _interval(a - b)
+        mine, theirs = (row._by_prompt(shared, number) for row in (self, other))
+        return _interval(np.array([mine[prompt] - theirs[prompt] for prompt in mine]))
+
+    def _by_prompt(self, keys: Collection[Key], number: Number) -> dict[str, float]:
+        """The mean of a number over the films of each prompt, of those with these keys."""
+        films = [film for film in self.films if film.key in keys]
+        prompts = [film.group for film in films]
+        return dict(
+            zip(dict.fromkeys(prompts), by_prompt([number(film) for film in films], prompts), strict=True)
+        )
 
     def _mean(self, values: Floats | list[float]) -> Interval:
         return _interval(by_prompt(values, [film.group for film in self.films]))
@@ -101,10 +106,9 @@ class Row:
 def _interval(values: Floats) -> Interval:
     """Of values (P, …) a prompt; no bounds for fewer than FEWEST_PROMPTS, whose bootstrap is far too narrow."""
     interval = bootstrap(values, RESAMPLES)
-    if len(values) >= FEWEST_PROMPTS:
-        return interval
-    none = np.full(interval.value.shape, np.nan)
-    return Interval(interval.value, none, none)
+    enough = (~np.isnan(values)).sum(0) >= FEWEST_PROMPTS
+    low, high = (np.where(enough, bound, np.nan) for bound in (interval.low, interval.high))
+    return Interval(interval.value, low, high)
 
 
 def rows_of(films: Sequence[Film]) -> list[Row]:
@@ -130,16 +134,19 @@ def curves(films: Sequence[Film], name: str) -> Floats:
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of a report. `headline`: the curve that it is about. `cells` and `behind`: of each row and column, by
-    their names, the mean, and the mean difference of the compared row minus that one. `distances`: of each row, the
-    first and the last ten seconds from real film. `notes`: what could not be measured, and why."""
+    """The numbers of a report. `ours`: the row that the others are compared with, if there is one. `headline`: the
+    curve that it is about. `cells` and `behind`: of each row and column, by their names, the mean, and the mean
+    difference of ours minus that one. `distances`: of each row, from real film in each ten seconds; `nearer`: those of
+    ours minus those of that one. `notes`: what could not be measured, and why."""
 
     rows: list[Row]
+    ours: Row | None
     headline: str
     columns: list[Column]
     cells: dict[tuple[str, str], Interval]
     behind: dict[tuple[str, str], Interval]
-    distances: dict[str, tuple[Distances, Distances]]
+    distances: dict[str, list[Distances]]
+    nearer: dict[str, list[Interval]]
     notes: list[str]
 
     @property
@@ -184,29 +191,31 @@ class Summary:
         means = {
             row.name: float(self.cells[row.name, column.title].value) for row in self.rows if row.name != REAL
         }
-        sign = {"higher": 1, "lower": -1, "zero": 0, "neither": np.nan}[column.better]
-        worth = {name: round(sign * mean if sign else -abs(mean), 9) for name, mean in means.items()}
-        worth = {name: value for name, value in worth.items() if np.isfinite(value)}
+        sign = {"higher": 1, "lower": -1, "neither": np.nan}[column.better]
+        worth = {name: round(sign * mean, 9) for name, mean in means.items() if np.isfinite(sign * mean)}
         found = [name for name, value in worth.items() if value == max(worth.values())]
         return found if len(found) < len(worth) else []
 
 
-def summarise(films: Sequence[Film]) -> Summary:
-    """All numbers of the films of one comparison. They need not have the same length, nor the same measures."""
+def summarise(films: Sequence[Film], ours: str | None = OURS) -> Summary:
+    """All numbers of the films of one comparison. They need not have the same length, nor the same measures.
+
+    ours: the row that the others are compared with, if it is there."""
     rows, notes = rows_of(with_likeness(films)), list[str]()
     films = [film for row in rows for film in row.films]
     headline = next(name for name in HEADLINES if all(name in film.curves for film in films))
     by_name = {row.name: row for row in rows}
     shown = columns(films, headline, by_name.get(REAL))
-    ours = by_name.get(OURS)
+    compared = by_name.get(ours or "")
     cells = {(row.name, column.title): row.number(column.number) for row in rows for column in shown}
     behind = {
-        (row.name, column.title): ours.less(row, column.number)
+        (row.name, column.title): compared.less(row, column.number)
         for row in rows
         for column in shown
-        if ours is not None and row is not ours
+        if compared is not None and row is not compared
     }
-    return Summary(rows, headline, shown, cells, behind, _distances(rows, notes), notes)
+    distances, nearer = _distances(rows, compared, notes)
+    return Summary(rows, compared, headline, shown, cells, behind, distances, nearer, notes)
 
 
 def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Column]:
@@ -221,12 +230,7 @@ def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Colu
             Column(f"{title}, change", "last 10 s − first", partial(_change, name=name), better, unit),
         ]
     for name in (name for name in CONTRASTS if all(name in film.curves for film in films)):
-        contrast = partial(_contrast, name=name)
-        found.append(
-            Column(
-                f"change of {about[name].title}", "last 15 % − first 15 %", contrast, "zero", about[name].unit
-            )
-        )
+        found.append(_drift_of(name, f"drift of {about[name].title}", about[name]))
     for name in (name for name in TOTALS if any(np.isfinite(_total(film, name)) for film in films)):
         total = partial(_total, name=name)
         found.append(Column(about[name].title, about[name].unit, total, about[name].better, about[name].unit))
@@ -236,14 +240,38 @@ def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Colu
 
 
 def statistics(summary: Summary, name: str) -> list[Column]:
-    """What is told of every curve: its mean, its change, its slope, and when it leaves the range of real film."""
+    """What is told of every curve: its mean, its change and how large that is, its slope, and when it leaves the range
+    of real film."""
     about, real = summary.about[name], summary.row(REAL)
     found = [
         Column("mean", "", partial(_mean, name=name), about.better, about.unit),
-        Column("change", "last 15 % − first 15 %", partial(_contrast, name=name), "zero", about.unit),
-        Column("slope", "a minute, Theil–Sen", partial(_slope, name=name), "zero", about.unit),
+        Column("change", "last 15 % − first 15 %", partial(_contrast, name=name), "neither", about.unit),
+        _drift_of(name, "drift", about),
+        Column("slope", "a minute, Theil–Sen", partial(_slope, name=name), "neither", about.unit),
     ]
     return found if real is None else [*found, _drift_column(name, about, real)]
+
+
+def whole_films(summary: Summary) -> list[Column]:
+    """The numbers that all films have as a whole, beside those of their curves."""
+    names = {
+        name: about
+        for name, about in summary.about.items()
+        if name not in summary.curve_names and all(name in film.totals for film in summary.films)
+    }
+    return [
+        Column(about.title, about.unit, partial(_total, name=name), about.better, about.unit)
+        for name, about in names.items()
+    ]
+
+
+def _drift_of(name: str, title: str, about: About) -> Column:
+    """How far a curve ends from where it began, either way: films that drift apart do not make up for each other."""
+
+    def drift(film: Film) -> float:
+        return abs(_contrast(film, name))
+
+    return Column(title, "|last 15 % − first 15 %|", drift, "lower", about.unit)
 
 
 def with_likeness(films: Sequence[Film]) -> list[Film]:
@@ -312,27 +340,35 @@ def _total(film: Film, name: str) -> float:
 
 
 def _until_drift(film: Film, name: str, inside: tuple[Floats, Floats]) -> float:
-    """A film that never drifts counts with its length."""
-    curve = film.curves[name]
-    ranges = inside[0][: len(curve)], inside[1][: len(curve)]
-    seconds = time_to_drift(curve, ranges)
-    return len(curve) * SLICE_SECONDS if seconds is None else seconds
+    """A film that never drifts counts with its length, or with that of the longest real film, if that is shorter."""
+    low, high = inside
+    judged = min(len(film.curves[name]), len(low))
+    seconds = time_to_drift(film.curves[name][:judged], (low[:judged], high[:judged]))
+    return judged * SLICE_SECONDS if seconds is None else seconds
 
 
-def _distances(rows: Sequence[Row], notes: list[str]) -> dict[str, tuple[Distances, Distances]]:
+def _distances(
+    rows: Sequence[Row], ours: Row | None, notes: list[str]
+) -> tuple[dict[str, list[Distances]], dict[str, list[Interval]]]:
+    """The distances of each row from real film in each ten seconds, and by how much those of ours are greater, of the
+    same prompts; what has none is told in `notes`."""
     by_row = {row.name: _clips(row) for row in rows}
-    real, found = by_row.pop(REAL, {}), dict[str, tuple[Distances, Distances]]()
-    for name, clips in by_row.items() if real else []:
+    found, nearer = dict[str, list[Distances]](), dict[str, list[Interval]]()
+    if REAL not in by_row:
+        return found, nearer
+    real = RealFilm(by_row.pop(REAL))
+    for name, clips in by_row.items():
         try:
-            slices = slice_distances(real, clips)
+            found[name] = real.slice_distances(clips)
         except DataError as error:
             notes.append(f"no distance of {name} from real film: {error}")
-        else:
-            if slices:
-                found[name] = slices[0], slices[-1]
-            else:
-                notes.append(f"no distance of {name} from real film: a film is shorter than ten seconds")
-    return found
+            continue
+        if not found[name]:
+            notes.append(f"no distance of {name} from real film: a film is shorter than ten seconds")
+        elif ours is not None and name != ours.name and clips.keys() <= by_row[ours.name].keys():
+            pairs = real.slice_distances({prompt: by_row[ours.name][prompt] for prompt in clips})
+            nearer[name] = [mine.less(other) for mine, other in zip(pairs, found[name], strict=False)]
+    return {name: slices for name, slices in found.items() if slices}, nearer
 
 
 def _clips(row: Row) -> dict[str, list[Clips]]:

@@ -7,9 +7,10 @@ from html import escape
 
 import numpy as np
 
-from longtake.evaluation.drift import Interval
-from longtake.evaluation.summary import Column, Row, Summary, statistics
-from longtake.evaluation.variants import EQUAL_COST, OURS, REAL
+from longtake.evaluation.drift import SLICE_SECONDS, Interval
+from longtake.evaluation.measures.distribution import SLICE_CLIPS
+from longtake.evaluation.summary import Column, Row, Summary
+from longtake.evaluation.variants import EQUAL_COST, REAL
 
 NONE = "–"
 COST = ("num_inference_steps", "passes", "peak_window", "evaluations_per_frame")
@@ -65,17 +66,18 @@ def headline_table(summary: Summary) -> str:
             mark = ' class="best"' if row.name in best[column.title] else ""
             value = number(float(interval.value), column.unit)
             cells.append(f"<span{mark}>{value}</span><small>{span(interval, column.unit)}</small>")
-        rows.append((style(row), cells))
+        rows.append((style(summary, row), cells))
     return html_table(head, rows)
 
 
 def difference_table(summary: Summary) -> str:
-    """The compared row minus each other one, with its interval; coloured where the interval leaves out 0."""
+    """Ours minus each other row, with its interval; coloured where the interval leaves out 0."""
+    assert summary.ours is not None
     shown = [column for column in summary.columns if column.better in ("higher", "lower")]
-    head = [f"{OURS} minus …", "pairs", *(escape(column.title) for column in shown)]
+    head = [f"{escape(summary.ours.name)} minus …", "pairs", *(escape(column.title) for column in shown)]
     rows = []
     for row in summary.rows:
-        if row.name == OURS:
+        if row is summary.ours:
             continue
         cells = [escape(row.name), str(pairs(summary, row))]
         for column in shown:
@@ -89,13 +91,12 @@ def difference_table(summary: Summary) -> str:
     return html_table(head, rows)
 
 
-def measure_table(summary: Summary, name: str) -> str:
-    """What a curve comes to in every row, and the compared row's difference from it, with their intervals."""
-    shown, ours = statistics(summary, name), summary.row(OURS)
-    head = [""]
+def column_table(summary: Summary, shown: Sequence[Column]) -> str:
+    """Numbers of every row, and ours minus each of them, with their intervals."""
+    ours, head = summary.ours, [""]
     for column in shown:
         head.append(f"{column.title}<small>{escape(column.about)}</small>")
-        head += [f"{OURS} − this"] * (ours is not None)
+        head += [f"{escape(ours.name)} − this"] if ours else []
     rows = []
     for row in summary.rows:
         cells = [escape(row.name)]
@@ -105,7 +106,7 @@ def measure_table(summary: Summary, name: str) -> str:
                 cells.append(
                     NONE if row is ours else _cell(ours.less(row, column.number), column.unit, sign=True)
                 )
-        rows.append((style(row), cells))
+        rows.append((style(summary, row), cells))
     return html_table(head, rows)
 
 
@@ -126,18 +127,26 @@ def certain(interval: Interval) -> bool:
 
 
 def distance_table(summary: Summary) -> str:
-    """Kernel and Fréchet distances from real film, of the first and of the last ten seconds."""
-    head = ["", *(f"{kind}, {part} 10 s" for kind in ("kernel", "Fréchet") for part in ("first", "last"))]
-    rows = []
+    """Kernel and Fréchet distances from real film in each ten seconds, each beside its floor; the kernel distance with
+    its interval, and with by how much ours is greater."""
+    slices, seconds = max(map(len, summary.distances.values())), SLICE_CLIPS * SLICE_SECONDS
+    head = ["", *(f"{k * seconds:g} to {(k + 1) * seconds:g} s" for k in range(slices))]
+    kernel, frechet = [], []
     for row in summary.rows:
-        if row.name != REAL and row.name in summary.distances:
-            ends = summary.distances[row.name]
-            pairs = [(end.kernel, end.kernel_floor) for end in ends] + [
-                (end.frechet, end.frechet_floor) for end in ends
-            ]
-            cells = [f"{number(value, '')}<small>floor {number(floor, '')}</small>" for value, floor in pairs]
-            rows.append((style(row), [escape(row.name), *cells]))
-    return html_table(head, rows)
+        ends, nearer = summary.distances.get(row.name, []), summary.nearer.get(row.name, [])
+        if not ends:
+            continue
+        floors = [f"<small>floor {number(end.kernel_floor, '')}</small>" for end in ends]
+        cells = [_cell(end.interval, "") + floor for end, floor in zip(ends, floors, strict=True)]
+        kernel.append((style(summary, row), [escape(row.name), *cells]))
+        if nearer and summary.ours is not None:
+            less = [_cell(interval, "", sign=True) for interval in nearer]
+            kernel.append(("also", [f"{escape(summary.ours.name)} − {escape(row.name)}", *less]))
+        cells = [
+            f"{number(end.frechet, '')}<small>floor {number(end.frechet_floor, '')}</small>" for end in ends
+        ]
+        frechet.append((style(summary, row), [escape(row.name), *cells]))
+    return f"<h3>Kernel distance</h3>{html_table(head, kernel)}<h3>Fréchet distance</h3>{html_table(head, frechet)}"
 
 
 def cost_table(summary: Summary, took: Mapping[str, tuple[float, float]]) -> str:
@@ -159,7 +168,7 @@ def cost_table(summary: Summary, took: Mapping[str, tuple[float, float]]) -> str
         record = row.films[0].record
         cells = [f"{record['cost'][key]:.4g}" if "cost" in record else NONE for key in COST]
         cells += [number(seconds, "s") for seconds in took.get(row.name, (np.nan, np.nan))]
-        rows.append((style(row), [escape(row.name), *cells]))
+        rows.append((style(summary, row), [escape(row.name), *cells]))
     return html_table(head, rows)
 
 
@@ -180,7 +189,7 @@ def markdown(summary: Summary) -> str:
 
 def pairs(summary: Summary, row: Row) -> int:
     """How many films of a row have one of the compared row to be compared with."""
-    ours = summary.row(OURS)
+    ours = summary.ours
     return len({film.key for film in row.films} & {film.key for film in ours.films}) if ours else 0
 
 
@@ -197,7 +206,7 @@ def cost(row: Row) -> float:
     )
 
 
-def style(row: Row) -> str:
-    if row.name == OURS:
+def style(summary: Summary, row: Row) -> str:
+    if row is summary.ours:
         return "ours"
     return "apart" if row.name == REAL else "also" if row.name.endswith(EQUAL_COST) else ""

@@ -1,6 +1,7 @@
 """Distances of distributions: against what is known of Gaussians, and what film is meant to cost."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -117,7 +118,33 @@ def test_slices_of_ten_seconds() -> None:
 
 def test_the_same_every_time() -> None:
     """Draws are seeded."""
-    assert distances(prompts(0, 16), prompts(4, 16)) == distances(prompts(0, 16), prompts(4, 16))
+    first, second = (distances(prompts(0, 16), prompts(4, 16)) for _ in range(2))
+    assert first == second
+    np.testing.assert_array_equal(first.draws, second.draws)
+
+
+def test_intervals_hold_what_is_true() -> None:
+    """Of real film's own kind the distance is 0, and in most cases within the interval; of other looks it is far from
+    it. The difference between films of the same prompts is surer than each of the two."""
+    inside = []
+    for i in range(12):
+        same = distances(prompts(100 * i, 32), prompts(100 * i + 50, 16)).interval
+        inside.append(same.low < 0 < same.high)
+    assert sum(inside) >= 10
+    other, more = (distances(prompts(0, 32), prompts(50, 16, shift=shift)) for shift in (1.0, 1.1))
+    assert other.interval.low > 0
+    apart = more.less(other)
+    assert 0 < apart.low < apart.high and apart.high - apart.low < other.interval.high - other.interval.low
+
+
+def test_what_does_not_vary() -> None:
+    """Guards a spread of zero, of real film that stands still: nothing is divided by it."""
+    real = prompts(0, 16, still=0)
+    still = {
+        name: [np.concatenate([clips[:, :4], 0 * clips[:, 4:]], axis=1) for clips in films]
+        for name, films in real.items()
+    }
+    assert np.isfinite(distances(still, prompts(0, 16)).kernel)
 
 
 @pytest.mark.parametrize(("real", "film"), [(16, 7), (15, 8), (2, 30)])
@@ -132,7 +159,15 @@ def test_clips_are_looks_and_motion() -> None:
     end is left."""
     frames = np.zeros((120, 1, 1, 3), np.uint8)
     frames[:, 0, 0, 0] = np.arange(120)
-    measure = ClipFeatures(Corner(), 24)
+    measure = ClipFeatures(Corner(), Fraction(24))
     measure.push(frames)
     np.testing.assert_array_equal(measure.clips(), [[21, 0, 0, 6, 0, 0], [69, 0, 0, 6, 0, 0]])
     assert measure.curves([slice(0, 120)]) == {} and measure.totals() == {}
+
+
+def test_clips_are_the_slices_of_the_curves() -> None:
+    """Guards 23.976 frames a second, at which slices have 47 or 48 frames: a film of 47 has a clip, of 1,438 30."""
+    for frames, clips in ((47, 1), (1438, 30)):
+        measure = ClipFeatures(Corner(), Fraction(24000, 1001))
+        measure.push(np.zeros((frames, 1, 1, 3), np.uint8))
+        assert len(measure.clips()) == clips
