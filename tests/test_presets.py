@@ -79,6 +79,13 @@ def test_reencoding_needs_chunks_one_by_one() -> None:
         film("pa-o-base", reencode_context=True)
 
 
+@pytest.mark.parametrize("chunk_size", [3, 7])
+def test_reencoding_needs_whole_groups(chunk_size: int) -> None:
+    """Guards context that is lost, or is not the film's end: the autoencoder makes nothing of part of a group."""
+    with pytest.raises(OptionError, match=f"chunk_size that is a multiple of 5, not {chunk_size}"):
+        film("rn-o-base-as-released", chunk_size=chunk_size)
+
+
 PLAN = """
 import sys
 from longtake.models.load import read_spec

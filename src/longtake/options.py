@@ -117,7 +117,7 @@ class FilmOptions(Options):
         settings = replace(spec.defaults, **given)
         if self.negative_prompt and settings.guidance_scale == 1:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
-        sampling = self._sampling(settings, spec.defaults)
+        sampling = self._sampling(settings, spec)
         rate = exact_fps(settings.fps)
         length = film_length(
             self._num_frames(rate),
@@ -149,12 +149,17 @@ class FilmOptions(Options):
             ),
         )
 
-    def _sampling(self, settings: ModelDefaults, defaults: ModelDefaults) -> Sampling:
+    def _sampling(self, settings: ModelDefaults, spec: ModelSpec) -> Sampling:
         for name in OWN_SETTINGS.get(self.method, ()):
             if getattr(self, name) is not None:
                 raise OptionError(f"method {self.method} sets {name} itself: leave it out")
-        own = Sampling(*_steps(defaults))
+        own = Sampling(*_steps(spec.defaults))
         sampling = sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        if self.reencode_context and sampling.chunk_size % (spec.group_latents or 1):
+            raise OptionError(
+                "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
+                f" {spec.group_latents}, not {sampling.chunk_size}"
+            )
         return replace(sampling, reencode_context=self.reencode_context)
 
     def _num_frames(self, rate: Fraction) -> int:
