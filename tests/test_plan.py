@@ -121,6 +121,13 @@ def test_no_plan(S: int, M: int, C: int, context: int, message: str) -> None:
         Sampling(S, M, C, context)
 
 
+@pytest.mark.parametrize("context", [0, 20])
+def test_no_plan_of_reencoded_context_beyond_a_chunk(context: int) -> None:
+    """Guards against 80 planned evaluations where 70 are made: what is encoded anew is one chunk of 10, no more."""
+    with pytest.raises(OptionError, match=f"context_size of 1 to 10, not {context}"):
+        Sampling(1, 1, 10, context, reencode_context=True)
+
+
 def test_ladder() -> None:
     """The picture of the paper's ladder: each bar's solid part ends where the bar above it ends."""
     assert ladder_picture(sigma_table(6, 3.0).tolist(), Sampling(6, 2, 5, 5)).splitlines() == [

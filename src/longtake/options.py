@@ -101,7 +101,7 @@ class FilmOptions(Options):
     reencode_context: bool = Field(
         False,
         description="Decode and encode what is finished before it becomes context, as Open-Sora's own script does;"
-        " for chunks that are made one by one.",
+        " for chunks that are made one by one, none shorter than the context.",
     )
 
     def resolved(self, spec: ModelSpec, from_clip: bool = False) -> Film:
