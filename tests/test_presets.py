@@ -73,6 +73,13 @@ def test_the_score_is_appended_once() -> None:
     assert film("pa-o-base", prompt=own).prompt == own
 
 
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt_is_refused(prompt: str) -> None:
+    """Guards against a film of the score alone."""
+    with pytest.raises(OptionError, match="prompt is empty"):
+        film("pa-o-base", prompt=prompt)
+
+
 def test_reencoding_needs_chunks_one_by_one() -> None:
     """Guards context that would be encoded anew while its latents are still in the window."""
     with pytest.raises(OptionError, match="one by one"):

@@ -59,7 +59,7 @@ def preset_options(
     """
     preset = PRESETS[name]
     options = {**preset.options, **given}
-    if SCORE not in options["prompt"]:
+    if options["prompt"].strip() and SCORE not in options["prompt"]:
         options["prompt"] += f" {SCORE} 6.5."
     shift = timestep_shift(
         options["height"], options["width"], preset.window_frames, bfloat16_shift or preset.bfloat16_shift
