@@ -59,6 +59,15 @@ def test_every_preset_is_a_film() -> None:
             assert made.length.given_latents + made.length.num_latent_frames >= 425
 
 
+@pytest.mark.parametrize("steps", [20, 50])
+def test_the_released_baseline_takes_any_steps(steps: int) -> None:
+    """Guards chunks one by one at other steps than the preset's 30, where it said 30 passes a chunk."""
+    made = film("rn-o-base-as-released", num_inference_steps=steps)
+    assert (made.plan.sampling.steps_per_chunk, made.plan.passes) == (steps, 42 * steps)
+    with pytest.raises(OptionError, match="one by one"):
+        film("rn-o-base-as-released", num_inference_steps=steps, steps_per_chunk=10)
+
+
 def test_the_shift_as_released_and_of_another_size() -> None:
     """Guards the bfloat16 shift, the size that is given, and a shift that is given itself."""
     assert film("pa-o-base", bfloat16_shift=True).settings.shift == 3.6875

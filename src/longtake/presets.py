@@ -21,6 +21,7 @@ CLIP_FRAMES = 51  # of the windows of the released baseline: 5 latents of contex
 class Preset:
     """Options of FilmOptions, for the model that they are meant for, and the pixel frames of its full window.
 
+    one_by_one: whether chunks are made one by one, in as many steps as there are, where steps_per_chunk is not given.
     bfloat16_shift: whether the shift is rounded as the released scripts round it, which keep sizes and lengths in
     bfloat16. Its films begin with a clip.
     """
@@ -28,22 +29,24 @@ class Preset:
     about: str
     options: Mapping[str, Any]
     window_frames: int = WINDOW_FRAMES
+    one_by_one: bool = False
     bfloat16_shift: bool = False
     model: str = NAME
 
 
 OPTIONS = {name: value for name, value in asdict(DEFAULTS).items() if name != "shift"}
-CHUNKS = {"steps_per_chunk", "chunk_size"}  # which replacement sets itself
+BASELINE = {name: value for name, value in OPTIONS.items() if name not in ("steps_per_chunk", "chunk_size")}
 PRESETS: dict[PresetName, Preset] = {
     "pa-o-base": Preset("progressive denoising, training-free", OPTIONS),
     "rn-o-base": Preset(
         "replacement with clean context, its windows as long as those of pa-o-base",
-        {name: value for name, value in OPTIONS.items() if name not in CHUNKS} | {"method": "replacement"},
+        BASELINE | {"method": "replacement"},
     ),
     "rn-o-base-as-released": Preset(
         "replacement with windows of 15 latents and context that was decoded and encoded",
-        OPTIONS | {"steps_per_chunk": 30, "chunk_size": 10, "reencode_context": True},
+        BASELINE | {"chunk_size": 10, "reencode_context": True},
         CLIP_FRAMES,
+        one_by_one=True,
         bfloat16_shift=True,
     ),
 }
@@ -59,6 +62,8 @@ def preset_options(
     """
     preset = PRESETS[name]
     options = {**preset.options, **given}
+    if preset.one_by_one:
+        options.setdefault("steps_per_chunk", options["num_inference_steps"])
     if options["prompt"].strip() and SCORE not in options["prompt"]:
         options["prompt"] += f" {SCORE} 6.5."
     shift = timestep_shift(
