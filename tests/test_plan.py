@@ -70,6 +70,7 @@ def test_plan_of_every_method_is_what_happens(method: Method, data: st.DataObjec
     assert plan.latent_evaluations == sum(windows)
     assert plan.passes_until_first_chunk == out[0]
     assert plan.evaluations_per_frame == sum(windows) / plan.length.num_frames
+    assert make_plan(length_of(99, s.chunk_size), s, given_context).peak_window == s.window
 
 
 @pytest.mark.parametrize(

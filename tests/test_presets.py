@@ -11,7 +11,7 @@ import pytest
 
 from longtake.errors import OptionError
 from longtake.models.open_sora.shift import timestep_shift
-from longtake.models.open_sora.spec import open_sora_spec
+from longtake.models.open_sora.spec import DEFAULTS, open_sora_spec
 from longtake.options import Film, FilmOptions
 from longtake.presets import PRESETS, PresetName, preset_options
 
@@ -33,7 +33,7 @@ def test_progressive_denoising_as_in_the_paper() -> None:
     assert (settings.width, settings.height, settings.fps) == (424, 240, 24)
     assert (settings.num_inference_steps, settings.steps_per_chunk) == (30, 5)
     assert (settings.chunk_size, settings.context_size, settings.guidance_scale) == (5, 5, 7.0)
-    assert settings.shift == pytest.approx(3.6859772, abs=1e-6)
+    assert settings.shift == DEFAULTS.shift == pytest.approx(3.6859772, abs=1e-6)
     assert made.latent_shape == (4, 30, 53)
 
 
@@ -73,6 +73,26 @@ def test_the_shift_as_released_and_of_another_size() -> None:
     assert film("pa-o-base", bfloat16_shift=True).settings.shift == 3.6875
     assert film("pa-o-base", width=640, height=360).settings.shift == timestep_shift(360, 640, 119)
     assert film("pa-o-base", shift=2.0).settings.shift == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "frames"),
+    [
+        ("pa-o-base", {"num_inference_steps": 60}, 221),
+        ("pa-o-base", {"chunk_size": 10}, 221),
+        ("pa-o-base", {"steps_per_chunk": 3}, 187),
+        ("pa-o-base", {"context_size": 9}, 119),
+        ("pa-o-base", {"context_size": 1, "chunk_size": 1, "steps_per_chunk": 30}, 17),
+        ("pa-o-base", {"num_inference_steps": 60, "method": "restart"}, 119),
+        ("rn-o-base", {"num_inference_steps": 60}, 119),
+        ("rn-o-base", {"context_size": 10}, 136),
+        ("rn-o-base-as-released", {"chunk_size": 20}, 85),
+    ],
+)
+def test_the_shift_follows_the_window(name: PresetName, given: dict[str, Any], frames: int) -> None:
+    """Guards options that change the window while the shift stays that of 119 frames, or of 51: whole groups count."""
+    bfloat16 = PRESETS[name].bfloat16_shift
+    assert film(name, **given).settings.shift == timestep_shift(240, 424, frames, bfloat16)
 
 
 def test_the_score_is_appended_once() -> None:

@@ -73,6 +73,13 @@ class Sampling:
         """The chunks of a window that is finished before the next one starts."""
         return _ceil_div(self.model_window, self.chunk_size)
 
+    @property
+    def window(self) -> int:
+        """The latents of a full window, context included: the peak_window of every film that is long enough."""
+        chunks = min(self.rungs, self.chunks_per_run) if self.method == "restart" else self.rungs
+        latents = chunks * self.chunk_size + self.context_size
+        return min(latents, self.model_window) if self.method == "fifo" else latents
+
 
 def sampling_by(
     method: Method,
@@ -178,7 +185,7 @@ def _fifo_work(s: Sampling, N: int) -> Work:
     windows, shifts = _ceil_div(S, s.model_window - looked_at), S - clip + N
     return (
         S + windows * shifts,
-        min(s.model_window, looked_at + S),
+        s.window,
         S * clip + (windows * looked_at + S) * shifts,
         S + windows * (S - clip + 1),
     )
