@@ -146,10 +146,9 @@ def _refuse_pickle(path: Path) -> None:
 
 def _write_network(source: Path, target: Path, say: Say) -> None:
     tensors = _read(source)
-    other = _differs(tensors, "x_embedder.proj.weight", 1152)
-    converted = convert_transformer(tensors, None if other else {})
+    converted = convert_transformer(tensors)
     with torch.device("meta"):
-        network = OpenSoraTransformer3DModel(**(transformer_config(tensors) if other else {}))
+        network = OpenSoraTransformer3DModel(**transformer_config(tensors))
     _write_part(target, "transformer", network.to_json_string(), converted, say)
 
 
