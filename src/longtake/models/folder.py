@@ -142,14 +142,21 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def shard_names(folder: Path, index: str) -> list[str]:
+    """The files that an index in their folder lists, each once. Raises ModelError if it is damaged or lists none."""
+    match read_json(folder, index).get("weight_map"):
+        case dict(places) if places and all(isinstance(name, str) for name in places.values()):
+            return sorted(set(places.values()))
+    raise ModelError(f"{folder / index} is damaged, it does not name a file for each tensor: fetch it again")
+
+
 def check_weights(folder: Path) -> None:
     """Raise ModelError unless all weights are there as safetensors, and the tokenizer's words as JSON."""
     read_json(folder, "tokenizer/tokenizer.json")
     for part, name in WEIGHTS.items():
         names = [name]
         if (folder / part / f"{name}.index.json").is_file():
-            shards = read_json(folder, f"{part}/{name}.index.json").get("weight_map", {name: name})
-            names = sorted(set(shards.values()))
+            names = shard_names(folder / part, f"{name}.index.json")
         for missing in (name for name in names if not (folder / part / name).is_file()):
             pickles = [file.name for file in (folder / part).iterdir() if file.suffix in PICKLES]
             if pickles:

@@ -179,6 +179,9 @@ def test_a_whole_t5_gives_its_encoder(original: Path, open_sora_folder: Path, tm
             lambda o: (o / "vae" / "model.safetensors").rename(o / "vae" / "OpenSora.pth"),
             "OpenSora.pth is a pickle",
         ),
+        (lambda o: (o / "vae" / INDEX).write_text("[]"), "index.json is not a JSON object"),
+        (lambda o: (o / "vae" / INDEX).write_text('{"weight_map": ["a"]}'), "index.json is damaged"),
+        (lambda o: (o / "vae" / INDEX).write_text('{"weight_map": {"a": 3}}'), "index.json is damaged"),
         (lambda o: (o / "vae" / "model.safetensors").unlink(), "vae holds no safetensors file"),
         (
             lambda o: shutil.copyfile(o / "network.safetensors", o / "vae" / "ema.safetensors"),

@@ -28,6 +28,7 @@ from longtake.models.folder import (
     fetched,
     is_hub_name,
     read_json,
+    shard_names,
 )
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.convert import check_tensors, convert_transformer, transformer_config
@@ -125,8 +126,7 @@ def _weight_files(source: Path) -> list[Path]:
         return [source]
     indices = sorted(source.glob("*.safetensors.index.json"))
     if len(indices) == 1:
-        index = read_json(source, indices[0].name)
-        return [source / name for name in sorted(set(index.get("weight_map", {}).values()))]
+        return [source / name for name in shard_names(source, indices[0].name)]
     files = sorted(source.glob("*.safetensors"))
     if not files:
         for path in sorted(source.iterdir()):
