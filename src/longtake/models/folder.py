@@ -48,7 +48,7 @@ WEIGHTS = {
 }
 SKYREELS = "SkyReelsV2Transformer3DModel"
 OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 ONE_TIMESTEP = (
     "AllegroTransformer3DModel",
@@ -158,7 +158,7 @@ def check_weights(folder: Path) -> None:
         if (folder / part / f"{name}.index.json").is_file():
             names = shard_names(folder / part, f"{name}.index.json")
         for missing in (name for name in names if not (folder / part / name).is_file()):
-            pickles = [file.name for file in (folder / part).iterdir() if file.suffix in PICKLES]
+            pickles = [file.name for file in (folder / part).iterdir() if file.suffix.lower() in PICKLES]
             if pickles:
                 raise ModelError(
                     f"model folder {folder}: {part}/{pickles[0]} is a pickle, which can run code when it is"

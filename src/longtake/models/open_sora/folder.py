@@ -110,6 +110,8 @@ def _read(source: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(source):
         try:
+            with path.open("rb") as file:
+                _refuse_pickle(path, file.read(9))
             tensors |= load_file(path)
         except FileNotFoundError:
             raise ModelError(f"{path} is missing: fetch it again") from None
@@ -122,7 +124,6 @@ def _read(source: Path) -> dict[str, Tensor]:
 
 def _weight_files(source: Path) -> list[Path]:
     if source.is_file():
-        _refuse_pickle(source)
         return [source]
     indices = sorted(source.glob("*.safetensors.index.json"))
     if len(indices) == 1:
@@ -137,8 +138,11 @@ def _weight_files(source: Path) -> list[Path]:
     return files
 
 
-def _refuse_pickle(path: Path) -> None:
-    if path.suffix in PICKLES:
+def _refuse_pickle(path: Path, head: bytes = b"") -> None:
+    """ModelError for a file that is a pickle by its name, or by its first 9 bytes: those of a zip archive, or of a bare
+    pickle. A safetensors file may begin as these do, with the length of its header, but then comes a {."""
+    pickled = head.startswith((b"PK\3\4", b"\x80")) and head[8:] != b"{"
+    if pickled or path.suffix.lower() in PICKLES:
         raise ModelError(
             f"{path} is a pickle, which can run code when it is opened: take the weights as safetensors"
         )
