@@ -70,6 +70,7 @@ def test_plan_of_every_method_is_what_happens(method: Method, data: st.DataObjec
     assert plan.latent_evaluations == sum(windows)
     assert plan.passes_until_first_chunk == out[0]
     assert plan.evaluations_per_frame == sum(windows) / plan.length.num_frames
+    assert make_plan(length_of(99, s.chunk_size), s, given_context).peak_window == s.window
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,13 @@ def test_no_plan(S: int, M: int, C: int, context: int, message: str) -> None:
     """Options out of range are refused before anything is loaded."""
     with pytest.raises(OptionError, match=message):
         Sampling(S, M, C, context)
+
+
+@pytest.mark.parametrize("context", [0, 20])
+def test_no_plan_of_reencoded_context_beyond_a_chunk(context: int) -> None:
+    """Guards against 80 planned evaluations where 70 are made: what is encoded anew is one chunk of 10, no more."""
+    with pytest.raises(OptionError, match=f"context_size of 1 to 10, not {context}"):
+        Sampling(1, 1, 10, context, reencode_context=True)
 
 
 def test_ladder() -> None:

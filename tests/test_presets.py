@@ -11,7 +11,7 @@ import pytest
 
 from longtake.errors import OptionError
 from longtake.models.open_sora.shift import timestep_shift
-from longtake.models.open_sora.spec import open_sora_spec
+from longtake.models.open_sora.spec import DEFAULTS, open_sora_spec
 from longtake.options import Film, FilmOptions
 from longtake.presets import PRESETS, PresetName, preset_options
 
@@ -33,7 +33,7 @@ def test_progressive_denoising_as_in_the_paper() -> None:
     assert (settings.width, settings.height, settings.fps) == (424, 240, 24)
     assert (settings.num_inference_steps, settings.steps_per_chunk) == (30, 5)
     assert (settings.chunk_size, settings.context_size, settings.guidance_scale) == (5, 5, 7.0)
-    assert settings.shift == pytest.approx(3.6859772, abs=1e-6)
+    assert settings.shift == DEFAULTS.shift == pytest.approx(3.6859772, abs=1e-6)
     assert made.latent_shape == (4, 30, 53)
 
 
@@ -59,11 +59,40 @@ def test_every_preset_is_a_film() -> None:
             assert made.length.given_latents + made.length.num_latent_frames >= 425
 
 
+@pytest.mark.parametrize("steps", [20, 50])
+def test_the_released_baseline_takes_any_steps(steps: int) -> None:
+    """Guards chunks one by one at other steps than the preset's 30, where it said 30 passes a chunk."""
+    made = film("rn-o-base-as-released", num_inference_steps=steps)
+    assert (made.plan.sampling.steps_per_chunk, made.plan.passes) == (steps, 42 * steps)
+    with pytest.raises(OptionError, match="one by one"):
+        film("rn-o-base-as-released", num_inference_steps=steps, steps_per_chunk=10)
+
+
 def test_the_shift_as_released_and_of_another_size() -> None:
     """Guards the bfloat16 shift, the size that is given, and a shift that is given itself."""
     assert film("pa-o-base", bfloat16_shift=True).settings.shift == 3.6875
     assert film("pa-o-base", width=640, height=360).settings.shift == timestep_shift(360, 640, 119)
     assert film("pa-o-base", shift=2.0).settings.shift == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "frames"),
+    [
+        ("pa-o-base", {"num_inference_steps": 60}, 221),
+        ("pa-o-base", {"chunk_size": 10}, 221),
+        ("pa-o-base", {"steps_per_chunk": 3}, 187),
+        ("pa-o-base", {"context_size": 9}, 119),
+        ("pa-o-base", {"context_size": 1, "chunk_size": 1, "steps_per_chunk": 30}, 17),
+        ("pa-o-base", {"num_inference_steps": 60, "method": "restart"}, 119),
+        ("rn-o-base", {"num_inference_steps": 60}, 119),
+        ("rn-o-base", {"context_size": 10}, 136),
+        ("rn-o-base-as-released", {"chunk_size": 20}, 85),
+    ],
+)
+def test_the_shift_follows_the_window(name: PresetName, given: dict[str, Any], frames: int) -> None:
+    """Guards options that change the window while the shift stays that of 119 frames, or of 51: whole groups count."""
+    bfloat16 = PRESETS[name].bfloat16_shift
+    assert film(name, **given).settings.shift == timestep_shift(240, 424, frames, bfloat16)
 
 
 def test_the_score_is_appended_once() -> None:
@@ -73,10 +102,24 @@ def test_the_score_is_appended_once() -> None:
     assert film("pa-o-base", prompt=own).prompt == own
 
 
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt_is_refused(prompt: str) -> None:
+    """Guards against a film of the score alone."""
+    with pytest.raises(OptionError, match="prompt is empty"):
+        film("pa-o-base", prompt=prompt)
+
+
 def test_reencoding_needs_chunks_one_by_one() -> None:
     """Guards context that would be encoded anew while its latents are still in the window."""
     with pytest.raises(OptionError, match="one by one"):
         film("pa-o-base", reencode_context=True)
+
+
+@pytest.mark.parametrize("chunk_size", [3, 7])
+def test_reencoding_needs_whole_groups(chunk_size: int) -> None:
+    """Guards context that is lost, or is not the film's end: the autoencoder makes nothing of part of a group."""
+    with pytest.raises(OptionError, match=f"chunk_size that is a multiple of 5, not {chunk_size}"):
+        film("rn-o-base-as-released", chunk_size=chunk_size)
 
 
 PLAN = """

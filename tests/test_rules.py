@@ -28,7 +28,7 @@ ARROWS = {
     "plan": {"errors", "frames"},
     "guidance": {"errors", "progressive"},
     "methods": {"plan", "progressive"},
-    "presets": {"models.open_sora.shift", "models.open_sora.spec"},
+    "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
     "start": {"errors", "options", "video"},
     "video": {"errors"},
     "worlds": {"errors"},

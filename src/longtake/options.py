@@ -101,7 +101,7 @@ class FilmOptions(Options):
     reencode_context: bool = Field(
         False,
         description="Decode and encode what is finished before it becomes context, as Open-Sora's own script does;"
-        " for chunks that are made one by one.",
+        " for chunks that are made one by one, none shorter than the context.",
     )
 
     def resolved(self, spec: ModelSpec, from_clip: bool = False) -> Film:
@@ -112,12 +112,10 @@ class FilmOptions(Options):
         """
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
-        given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
-        given = {name: value for name, value in given.items() if value is not None}
-        settings = replace(spec.defaults, **given)
+        settings = self._settings(spec)
         if self.negative_prompt and settings.guidance_scale == 1:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
-        sampling = self._sampling(settings, spec.defaults)
+        sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
         length = film_length(
             self._num_frames(rate),
@@ -149,13 +147,23 @@ class FilmOptions(Options):
             ),
         )
 
-    def _sampling(self, settings: ModelDefaults, defaults: ModelDefaults) -> Sampling:
+    def sampling(self, spec: ModelSpec) -> Sampling:
+        """How such a film is denoised with a model. OptionError if the options do not fit it or each other."""
         for name in OWN_SETTINGS.get(self.method, ()):
             if getattr(self, name) is not None:
                 raise OptionError(f"method {self.method} sets {name} itself: leave it out")
-        own = Sampling(*_steps(defaults))
-        sampling = sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        own = Sampling(*_steps(spec.defaults))
+        sampling = sampling_by(self.method, *_steps(self._settings(spec)), own.rungs * own.chunk_size)
+        if self.reencode_context and sampling.chunk_size % (spec.group_latents or 1):
+            raise OptionError(
+                "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
+                f" {spec.group_latents}, not {sampling.chunk_size}"
+            )
         return replace(sampling, reencode_context=self.reencode_context)
+
+    def _settings(self, spec: ModelSpec) -> ModelDefaults:
+        given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
+        return replace(spec.defaults, **{name: value for name, value in given.items() if value is not None})
 
     def _num_frames(self, rate: Fraction) -> int:
         if self.num_frames is None:

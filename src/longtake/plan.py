@@ -31,7 +31,8 @@ class Sampling:
     """How a film is denoised, in the names of docs/algorithm.md. OptionError for numbers out of range.
 
     model_window: noisy latents in the window that the model was made for; restart and fifo keep to it.
-    reencode_context: a finished chunk is decoded and encoded before it becomes context; chunks one by one alone.
+    reencode_context: a finished chunk is decoded and encoded before it becomes context; chunks one by one alone, and
+    none shorter than the context.
     """
 
     num_inference_steps: int
@@ -51,11 +52,15 @@ class Sampling:
                 "chunk_size must be 1 or more, context_size 0 or more;"
                 f" got {self.chunk_size} and {self.context_size}"
             )
-        one_by_one = self.rungs == 1 and self.method in ONE_BY_ONE
-        if self.reencode_context and not (one_by_one and self.context_size):
+        if self.reencode_context and not (self.rungs == 1 and self.method in ONE_BY_ONE):
             raise OptionError(
-                "reencode_context needs a context, and chunks that are made one by one: method replacement, or"
-                " steps_per_chunk as many as num_inference_steps"
+                "reencode_context needs chunks that are made one by one: method replacement, or steps_per_chunk as"
+                " many as num_inference_steps"
+            )
+        if self.reencode_context and not 1 <= self.context_size <= self.chunk_size:
+            raise OptionError(
+                "reencode_context takes its context from the chunk before: give a context_size of 1 to"
+                f" {self.chunk_size}, not {self.context_size}"
             )
 
     @property
@@ -67,6 +72,13 @@ class Sampling:
     def chunks_per_run(self) -> int:
         """The chunks of a window that is finished before the next one starts."""
         return _ceil_div(self.model_window, self.chunk_size)
+
+    @property
+    def window(self) -> int:
+        """The latents of a full window, context included: the peak_window of every film that is long enough."""
+        chunks = min(self.rungs, self.chunks_per_run) if self.method == "restart" else self.rungs
+        latents = chunks * self.chunk_size + self.context_size
+        return min(latents, self.model_window) if self.method == "fifo" else latents
 
 
 def sampling_by(
@@ -173,7 +185,7 @@ def _fifo_work(s: Sampling, N: int) -> Work:
     windows, shifts = _ceil_div(S, s.model_window - looked_at), S - clip + N
     return (
         S + windows * shifts,
-        min(s.model_window, looked_at + S),
+        s.window,
         S * clip + (windows * looked_at + S) * shifts,
         S + windows * (S - clip + 1),
     )

@@ -8,42 +8,43 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from longtake.models.open_sora.shift import timestep_shift
-from longtake.models.open_sora.spec import DEFAULTS, NAME, WINDOW_FRAMES
+from longtake.models.open_sora.shift import CHUNK_FRAMES, CHUNK_LATENTS, timestep_shift
+from longtake.models.open_sora.spec import DEFAULTS, NAME, open_sora_spec
+from longtake.options import FilmOptions
 
 PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
 
 SCORE = "aesthetic score:"
-CLIP_FRAMES = 51  # of the windows of the released baseline: 5 latents of context, 10 noisy ones
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Options of FilmOptions, for the model that they are meant for, and the pixel frames of its full window.
+    """Options of FilmOptions, for the model that they are meant for.
 
+    one_by_one: whether chunks are made one by one, in as many steps as there are, where steps_per_chunk is not given.
     bfloat16_shift: whether the shift is rounded as the released scripts round it, which keep sizes and lengths in
     bfloat16. Its films begin with a clip.
     """
 
     about: str
     options: Mapping[str, Any]
-    window_frames: int = WINDOW_FRAMES
+    one_by_one: bool = False
     bfloat16_shift: bool = False
     model: str = NAME
 
 
 OPTIONS = {name: value for name, value in asdict(DEFAULTS).items() if name != "shift"}
-CHUNKS = {"steps_per_chunk", "chunk_size"}  # which replacement sets itself
+BASELINE = {name: value for name, value in OPTIONS.items() if name not in ("steps_per_chunk", "chunk_size")}
 PRESETS: dict[PresetName, Preset] = {
     "pa-o-base": Preset("progressive denoising, training-free", OPTIONS),
     "rn-o-base": Preset(
         "replacement with clean context, its windows as long as those of pa-o-base",
-        {name: value for name, value in OPTIONS.items() if name not in CHUNKS} | {"method": "replacement"},
+        BASELINE | {"method": "replacement"},
     ),
     "rn-o-base-as-released": Preset(
         "replacement with windows of 15 latents and context that was decoded and encoded",
-        OPTIONS | {"steps_per_chunk": 30, "chunk_size": 10, "reencode_context": True},
-        CLIP_FRAMES,
+        BASELINE | {"chunk_size": 10, "reencode_context": True},
+        one_by_one=True,
         bfloat16_shift=True,
     ),
 }
@@ -54,14 +55,22 @@ def preset_options(
 ) -> dict[str, Any]:
     """The options of FilmOptions for a film by a preset; those given, `prompt` among them, hold before its own.
 
-    bfloat16_shift: the shift of the released script, 3.6875 for pa-o-base, in place of the exact one, 3.6860. A
-    prompt that names no aesthetic score gets the benchmark's.
+    The shift is that of the size and of the whole groups in the full window, at least one. bfloat16_shift: as the
+    released script rounds it, 3.6875 for pa-o-base, in place of the exact one, 3.6860. A prompt that names no aesthetic
+    score gets the benchmark's. OptionError for options out of their bounds.
     """
     preset = PRESETS[name]
     options = {**preset.options, **given}
-    if SCORE not in options["prompt"]:
+    if preset.one_by_one:
+        options.setdefault("steps_per_chunk", options["num_inference_steps"])
+    if options["prompt"].strip() and SCORE not in options["prompt"]:
         options["prompt"] += f" {SCORE} 6.5."
-    shift = timestep_shift(
-        options["height"], options["width"], preset.window_frames, bfloat16_shift or preset.bfloat16_shift
-    )
-    return {"shift": shift} | options
+    if "shift" not in options:
+        window = FilmOptions(**options).sampling(open_sora_spec()).window
+        options["shift"] = timestep_shift(
+            options["height"],
+            options["width"],
+            max(1, window // CHUNK_LATENTS) * CHUNK_FRAMES,
+            bfloat16_shift or preset.bfloat16_shift,
+        )
+    return options

@@ -172,6 +172,15 @@ def test_a_missing_shard(folder: Path) -> None:
     assert "00001-of-00001.safetensors is missing" in refusal(folder, load_model)
 
 
+@pytest.mark.parametrize(
+    "index", ["[]", "{}", '{"weight_map": ["a"]}', '{"weight_map": {"a": 3}}', '{"weight_map": {}}']
+)
+def test_a_damaged_index(folder: Path, index: str) -> None:
+    """Guards against a traceback, and against weights that nobody looks for, so that they are random."""
+    (folder / f"{TRANSFORMER}.index.json").write_text(index)
+    assert "safetensors.index.json is" in refusal(folder, load_model)
+
+
 def test_missing_and_damaged_weights(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """diffusers fills missing weights with random numbers, and films noise; a file may be cut short."""
     weights = load_file(folder / TRANSFORMER)

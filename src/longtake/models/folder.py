@@ -48,7 +48,7 @@ WEIGHTS = {
 }
 SKYREELS = "SkyReelsV2Transformer3DModel"
 OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 ONE_TIMESTEP = (
     "AllegroTransformer3DModel",
@@ -142,16 +142,23 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def shard_names(folder: Path, index: str) -> list[str]:
+    """The files that an index in their folder lists, each once. Raises ModelError if it is damaged or lists none."""
+    match read_json(folder, index).get("weight_map"):
+        case dict(places) if places and all(isinstance(name, str) for name in places.values()):
+            return sorted(set(places.values()))
+    raise ModelError(f"{folder / index} is damaged, it does not name a file for each tensor: fetch it again")
+
+
 def check_weights(folder: Path) -> None:
     """Raise ModelError unless all weights are there as safetensors, and the tokenizer's words as JSON."""
     read_json(folder, "tokenizer/tokenizer.json")
     for part, name in WEIGHTS.items():
         names = [name]
         if (folder / part / f"{name}.index.json").is_file():
-            shards = read_json(folder, f"{part}/{name}.index.json").get("weight_map", {name: name})
-            names = sorted(set(shards.values()))
+            names = shard_names(folder / part, f"{name}.index.json")
         for missing in (name for name in names if not (folder / part / name).is_file()):
-            pickles = [file.name for file in (folder / part).iterdir() if file.suffix in PICKLES]
+            pickles = [file.name for file in (folder / part).iterdir() if file.suffix.lower() in PICKLES]
             if pickles:
                 raise ModelError(
                     f"model folder {folder}: {part}/{pickles[0]} is a pickle, which can run code when it is"

@@ -19,7 +19,8 @@ BLOCK = "spatial_blocks.1.attn.qkv.bias"
 
 
 def test_full_size_has_the_original_tensors() -> None:
-    """Names and shapes of all 973 tensors of STDiT3-XL/2, without allocating one."""
+    """Names and shapes of all 973 tensors of STDiT3-XL/2, without allocating one. Guards against one that lost its last
+    layers, and is whole otherwise."""
     table = json.loads((DATA / "param_names.json").read_text())["stdit3_xl_2"]
     original = {name: torch.empty(shape, device="meta") for name, shape in table["state_dict"].items()}
     original[ROTATION] = 10000 ** -(torch.arange(36) / 36)
@@ -31,6 +32,9 @@ def test_full_size_has_the_original_tensors() -> None:
     network.load_state_dict(converted, assign=True)
     counted = sum(tensor.numel() for tensor in network.state_dict().values())
     assert counted + 36 == table["elements"] == 1_208_872_772
+    shorter = {name: tensor for name, tensor in original.items() if "_blocks.27." not in name}
+    with pytest.raises(ModelError, match=r"lacks spatial_blocks\.27\.\S+ and 33 more"):
+        convert_transformer(shorter)
 
 
 def test_no_number_is_copied_or_changed(stdit3_weights: dict[str, Tensor]) -> None:
@@ -76,6 +80,14 @@ def test_other_checkpoints_are_refused(
     with pytest.raises(ModelError, match=message) as error:
         convert_transformer({name: tensor for name, tensor in changed.items() if tensor is not None})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("layer", ["spatial_blocks.0.", "spatial_blocks.1.", "temporal_blocks.1."])
+def test_a_layer_that_is_lost_is_named(stdit3_weights: dict[str, Tensor], layer: str) -> None:
+    """Guards layers that are not 0 to n - 1 of both kinds."""
+    rest = {name: tensor for name, tensor in stdit3_weights.items() if not name.startswith(layer)}
+    with pytest.raises(ModelError, match=f"lacks {layer}"):
+        convert_transformer(rest)
 
 
 def test_a_smaller_network_is_not_the_released_one(stdit3_weights: dict[str, Tensor]) -> None:

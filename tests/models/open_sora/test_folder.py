@@ -173,12 +173,23 @@ def test_a_whole_t5_gives_its_encoder(original: Path, open_sora_folder: Path, tm
             ),
             "network.safetensors is damaged, cut off or no safetensors file",
         ),
-        (lambda o: (o / "network.safetensors").write_bytes(b"PK\3\4" * 9), "network.safetensors is damaged"),
+        (lambda o: (o / "network.safetensors").write_bytes(b"PK\3\4" * 9), "network.safetensors is a pickle"),
+        (
+            lambda o: (o / "network.safetensors").write_bytes(b"\x80\2}q\0."),
+            "network.safetensors is a pickle",
+        ),
+        (
+            lambda o: (o / "network.safetensors").write_bytes(b"\x80" + bytes(7) + b"{"),
+            "network.safetensors is damaged",
+        ),
         (lambda o: (o / "network.safetensors").unlink(), "no file or folder"),
         (
             lambda o: (o / "vae" / "model.safetensors").rename(o / "vae" / "OpenSora.pth"),
             "OpenSora.pth is a pickle",
         ),
+        (lambda o: (o / "vae" / INDEX).write_text("[]"), "index.json is not a JSON object"),
+        (lambda o: (o / "vae" / INDEX).write_text('{"weight_map": ["a"]}'), "index.json is damaged"),
+        (lambda o: (o / "vae" / INDEX).write_text('{"weight_map": {"a": 3}}'), "index.json is damaged"),
         (lambda o: (o / "vae" / "model.safetensors").unlink(), "vae holds no safetensors file"),
         (
             lambda o: shutil.copyfile(o / "network.safetensors", o / "vae" / "ema.safetensors"),
@@ -208,9 +219,9 @@ def test_bad_originals_are_one_line(original: Path, tmp_path: Path, change: Chan
 
 
 def test_pickles_are_refused_by_name(original: Path, tmp_path: Path) -> None:
-    """Guards against weights that run code, given as a file."""
+    """Guards against weights that run code, given as a file, whatever the case of its name."""
     pickle = original / "network.safetensors"
-    for suffix in (".pth", ".ckpt", ".bin"):
+    for suffix in (".pth", ".ckpt", ".bin", ".PTH", ".pickle"):
         pickle = pickle.rename(pickle.with_suffix(suffix))
         with pytest.raises(ModelError, match=f"network{suffix} is a pickle"):
             convert(original, tmp_path / "model", transformer=str(pickle))

@@ -38,6 +38,7 @@ NAMES = {
     "ff.net.0.proj": "mlp.fc1",
     "ff.net.2": "mlp.fc2",
 }
+RELEASED_WIDTH = 1152
 ROTATION = "rope.freqs"  # in the checkpoint, but follows from the head's size
 
 
@@ -47,7 +48,7 @@ def convert_transformer(
     """The state dict of OpenSoraTransformer3DModel from that of the original STDiT3, precision kept.
 
     config: the arguments of OpenSoraTransformer3DModel that it must fit, {} for those of the real one; None
-    reads them off the tensors. Raises ModelError, which names the tensor, if one is missing, left over or of
+    is those of `transformer_config`. Raises ModelError, which names the tensor, if one is missing, left over or of
     another shape, if rope.freqs is not what it must be, or for Open-Sora v1.1 and older.
     """
     for name in state_dict:
@@ -76,9 +77,12 @@ def convert_transformer(
 def transformer_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of OpenSoraTransformer3DModel, read off the shapes of the original tensors.
 
-    Raises ModelError if one that tells them is missing or impossible.
+    {} where they have the width of the released network, which must be whole: the loss of its last layers would leave
+    a smaller one. Raises ModelError if a tensor that tells them is missing or impossible.
     """
     dim, in_channels, *_ = tensor_shape(state_dict, "x_embedder.proj.weight", 5)
+    if dim == RELEASED_WIDTH:
+        return {}
     (head_dim,) = tensor_shape(state_dict, "spatial_blocks.0.attn.q_norm.weight", 1)
     ff_dim, _ = tensor_shape(state_dict, "spatial_blocks.0.mlp.fc1.weight", 2)
     tokens, caption_channels = tensor_shape(state_dict, "y_embedder.y_embedding", 2)

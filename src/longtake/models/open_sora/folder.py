@@ -28,6 +28,7 @@ from longtake.models.folder import (
     fetched,
     is_hub_name,
     read_json,
+    shard_names,
 )
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.convert import check_tensors, convert_transformer, transformer_config
@@ -109,6 +110,8 @@ def _read(source: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(source):
         try:
+            with path.open("rb") as file:
+                _refuse_pickle(path, file.read(9))
             tensors |= load_file(path)
         except FileNotFoundError:
             raise ModelError(f"{path} is missing: fetch it again") from None
@@ -121,12 +124,10 @@ def _read(source: Path) -> dict[str, Tensor]:
 
 def _weight_files(source: Path) -> list[Path]:
     if source.is_file():
-        _refuse_pickle(source)
         return [source]
     indices = sorted(source.glob("*.safetensors.index.json"))
     if len(indices) == 1:
-        index = read_json(source, indices[0].name)
-        return [source / name for name in sorted(set(index.get("weight_map", {}).values()))]
+        return [source / name for name in shard_names(source, indices[0].name)]
     files = sorted(source.glob("*.safetensors"))
     if not files:
         for path in sorted(source.iterdir()):
@@ -137,8 +138,11 @@ def _weight_files(source: Path) -> list[Path]:
     return files
 
 
-def _refuse_pickle(path: Path) -> None:
-    if path.suffix in PICKLES:
+def _refuse_pickle(path: Path, head: bytes = b"") -> None:
+    """ModelError for a file that is a pickle by its name, or by its first 9 bytes: those of a zip archive, or of a bare
+    pickle. A safetensors file may begin as these do, with the length of its header, but then comes a {."""
+    pickled = head.startswith((b"PK\3\4", b"\x80")) and head[8:] != b"{"
+    if pickled or path.suffix.lower() in PICKLES:
         raise ModelError(
             f"{path} is a pickle, which can run code when it is opened: take the weights as safetensors"
         )
@@ -146,10 +150,9 @@ def _refuse_pickle(path: Path) -> None:
 
 def _write_network(source: Path, target: Path, say: Say) -> None:
     tensors = _read(source)
-    other = _differs(tensors, "x_embedder.proj.weight", 1152)
-    converted = convert_transformer(tensors, None if other else {})
+    converted = convert_transformer(tensors)
     with torch.device("meta"):
-        network = OpenSoraTransformer3DModel(**(transformer_config(tensors) if other else {}))
+        network = OpenSoraTransformer3DModel(**transformer_config(tensors))
     _write_part(target, "transformer", network.to_json_string(), converted, say)
 
 

@@ -21,7 +21,8 @@ def timestep_shift(height: int, width: int, num_frames: int, bfloat16: bool = Fa
     if num_frames != 1 and num_frames < CHUNK_FRAMES:
         raise OptionError(f"a window must have 1 frame or at least {CHUNK_FRAMES}, got {num_frames}")
     rounded = _bfloat16 if bfloat16 else float
-    latents = 1.0 if num_frames == 1 else rounded(rounded(num_frames) // CHUNK_FRAMES * CHUNK_LATENTS)
+    chunks = rounded(rounded(num_frames) // CHUNK_FRAMES)
+    latents = 1.0 if num_frames == 1 else rounded(chunks * CHUNK_LATENTS)
     pixels = rounded(rounded(height) * rounded(width))
     return rounded(rounded(sqrt(rounded(pixels / 512**2))) * rounded(sqrt(latents)))
 
