@@ -182,6 +182,24 @@ def test_many_processes_want_prepared_film_and_speak_once(
         assert rank == "1" or f"longtake prepare {film}" in result.err
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", '{"model": "another"}', "is another run: its model is another"),
+        ("model", "", "holds a model"),
+    ],
+)
+def test_another_runs_folder_is_refused_before_film_is_prepared(
+    cli: Cli, film: Path, tubelet_folder: Path, tmp_path: Path, file: str, content: str, words: str
+) -> None:
+    """Guards the hours that preparing takes, and a folder that is not ours against film in it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / file).write_text(content)
+    result = cli("train", "--model", tubelet_folder, "--data", film, "-o", "run", *QUICK)
+    assert result.code == 2 and words in result.err and result.err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [file]
+
+
 @pytest.mark.parametrize(("presses", "kept"), [(1, 2), (2, None)])
 def test_ctrl_c_says_how_to_go_on(
     cli: Cli,

@@ -152,7 +152,9 @@ def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -
         )
     from longtake.training.data import latents_needed
     from longtake.training.prepare import prepare
+    from longtake.training.trainer import check_run
 
+    check_run(model, run, options)
     spec = read_spec(model)
     prepare(data, run / "data", model, min_latents=latents_needed(spec, options.sampling(spec)), say=say)
     return run / "data"
