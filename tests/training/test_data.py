@@ -18,7 +18,7 @@ from longtake.errors import DataError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import read_spec
 from longtake.models.wan import WanModel
-from longtake.training.data import MANIFEST, PreparedFilm, hashes, latents_needed
+from longtake.training.data import MANIFEST, PreparedFilm, caption_path, hashes, latents_needed
 from longtake.training.loss import Shares, Window, draw_window
 from longtake.training.prepare import prepare
 from longtake.video import VideoWriter
@@ -199,14 +199,16 @@ def test_damaged_folders_are_one_line(
         (folder / MANIFEST).write_text(json.dumps({**stored, **changes}))
         return folder
 
-    incomplete = changed()
+    incomplete, silent, unguided = changed(), changed(), changed()
     next((incomplete / "shards").glob("*0.safetensors")).unlink()
+    caption_path(silent, CAPTIONS["b"]).unlink()
+    caption_path(unguided, "").unlink()
     for folder, words in [
         (tmp_path / "none", "is missing: make it with longtake prepare"),
         (changed(format=2), "damaged or of another version"),
         (changed(clips=3), "damaged or of another version"),
         (changed(complete=False), "is not finished: run longtake prepare again"),
-        (incomplete, "is missing: run longtake prepare again"),
+        *((folder, "is missing: run longtake prepare again") for folder in (incomplete, silent, unguided)),
     ]:
         with pytest.raises(DataError, match=words) as error:
             opened(folder)

@@ -158,7 +158,9 @@ class PreparedFilm:
                 f"training windows take {self.needed} latents, and 0 of {self.left_out} clips in {folder} are as long"
                 f" (the longest has {longest}): take longer film, or a smaller window"
             )
-        for path in {folder / clip.shard for clip in self.clips}:
+        needed = {folder / clip.shard for clip in self.clips}
+        needed |= {caption_path(folder, caption) for caption in ("", *self.captions)}
+        for path in sorted(needed):
             if not path.is_file():
                 raise DataError(f"{path} is missing: run longtake prepare again")
         self._lengths = torch.tensor([clip.num_latents for clip in self.clips])
@@ -172,6 +174,11 @@ class PreparedFilm:
     @property
     def num_latents(self) -> int:
         return int(self._lengths.sum())
+
+    @property
+    def captions(self) -> list[str]:
+        """What the clips show, in their order, each caption once."""
+        return list(dict.fromkeys(clip.caption for clip in self.clips))
 
     @property
     def null_text(self) -> Tensor:
