@@ -23,7 +23,10 @@ from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer
 from longtake.video import VideoWriter, probe
 
-QUICK = ("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0")
+QUICK = (
+    *("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0"),
+    *("--sample-every", "0"),
+)
 
 
 Cli = Callable[..., Any]
@@ -90,7 +93,7 @@ def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: 
     result = cli(
         *("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK),
         *("--schedule", "constant", "--gradient-checkpointing", "--ema", "0.5", "--shift", "2"),
-        *("--sample-prompts", "a red car", "--sample-prompts", "a bus", "--sample-every", "0"),
+        *("--sample-prompts", "a red car", "--sample-prompts", "a bus"),
     )
     assert result.code == 0, result.err
     config = json.loads(Path("run/config.json").read_text())
@@ -119,6 +122,15 @@ def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: 
     assert len(config["data"]) == 64
 
 
+def test_strips_show_the_films_own_captions(cli: Cli, prepared: Path, tubelet_folder: Path) -> None:
+    """Guards the plain command, which drew no strips; and a run that goes on with other prompts."""
+    command = ("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK[:-2])
+    assert cli(*command).code == 0
+    assert [path.name for path in Path("run/samples").iterdir()] == ["step-000002.png"]
+    assert json.loads(Path("run/config.json").read_text())["sample_prompts"] == ["a red car", "a blue bus"]
+    assert cli(*command, "--sample-prompts", "a bus").code == 0
+
+
 @pytest.mark.parametrize("ready", [True, False])
 def test_dry_run_tells_and_writes_nothing(
     cli: Cli, film: Path, prepared: Path, tubelet_folder: Path, tmp_path: Path, ready: bool
@@ -143,6 +155,8 @@ def test_dry_run_tells_and_writes_nothing(
         (["--context-size", "20"], "training windows take 22 latents"),
         (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
         (["--model", "missing"], "no model folder missing"),
+        (["--sample-prompts", "a car " * 40], "the prompt is 80 tokens long"),
+        (["--sample-prompts", " "], "the prompt is empty"),
         (["--lenght", "3"], "--lenght"),
     ],
 )

@@ -19,6 +19,8 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
 
+SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
+
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
     from longtake.training.report import Step
@@ -106,6 +108,8 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
 
     try:
         film = _film(model, options, _prepared(model, options, data, run))
+        if not options.sample_prompts:
+            options = options.model_copy(update={"sample_prompts": tuple(film.captions[:SHOWN])})
         manifest = hashlib.sha256((film.folder / "manifest.json").read_bytes()).hexdigest()
         trainer = Trainer(model, film, run, options, {"data": manifest})
         if trainer.step == options.steps:

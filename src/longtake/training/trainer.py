@@ -26,10 +26,11 @@ from torch import Tensor
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
-from longtake.models.load import adapter, load_transformer, model_folder, read_spec
+from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
 from longtake.models.lora import add_lora
 from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
+from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
 from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
@@ -58,12 +59,13 @@ class Trainer:
 
         film: opened with options.sampling. hashes: what names the data; a run goes on with the same only, and from the
         same weights of `model`.
-        Raises OptionError for options that do not fit the processes, or accelerate's own settings; OutputError for a
-        folder that is not this run's; ModelError as load_model does.
+        Raises OptionError for options that do not fit the model or the processes, and for accelerate's own; OutputError
+        for a folder that is not this run's; ModelError as load_model does.
         """
         self.model, self.film, self.run, self.options = model, film, run, options
         self.sampling = film.sampling
         self.accelerator = _accelerator(options)
+        _refuse_prompts(model, options)
         self.null_text = film.null_text.to(self.accelerator.device)
         self.name = read_spec(model).name
         self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
@@ -290,6 +292,7 @@ def _accelerator(options: TrainOptions) -> Accelerator:
 def check_run(model: str | Path | None, run: Path, options: TrainOptions) -> None:
     """Raise now what Trainer would raise once the film is prepared, which may take hours; writes nothing."""
     _refuse_settings(options)
+    _refuse_prompts(model, options)
     _refuse_foreign(run)
     config = _config(model, options, options.sampling(read_spec(model)))
     check_claim(run, config, (*FREE, "width", "height", "fps"))  # these are the film's
@@ -310,6 +313,14 @@ def _refuse_foreign(run: Path) -> None:
     for name in ("model", "lora", "checkpoints"):
         if not (run / CONFIG).exists() and (run / name).exists():
             raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
+
+
+def _refuse_prompts(model: str | Path | None, options: TrainOptions) -> None:
+    """OptionError for a sample prompt that could not be filmed: the first strip may be hours away."""
+    spec = read_spec(model)
+    for prompt in options.sample_prompts:
+        FilmOptions(prompt=prompt).resolved(spec)
+    check_prompts(model, options.sample_prompts)
 
 
 def _refuse_settings(options: TrainOptions) -> None:
