@@ -54,16 +54,18 @@ class Trainer:
         run: Path,
         options: TrainOptions,
         hashes: Mapping[str, str] | None = None,
+        filmed: ModelDefaults | None = None,
     ) -> None:
         """Load the network of `model`, named as for read_spec, and the newest checkpoint in `run`.
 
         film: opened with options.sampling. hashes: what names the data; a run goes on with the same only, and from the
-        same weights of `model`.
+        same weights of `model`. filmed: what the result is to be filmed with, if not film.sampling.
         Raises OptionError for options that do not fit the model or the processes, and for accelerate's own; OutputError
         for a folder that is not this run's; ModelError as load_model does.
         """
         self.model, self.film, self.run, self.options = model, film, run, options
         self.sampling = film.sampling
+        self.filmed = filmed or film.sampling
         self.accelerator = _accelerator(options)
         _refuse_prompts(model, options)
         self.null_text = film.null_text.to(self.accelerator.device)
@@ -222,9 +224,9 @@ class Trainer:
         weights = self._gathered(zip(self.trained, self.average, strict=True))
         rank = self.options.lora_rank
         if self.main and rank:
-            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.sampling)
+            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.filmed)
         elif self.main:
-            export_model(self.result, model_folder(self.model), weights | self.constant, self.sampling)
+            export_model(self.result, model_folder(self.model), weights | self.constant, self.filmed)
 
     def _save(self) -> None:
         slots = (
