@@ -111,9 +111,21 @@ def test_every_place_is_equally_likely(film: PreparedFilm, kind: str) -> None:
     assert max(seen.values()) < 2 * 900 / len(everywhere) and min(seen.values()) > 0.4 * 900 / len(everywhere)
 
 
-def test_a_start_begins_a_film_whose_first_latent_is_a_picture(film: PreparedFilm, kind: str) -> None:
-    """Guards start-up windows: for autoencoders of 4k + 1 frames, the only ones that hold a film's first latent."""
-    seen = Counter(places(film, film.batch(Window("start", 0, (1, 0), (0, 0), 1), 300, seeded(1), 0)[0]))
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window("start", 0, (1, 0), (0, 0), 1),
+        Window("extend", 1, (0,), (0, 0), 1),
+        Window("level", 0, (0, 0), (0, 4), 1),
+    ],
+    ids=lambda window: window.kind,
+)
+def test_some_windows_begin_a_film_whose_first_latent_is_a_picture(
+    film: PreparedFilm, kind: str, window: Window
+) -> None:
+    """Guards what autoencoders of 4k + 1 frames make of a film's beginning: a start, a clip that is gone on from, and
+    the model's own clips have its first latent, and so must these windows."""
+    seen = Counter(places(film, film.batch(window, 300, seeded(1), 0)[0]))
     starts = {start for _, start in seen}
     assert starts == {0} if kind == "wan" else len(starts) > 8
     assert {name for name, _ in seen} == {clip.name[0] for clip in film.clips}

@@ -29,6 +29,9 @@ from longtake.training.sources import Skipped
 
 MANIFEST = "manifest.json"
 LATENTS, TEXT = "latents", "text"
+# Windows that hold a film's first latent where they are met: as a film starts; as it goes on from a clip, which is
+# encoded by itself; and as a model that makes clips makes them.
+AT_THE_START = ("start", "extend", "level")
 
 
 class _Stored(BaseModel):
@@ -191,11 +194,11 @@ class PreparedFilm:
         """Latents (B, C, F, H, W) for a window and their captions (B, L, D), float32.
 
         They follow from the generator alone. All places that the window can take in any clip are equally likely.
-        Where a film's first latent looks like no other, a "start" begins with it and no other window holds it; where
-        latents belong together in groups, a window begins with a group.
+        Where a film's first latent looks like no other, windows of the kinds AT_THE_START begin with it and no others
+        hold it; where latents belong together in groups, a window begins with a group.
         caption_drop: how often the caption is empty.
         """
-        at_the_start = self._first_is_a_picture and window.kind == "start"
+        at_the_start = self._first_is_a_picture and window.kind in AT_THE_START
         first = int(self._first_is_a_picture and not at_the_start)
         places = torch.div(self._lengths - first - window.num_latents, self._step, rounding_mode="floor") + 1
         assert places.min() > 0, "windows are no longer than the settings the film was opened with"
