@@ -82,6 +82,13 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
         found = list(_in_table(folder, layouts[0]))
     else:
         found = [_beside(folder, video) for video in videos]
+        texts = {video.with_suffix(".txt") for video in videos}
+        kinds = ", ".join(sorted(kind.removeprefix(".") for kind in VIDEOS))
+        found += [
+            Skipped(_name(folder, text), f"has no video ({kinds}) beside it")
+            for text in _files(folder, {".txt"})
+            if text not in texts
+        ]
     known = {item.name for item in found}
     found += [
         Skipped(name, f"is not in the {layouts[0]}")
