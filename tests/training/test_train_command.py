@@ -135,13 +135,17 @@ def test_strips_show_the_films_own_captions(cli: Cli, prepared: Path, tubelet_fo
 def test_dry_run_tells_and_writes_nothing(
     cli: Cli, film: Path, prepared: Path, tubelet_folder: Path, tmp_path: Path, ready: bool
 ) -> None:
-    """Guards the plan of a run: with prepared film and with film that is not."""
+    """Guards the plan of a run: with prepared film, too little for a step, and with film that is not prepared."""
     data = prepared if ready else film
-    result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *QUICK, "--dry-run")
+    wide = (*QUICK, "--batch-size", "24")
+    result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *wide, "--dry-run")
     assert (result.code, result.err) == (0, "")
-    for words in ("steady", "3 to 3 latents", "2 windows", "are trained", "GB a process: weights"):
+    for words in ("steady", "3 to 3 latents", "24 windows", "are trained", "GB a process: weights"):
         assert words in result.out
-    assert ("2 clips, 24 latents" if ready else "before the 2 clips are prepared") in result.out
+    little = "epoch      0.37 steps: 2 clips, 24 latents\n"
+    assert (
+        little if ready else "epoch      its steps are known once the 2 clips are prepared\n"
+    ) in result.out
     assert not list(tmp_path.iterdir())
 
 
