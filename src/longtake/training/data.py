@@ -41,7 +41,8 @@ class _Stored(BaseModel):
 class PreparedClip(_Stored):
     """One unbroken shot: `num_latents` latents of a shard from its latent `first` on, and what they show.
 
-    It begins `start` seconds into the video file `name`. `shard` is a path inside the folder.
+    It begins `start` seconds into the video file `name`. `shard` is a path inside the folder, `sha256` that of the
+    latents.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PreparedClip(_Stored):
     shard: str
     first: int
     num_latents: int
+    sha256: str = ""
 
 
 class Record(_Stored):
@@ -57,6 +59,12 @@ class Record(_Stored):
 
     clips: list[PreparedClip] = []
     skipped: list[Skipped] = []
+
+
+class FileRecord(Record):
+    """What became of one video file, which was last written at `modified`, in nanoseconds."""
+
+    modified: int = 0
 
 
 class Manifest(Record):

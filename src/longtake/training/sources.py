@@ -41,6 +41,14 @@ class SourceClip:
     def num_bytes(self) -> int:
         return self.path.stat().st_size if self.member is None else self.member.size
 
+    @property
+    def modified(self) -> int:
+        """When its file, or its shard, was last written, in nanoseconds; 0 if that has gone."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The video file as a stream of bytes. DataError if it cannot be opened."""
