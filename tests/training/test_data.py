@@ -18,7 +18,7 @@ from longtake.errors import DataError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import read_spec
 from longtake.models.wan import WanModel
-from longtake.training.data import MANIFEST, PreparedFilm, hashes, latents_needed
+from longtake.training.data import MANIFEST, PreparedFilm, caption_path, hashes, latents_needed
 from longtake.training.loss import Shares, Window, draw_window
 from longtake.training.prepare import prepare
 from longtake.video import VideoWriter
@@ -111,9 +111,21 @@ def test_every_place_is_equally_likely(film: PreparedFilm, kind: str) -> None:
     assert max(seen.values()) < 2 * 900 / len(everywhere) and min(seen.values()) > 0.4 * 900 / len(everywhere)
 
 
-def test_a_start_begins_a_film_whose_first_latent_is_a_picture(film: PreparedFilm, kind: str) -> None:
-    """Guards start-up windows: for autoencoders of 4k + 1 frames, the only ones that hold a film's first latent."""
-    seen = Counter(places(film, film.batch(Window("start", 0, (1, 0), (0, 0), 1), 300, seeded(1), 0)[0]))
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window("start", 0, (1, 0), (0, 0), 1),
+        Window("extend", 1, (0,), (0, 0), 1),
+        Window("level", 0, (0, 0), (0, 4), 1),
+    ],
+    ids=lambda window: window.kind,
+)
+def test_some_windows_begin_a_film_whose_first_latent_is_a_picture(
+    film: PreparedFilm, kind: str, window: Window
+) -> None:
+    """Guards what autoencoders of 4k + 1 frames make of a film's beginning: a start, a clip that is gone on from, and
+    the model's own clips have its first latent, and so must these windows."""
+    seen = Counter(places(film, film.batch(window, 300, seeded(1), 0)[0]))
     starts = {start for _, start in seen}
     assert starts == {0} if kind == "wan" else len(starts) > 8
     assert {name for name, _ in seen} == {clip.name[0] for clip in film.clips}
@@ -199,14 +211,16 @@ def test_damaged_folders_are_one_line(
         (folder / MANIFEST).write_text(json.dumps({**stored, **changes}))
         return folder
 
-    incomplete = changed()
+    incomplete, silent, unguided = changed(), changed(), changed()
     next((incomplete / "shards").glob("*0.safetensors")).unlink()
+    caption_path(silent, CAPTIONS["b"]).unlink()
+    caption_path(unguided, "").unlink()
     for folder, words in [
         (tmp_path / "none", "is missing: make it with longtake prepare"),
         (changed(format=2), "damaged or of another version"),
         (changed(clips=3), "damaged or of another version"),
         (changed(complete=False), "is not finished: run longtake prepare again"),
-        (incomplete, "is missing: run longtake prepare again"),
+        *((folder, "is missing: run longtake prepare again") for folder in (incomplete, silent, unguided)),
     ]:
         with pytest.raises(DataError, match=words) as error:
             opened(folder)

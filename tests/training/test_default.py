@@ -1,21 +1,28 @@
 """The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
+from PIL import Image
 
+from longtake.errors import OutputError
 from longtake.models.load import read_spec
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.training import default, pictures
+from longtake.pipeline import LongTake
+from longtake.training import default, pictures, trainer
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.checkpoint import NAME, restore, save
 from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train_filmmaker
 from longtake.training.finish import FINISH, finish
 from longtake.training.footage import footage
+from longtake.training.loss import Shares
 from longtake.training.muon import orthogonalise
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import Shot
@@ -37,16 +44,19 @@ def tiny_footage() -> tuple[AutoencoderTubelet, torch.Tensor]:
 
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was stopped in its third of four steps and went on ends with the bytes of one that never was."""
+    """A run that was stopped in its fourth of four steps and went on ends with the bytes of one that never was, and
+    tells of each step once."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
     vae, latents = tiny_footage()
     recipe = Recipe(steps=4, latents_per_step=22, save_every=2)
     train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(default, "_step", stopping_at(2))
+        patch.setattr(default, "_step", stopping_at(3))
         train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
+    logs = [(tmp_path / run / "losses.jsonl").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 4
     assert read_spec(model).latent_channels == 32
 
 
@@ -66,20 +76,47 @@ def test_filmmaker_begins_with_another_runs_weights(tmp_path: Path, monkeypatch:
 
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_the_trainer_finishes_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards the recipe's end: the network learns on, and is filmed as before whatever context it met; done is done."""
+    """Guards the recipe's end: the network learns on, and is filmed as before whatever context it met, in the strips
+    too; done is done, but for another model."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     vae, latents = tiny_footage()
     tiny = Recipe(steps=1, latents_per_step=22, layers=1, heads=1)
     model = train_filmmaker(tmp_path, tiny, vae, latents, SHOTS)
-    options = FINISH.model_copy(update={"steps": 2, "batch_size": 2, "sample_every": 0})
+    options = FINISH.model_copy(update={"steps": 2, "batch_size": 2, "sample_every": 1})
+    strips: list[int] = []
+
+    def draw(take: LongTake, prompts: tuple[str, ...], picture: Path) -> None:
+        strips.append(take.model.spec.defaults.context_size)
+        picture.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(picture)
+
+    monkeypatch.setattr(trainer, "draw_strip", draw)
     result = finish(model, tmp_path / "finish", latents, SHOTS, options)
     file = Path("transformer/diffusion_pytorch_model.safetensors")
     learnt = (result / file).read_bytes()
     assert learnt != (model / file).read_bytes()
-    assert read_spec(result).defaults == tiny.sampling
+    assert read_spec(result).defaults == tiny.sampling and strips == [0, 0]
     assert finish(model, tmp_path / "finish", latents, SHOTS, options) == result
     assert (result / file).read_bytes() == learnt
+    shutil.copyfile(result / file, model / file)
+    with pytest.raises(OutputError, match=r"finish is another run: its weights is .*, or delete it"):
+        finish(model, tmp_path / "finish", latents, SHOTS, options)
+
+
+def test_another_recipes_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a run whose learning rate had fallen against being gone on with for more steps, or for anything else."""
+    monkeypatch.setattr(default, "footage", Mock(side_effect=KeyboardInterrupt))
+    train = partial(default.train_default, tmp_path)
+    for same in (Recipe(), Recipe(device="cuda", save_every=9)):
+        with pytest.raises(KeyboardInterrupt):
+            train(same)
+    for other, words in (
+        (Recipe(steps=9), "its steps is 2080, not 9"),
+        (Recipe(shares=Shares()), "its shares is .* give another folder"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            train(other)
 
 
 def stopping_at(last: int) -> Callable[..., tuple[str, float]]:

@@ -155,6 +155,12 @@ def test_jitter_is_a_share_of_the_local_gap() -> None:
     assert ((sigma[:, 3] < sigmas[4]) == faster).all()
 
 
+def test_an_offset_may_reach_the_end_of_the_table() -> None:
+    """Guards --jitter 1, whose offset can be rounded up to a whole step: the last level, not an IndexError."""
+    sigma = draw_sigma(Window("steady", 0, (7, 6), (1, 1), 1), 1, sigma_table(8, 2.0), torch.Generator())
+    assert sigma.tolist() == [[0, sigma_table(8, 2.0)[7]]]
+
+
 def test_one_level_windows_fill_the_table() -> None:
     """Levels and stills lie anywhere between clean and noise, evenly in steps of the table."""
     sigmas = torch.linspace(1, 0, 9)

@@ -3,6 +3,7 @@
 import json
 import random
 import resource
+import struct
 import subprocess
 import sys
 import tarfile
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest.mock import Mock
 
 import av
@@ -343,6 +344,58 @@ def test_a_run_that_was_stopped_goes_on(
     caption_path(tmp_path / "out", CAPTION).unlink()
     ready()
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def padded(data: bytes, size: int) -> bytes:
+    """An mp4 file of so many bytes more than it needs."""
+    return data + struct.pack(">I4s", size - len(data), b"free").ljust(size - len(data), b"\0")
+
+
+def test_a_file_that_is_replaced_is_prepared_anew(
+    tmp_path: Path, ready: Callable[..., Summary], tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards files of equal size: one that was mended is skipped no longer, one that was changed keeps no stale
+    latents, others are left alone, and what stays skipped is said again."""
+    source, out = tmp_path / "film", tmp_path / "out"
+    several(source)
+    films = [(source / name).read_bytes() for name in ("a.mp4", "b.mp4")]
+    size = max(map(len, films)) + 8
+    one, other, bad = *(padded(data, size) for data in films), bytes(size)
+    opened: list[str] = []
+
+    def opening(video: IO[bytes], *sides: int) -> Iterator[TimedPicture]:
+        opened.append(Path(video.name).name)
+        return read_timed(video, *sides)
+
+    monkeypatch.setattr(preparing, "read_timed", opening)
+    for changed, skipped, clips in [
+        ({"a": one, "b": other, "c": bad}, ["c"], "abb"),
+        ({}, ["c"], "abb"),
+        ({"c": other}, [], "abbcc"),
+        ({"a": other}, [], "aabbcc"),
+        ({"a": bad}, ["a"], "bbcc"),
+    ]:
+        for name, data in changed.items():
+            (source / f"{name}.mp4").write_bytes(data)
+        lines: list[str] = []
+        opened.clear()
+        ready(say=lines.append)
+        assert opened == [f"{name}.mp4" for name in changed]
+        assert [line.split(".")[0] for line in lines] == [f"skipped {name}" for name in skipped]
+        assert [clip.name[0] for clip in manifest(out).clips] == list(clips)
+    prepare(source, tmp_path / "whole", tubelet_folder, say=lambda line: None)
+    assert everything(out) == everything(tmp_path / "whole")
+
+
+def test_training_can_tell_other_latents(tmp_path: Path, ready: Callable[..., Summary]) -> None:
+    """Guards runs against film that was changed under them, with as many latents in it as before."""
+    path, manifests = tmp_path / "film" / "a.mp4", set()
+    for shot in (0, 1):
+        path.unlink(missing_ok=True)
+        path.write_bytes(padded(film(path, render(24, shot)).read_bytes(), 30_000))
+        assert ready().latents == 6
+        manifests.add((tmp_path / "out" / MANIFEST).read_bytes())
+    assert len(manifests) == 2
 
 
 KILLED = """

@@ -82,7 +82,7 @@ def test_captions_beside_video_files(tmp_path: Path) -> None:
         ("reise/Überfahrt ☂.webm", "ein Schiff", 3),
         ("z.mov", "the end", 4),
     ]
-    assert skipped == [] and content(clips[2]) == b"333"
+    assert [item.name for item in skipped] == ["notes.txt"] and content(clips[2]) == b"333"
 
 
 def test_a_video_without_a_caption_is_skipped(tmp_path: Path) -> None:
@@ -94,6 +94,15 @@ def test_a_video_without_a_caption_is_skipped(tmp_path: Path) -> None:
         "b.mp4": "has no caption",
         "c.mp4": "has a caption that is not UTF-8",
         "d.mp4": "has no caption d.txt beside it",
+    }
+
+
+def test_a_caption_without_a_video_is_skipped(tmp_path: Path) -> None:
+    """Guards against captioned videos of other kinds that are left out without a word."""
+    lay(tmp_path, {name: b"0" for name in ("a.mp4", "a.txt", "b.avi", "b.txt", "c.txt")})
+    assert list(captions(tmp_path)) == ["a.mp4"]
+    assert reasons(tmp_path) == {
+        name: "has no video (mkv, mov, mp4, webm) beside it" for name in ("b.txt", "c.txt")
     }
 
 

@@ -23,7 +23,10 @@ from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer
 from longtake.video import VideoWriter, probe
 
-QUICK = ("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0")
+QUICK = (
+    *("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0"),
+    *("--sample-every", "0"),
+)
 
 
 Cli = Callable[..., Any]
@@ -90,7 +93,7 @@ def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: 
     result = cli(
         *("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK),
         *("--schedule", "constant", "--gradient-checkpointing", "--ema", "0.5", "--shift", "2"),
-        *("--sample-prompts", "a red car", "--sample-prompts", "a bus", "--sample-every", "0"),
+        *("--sample-prompts", "a red car", "--sample-prompts", "a bus"),
     )
     assert result.code == 0, result.err
     config = json.loads(Path("run/config.json").read_text())
@@ -119,17 +122,30 @@ def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: 
     assert len(config["data"]) == 64
 
 
+def test_strips_show_the_films_own_captions(cli: Cli, prepared: Path, tubelet_folder: Path) -> None:
+    """Guards the plain command, which drew no strips; and a run that goes on with other prompts."""
+    command = ("train", "--model", tubelet_folder, "--data", prepared, "-o", "run", *QUICK[:-2])
+    assert cli(*command).code == 0
+    assert [path.name for path in Path("run/samples").iterdir()] == ["step-000002.png"]
+    assert json.loads(Path("run/config.json").read_text())["sample_prompts"] == ["a red car", "a blue bus"]
+    assert cli(*command, "--sample-prompts", "a bus").code == 0
+
+
 @pytest.mark.parametrize("ready", [True, False])
 def test_dry_run_tells_and_writes_nothing(
     cli: Cli, film: Path, prepared: Path, tubelet_folder: Path, tmp_path: Path, ready: bool
 ) -> None:
-    """Guards the plan of a run: with prepared film and with film that is not."""
+    """Guards the plan of a run: with prepared film, too little for a step, and with film that is not prepared."""
     data = prepared if ready else film
-    result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *QUICK, "--dry-run")
+    wide = (*QUICK, "--batch-size", "24")
+    result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *wide, "--dry-run")
     assert (result.code, result.err) == (0, "")
-    for words in ("steady", "3 to 3 latents", "2 windows", "are trained", "GB a process: weights"):
+    for words in ("steady", "3 to 3 latents", "24 windows", "are trained", "GB a process: weights"):
         assert words in result.out
-    assert ("2 clips, 24 latents" if ready else "before the 2 clips are prepared") in result.out
+    little = "epoch      0.37 steps: 2 clips, 24 latents\n"
+    assert (
+        little if ready else "epoch      its steps are known once the 2 clips are prepared\n"
+    ) in result.out
     assert not list(tmp_path.iterdir())
 
 
@@ -143,6 +159,8 @@ def test_dry_run_tells_and_writes_nothing(
         (["--context-size", "20"], "training windows take 22 latents"),
         (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
         (["--model", "missing"], "no model folder missing"),
+        (["--sample-prompts", "a car " * 40], "the prompt is 80 tokens long"),
+        (["--sample-prompts", " "], "the prompt is empty"),
         (["--lenght", "3"], "--lenght"),
     ],
 )
@@ -180,6 +198,24 @@ def test_many_processes_want_prepared_film_and_speak_once(
         result = cli(*command)
         assert result.code == 2 and result.err.count("\n") == lines
         assert rank == "1" or f"longtake prepare {film}" in result.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", '{"model": "another"}', "is another run: its model is another"),
+        ("model", "", "holds a model"),
+    ],
+)
+def test_another_runs_folder_is_refused_before_film_is_prepared(
+    cli: Cli, film: Path, tubelet_folder: Path, tmp_path: Path, file: str, content: str, words: str
+) -> None:
+    """Guards the hours that preparing takes, and a folder that is not ours against film in it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / file).write_text(content)
+    result = cli("train", "--model", tubelet_folder, "--data", film, "-o", "run", *QUICK)
+    assert result.code == 2 and words in result.err and result.err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [file]
 
 
 @pytest.mark.parametrize(("presses", "kept"), [(1, 2), (2, None)])

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.errors import LongTakeError, ModelError, OptionError, OutputError
 from longtake.models.load import read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
@@ -229,6 +230,29 @@ def test_other_data_is_refused(tubelet_folder: Path, tmp_path: Path) -> None:
         Trainer(*known, {"data": "b"})
 
 
+def test_other_weights_of_the_same_name_are_refused(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards a run against going on from another model whose folder is called the same; one elsewhere will do."""
+    options = {"steps": 2, "lora_rank": 2}
+    moved, other = (shutil.copytree(tubelet_folder, tmp_path / name / tubelet_folder.name) for name in "ab")
+    train(tubelet_folder, tmp_path / "run", **options)
+    before = state(tmp_path / "run", 2)
+    assert train(moved, tmp_path / "run", **options) == []
+    weights = load_file(other / TINY_WEIGHTS)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, other / TINY_WEIGHTS)
+    with pytest.raises(OutputError, match=r"another run: its weights is .*; give another folder") as caught:
+        train(other, tmp_path / "run", **options)
+    assert "\n" not in str(caught.value) and state(tmp_path / "run", 2) == before
+
+
+def test_weights_that_cannot_be_loaded_claim_nothing(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards a run against being tied for ever to half a model."""
+    half = shutil.copytree(tubelet_folder, tmp_path / "half")
+    (half / TINY_WEIGHTS).write_bytes(b"half")
+    with pytest.raises(ModelError):
+        train(half, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_a_model_in_it_is_refused(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards somebody's model folder that happens to be called as the result would be."""
     (tmp_path / "model").mkdir()
@@ -346,10 +370,36 @@ def test_bad_options_are_one_line_and_write_nothing(
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
-def test_accelerates_own_sharding_is_refused(
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("USE_FSDP", "true", "--shard"),
+        ("GRADIENT_ACCUMULATION_STEPS", "4", "--accumulation"),
+        ("MIXED_PRECISION", "bf16", "--bf16"),
+        ("MIXED_PRECISION", "fp16", "--bf16"),
+        ("MIXED_PRECISION", "fp8", "--bf16"),
+    ],
+)
+def test_accelerates_own_settings_are_refused(
+    tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, instead: str
+) -> None:
+    """Guards against settings of accelerate's that would do nothing, or make gradients a quarter as long, unsaid."""
+    monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    with pytest.raises(OptionError, match=f"give {instead} in place of .*ACCELERATE_{name}={value}"):
+        train(tubelet_folder, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_accelerates_own_defaults_change_nothing(
     tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards against settings of accelerate's that would silently do nothing."""
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(OptionError, match="give --shard"):
-        train(tubelet_folder, tmp_path)
+    """Guards what accelerate launch sets by itself, and bfloat16 that both ask for."""
+    for name, value in {
+        "USE_FSDP": "false",
+        "GRADIENT_ACCUMULATION_STEPS": "1",
+        "MIXED_PRECISION": "no",
+    }.items():
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    assert len(train(tubelet_folder, tmp_path / "plain", steps=1)) == 1
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert len(train(tubelet_folder, tmp_path / "bf16", steps=1, bf16=True)) == 1

@@ -19,6 +19,8 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
 
+SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
+
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
     from longtake.training.report import Step
@@ -106,6 +108,8 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
 
     try:
         film = _film(model, options, _prepared(model, options, data, run))
+        if not options.sample_prompts:
+            options = options.model_copy(update={"sample_prompts": tuple(film.captions[:SHOWN])})
         manifest = hashlib.sha256((film.folder / "manifest.json").read_bytes()).hexdigest()
         trainer = Trainer(model, film, run, options, {"data": manifest})
         if trainer.step == options.steps:
@@ -152,7 +156,9 @@ def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -
         )
     from longtake.training.data import latents_needed
     from longtake.training.prepare import prepare
+    from longtake.training.trainer import check_run
 
+    check_run(model, run, options)
     spec = read_spec(model)
     prepare(data, run / "data", model, min_latents=latents_needed(spec, options.sampling(spec)), say=say)
     return run / "data"
@@ -177,17 +183,22 @@ def _describe(model: str | None, options: TrainOptions, data: Path) -> None:
 
     if (data / "manifest.json").exists():
         film = _film(model, options, data)
-        sampling, clips = film.sampling, f"{len(film)} clips, {film.num_latents} latents"
+        sampling = film.sampling
     else:
         film, sampling = None, options.sampling(read_spec(model))
-        clips = f"not known before the {len(find_clips(data)[0])} clips are prepared"
     cost = estimate(model, options, sampling, int(os.environ.get("WORLD_SIZE", 1)))
+    if film:
+        steps = film.num_latents / cost.latents_per_step
+        epoch = (
+            f"{steps:{'.0f' if steps >= 10 else '.2g'}} steps: {len(film)} clips, {film.num_latents} latents"
+        )
+    else:
+        epoch = f"its steps are known once the {len(find_clips(data)[0])} clips are prepared"
     for kind, (share, fewest, most) in cost.kinds.items():
         print(f"{kind:<11}{share:6.1%} of the steps, {fewest} to {most} latents")
     print(
         f"step       {options.batch_size} windows: {cost.latents_per_step:.0f} latents, {cost.tokens_per_step:.0f}"
-        f" tokens\nepoch      {f'{film.num_latents / cost.latents_per_step:.0f} steps: ' if film else ''}{clips}"
-        f"\nweights    {cost.trained:,} of {cost.parameters:,} are trained"
+        f" tokens\nepoch      {epoch}\nweights    {cost.trained:,} of {cost.parameters:,} are trained"
     )
     held = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in cost.memory.items())
     print(f"memory     some {sum(cost.memory.values()) / 1e9:.3g} GB a process: {held}")

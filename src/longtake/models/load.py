@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -161,6 +161,18 @@ def load_encoders(
         return _assembled(read_spec(model), folder, network, target)
 
 
+def check_prompts(model: str | Path | None, prompts: Iterable[str]) -> None:
+    """Raise OptionError for a prompt that is too long for a model, named as for read_spec; reads no weights."""
+    from longtake.models.t5 import check_length
+
+    spec, folder = read_spec(model), model_folder(model, weights=False)
+    classes = checked_classes(folder)
+    with _reading(folder):
+        tokenizer = _tokenizer(folder, classes)
+    for prompt in prompts:
+        check_length(adapter(classes["transformer"]).clean(prompt), tokenizer, spec)
+
+
 def load_transformer(model: str | Path | None = None, dtype: str = "float32") -> Any:
     """The network of a model alone, on the CPU, taking a timestep for each latent frame: for a trainer.
 
@@ -308,16 +320,19 @@ def _class(library: str, name: str) -> Any:
 def _assembled(spec: ModelSpec, folder: Path, transformer: Any, device: torch.device) -> VideoModel:
     """A network with the other parts of its folder, in its precision."""
     classes, dtype = checked_classes(folder), transformer.dtype
-    tokenizer, text_encoder = (
-        _class("transformers", classes[part]) for part in ("tokenizer", "text_encoder")
-    )
+    text_encoder = _class("transformers", classes["text_encoder"])
     return adapter(classes["transformer"])(
         spec,
-        tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        _tokenizer(folder, classes),
         _part(text_encoder, folder, "text_encoder", dtype=dtype).to(device),
         transformer,
         _part(_class("diffusers", classes["vae"]), folder, "vae", torch_dtype=dtype).to(device),
     )
+
+
+def _tokenizer(folder: Path, classes: dict[str, str]) -> Any:
+    tokenizer = _class("transformers", classes["tokenizer"])
+    return tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 def _buffers(network: Any, folder: Path) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ class T5VideoModel(ABC):
         """
         texts = [self.clean(prompt) for prompt in prompts]
         for text in texts:
-            self._check_length(text)
+            check_length(text, self.tokenizer, self.spec)
         tokens = self.tokenizer(
             texts, padding="max_length", max_length=self.spec.max_prompt_tokens, return_tensors="pt"
         ).to(self.device)
@@ -112,13 +112,15 @@ class T5VideoModel(ABC):
     def encoder(self) -> Encoder:
         return new_encoder(self.vae)
 
-    def _check_length(self, text: str) -> None:
-        limit = self.spec.max_prompt_tokens
-        length = len(self.tokenizer(text, verbose=False).input_ids)
-        if length > limit:
-            kept = self.tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
-            used = text[: max(end for _, end in kept.offset_mapping)]
-            raise OptionError(
-                f"the prompt is {length} tokens long, {self.spec.name} takes {limit}: only its first"
-                f' {len(used)} of {len(text)} characters would be used, up to "…{used[-30:]}"; shorten it'
-            )
+
+def check_length(text: str, tokenizer: Any, spec: ModelSpec) -> None:
+    """OptionError for a text, cleaned as a prompt is, of more tokens than a model takes."""
+    limit = spec.max_prompt_tokens
+    length = len(tokenizer(text, verbose=False).input_ids)
+    if length > limit:
+        kept = tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
+        used = text[: max(end for _, end in kept.offset_mapping)]
+        raise OptionError(
+            f"the prompt is {length} tokens long, {spec.name} takes {limit}: only its first"
+            f' {len(used)} of {len(text)} characters would be used, up to "…{used[-30:]}"; shorten it'
+        )

@@ -35,17 +35,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
-    """Make a folder the run of these options, by a config.json in it. OutputError if it is another one's, whose options
-    differ in more than the `free` ones."""
+    """Make a folder the run of these options, by a config.json in it. OutputError as check_claim raises it."""
+    check_claim(run, config, free)
     path = run / CONFIG
-    if path.exists():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        for key in config:
-            if key not in free and told.get(key) != config[key]:
-                raise OutputError(
-                    f"{run} is another run: its {key} is {told.get(key)}, not {config[key]}; give another folder,"
-                    f" or the options of its {CONFIG}"
-                )
     try:
         run.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(config, indent=2) + "\n")
@@ -53,14 +45,36 @@ def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> N
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
+def check_claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """OutputError if a folder is another run, whose options differ from these in more than the `free` ones."""
+    path = run / CONFIG
+    if not path.exists():
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise OutputError(f"{path} cannot be read as the options of a run: give another folder or delete it")
+    for key in config:
+        if key not in free and told.get(key) != config[key]:
+            raise OutputError(
+                f"{run} is another run: its {key} is {told.get(key)}, not {config[key]}; give another folder or the"
+                f" options of its {CONFIG}, or delete it"
+            )
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to be filled, beside its place; it is put there when it is full, and removed if that fails."""
+    """A folder to be filled, beside its place; it is flushed to disk and put there when it is full, and removed if that
+    fails."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
+        for path in (*part.rglob("*"), part):
+            to_disk(path)
         part.rename(folder)
         to_disk(folder.parent)
     finally:

@@ -29,6 +29,9 @@ from longtake.training.sources import Skipped
 
 MANIFEST = "manifest.json"
 LATENTS, TEXT = "latents", "text"
+# Windows that hold a film's first latent where they are met: as a film starts; as it goes on from a clip, which is
+# encoded by itself; and as a model that makes clips makes them.
+AT_THE_START = ("start", "extend", "level")
 
 
 class _Stored(BaseModel):
@@ -38,7 +41,8 @@ class _Stored(BaseModel):
 class PreparedClip(_Stored):
     """One unbroken shot: `num_latents` latents of a shard from its latent `first` on, and what they show.
 
-    It begins `start` seconds into the video file `name`. `shard` is a path inside the folder.
+    It begins `start` seconds into the video file `name`. `shard` is a path inside the folder, `sha256` that of the
+    latents.
     """
 
     name: str
@@ -47,6 +51,7 @@ class PreparedClip(_Stored):
     shard: str
     first: int
     num_latents: int
+    sha256: str = ""
 
 
 class Record(_Stored):
@@ -54,6 +59,12 @@ class Record(_Stored):
 
     clips: list[PreparedClip] = []
     skipped: list[Skipped] = []
+
+
+class FileRecord(Record):
+    """What became of one video file, which was last written at `modified`, in nanoseconds."""
+
+    modified: int = 0
 
 
 class Manifest(Record):
@@ -158,7 +169,9 @@ class PreparedFilm:
                 f"training windows take {self.needed} latents, and 0 of {self.left_out} clips in {folder} are as long"
                 f" (the longest has {longest}): take longer film, or a smaller window"
             )
-        for path in {folder / clip.shard for clip in self.clips}:
+        needed = {folder / clip.shard for clip in self.clips}
+        needed |= {caption_path(folder, caption) for caption in ("", *self.captions)}
+        for path in sorted(needed):
             if not path.is_file():
                 raise DataError(f"{path} is missing: run longtake prepare again")
         self._lengths = torch.tensor([clip.num_latents for clip in self.clips])
@@ -174,6 +187,11 @@ class PreparedFilm:
         return int(self._lengths.sum())
 
     @property
+    def captions(self) -> list[str]:
+        """What the clips show, in their order, each caption once."""
+        return list(dict.fromkeys(clip.caption for clip in self.clips))
+
+    @property
     def null_text(self) -> Tensor:
         """The empty caption (1, L, D), float32."""
         return self._text("")[None]
@@ -184,11 +202,11 @@ class PreparedFilm:
         """Latents (B, C, F, H, W) for a window and their captions (B, L, D), float32.
 
         They follow from the generator alone. All places that the window can take in any clip are equally likely.
-        Where a film's first latent looks like no other, a "start" begins with it and no other window holds it; where
-        latents belong together in groups, a window begins with a group.
+        Where a film's first latent looks like no other, windows of the kinds AT_THE_START begin with it and no others
+        hold it; where latents belong together in groups, a window begins with a group.
         caption_drop: how often the caption is empty.
         """
-        at_the_start = self._first_is_a_picture and window.kind == "start"
+        at_the_start = self._first_is_a_picture and window.kind in AT_THE_START
         first = int(self._first_is_a_picture and not at_the_start)
         places = torch.div(self._lengths - first - window.num_latents, self._step, rounding_mode="floor") + 1
         assert places.min() > 0, "windows are no longer than the settings the film was opened with"

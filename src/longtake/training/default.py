@@ -30,7 +30,7 @@ from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
 from longtake.training.autoencoder import to_tensor, train_autoencoder
-from longtake.training.checkpoint import State, restore, save
+from longtake.training.checkpoint import State, claim, restore, save
 from longtake.training.finish import FINISH, draw_clips, finish
 from longtake.training.footage import footage
 from longtake.training.loss import (
@@ -44,10 +44,12 @@ from longtake.training.loss import (
     self_guided,
 )
 from longtake.training.muon import Muon
+from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128
+FREE = ("device", "save_every")  # what may change of a recipe when a run goes on
 DECAY = 0.3  # share of the steps in which the learning rate falls
 DEFAULTS = ModelDefaults(
     width=WIDTH,
@@ -178,8 +180,11 @@ class Filmmaker(nn.Module):
 
 
 def train_default(run: Path, recipe: Recipe) -> Path:
-    """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder."""
-    run.mkdir(parents=True, exist_ok=True)
+    """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder.
+
+    OutputError for the folder of another recipe.
+    """
+    claim(run, asdict(recipe), FREE)
     pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet().to(recipe.device)
     train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae")
@@ -235,6 +240,7 @@ def train_filmmaker(
     first = restore(run / "filmmaker", state)
     rates = {id(group): group["lr"] for group in _groups(optimizers)}
     run.mkdir(parents=True, exist_ok=True)
+    cut_log(run / "losses.jsonl", first)
     for step in track(range(first, recipe.steps), "training the transformer"):
         for group in _groups(optimizers):
             group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
@@ -246,8 +252,8 @@ def train_filmmaker(
         with (run / "losses.jsonl").open("a") as log:
             log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
         if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
-            save(run / "filmmaker", state, step + 1)
             export(run / "model", vae, average.module, tokenizer, recipe.sampling)
+            save(run / "filmmaker", state, step + 1)
             draw_losses(run / "losses.jsonl", run / "losses.png")
             draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
     return run / "model"

@@ -5,16 +5,13 @@ Shapes: B batch, C channels, F latent frames, H W latent height and width, L tex
 
 from __future__ import annotations
 
-import json
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from rich.progress import track
 from torch import Tensor
 
-from longtake.files import write_text
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, read_spec
 from longtake.training.loss import Window
@@ -88,10 +85,9 @@ def finish(model: Path, run: Path, latents: Tensor, shots: list[Shot], options: 
     """
     spec = read_spec(model)
     film = WorldFilm(latents, shots, load_encoders(model), options.sampling(spec))
-    trainer = Trainer(model, film, run, options)
+    trainer = Trainer(model, film, run, options, filmed=spec.defaults)
     for _ in track(trainer.steps(), "training with the trainer", total=options.steps - trainer.step):
         pass
-    write_text(trainer.result / "longtake.json", json.dumps(asdict(spec.defaults), indent=2) + "\n")
     return trainer.result
 
 

@@ -93,7 +93,7 @@ def draw_sigma(window: Window, batch: int, sigmas: Tensor, generator: torch.Gene
     low, high = window.offset
     offset = low + (high - low) * torch.rand(batch, 1, generator=generator)
     position = (torch.tensor(window.steps) + offset).clamp_min(0)
-    below = position.long()
+    below = position.long().clamp_max(len(sigmas) - 2)
     sigma = torch.lerp(sigmas[below], sigmas[below + 1], position - below)
     sigma = sigma.repeat_interleave(window.chunk_size, dim=1)
     return torch.cat([sigma.new_zeros(batch, window.context), sigma], dim=1)

@@ -88,7 +88,11 @@ class TrainOptions(Options):
     save_every: Count = Field(250, description="Steps from checkpoint to checkpoint.")
     keep: int = Field(2, ge=2, description="Checkpoints that are kept, the newest ones.")
     sample_every: int = Field(250, ge=0, description="Steps from sample strip to sample strip; 0 is never.")
-    sample_prompts: tuple[str, ...] = Field((), description="What sample strips show; once for each prompt.")
+    sample_prompts: tuple[str, ...] = Field(
+        (),
+        description="What sample strips show, once for each prompt; longtake train takes the film's first three"
+        " captions if none is given.",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws other batches.")
 
     def sampling(self, spec: ModelSpec) -> ModelDefaults:

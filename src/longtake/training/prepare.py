@@ -40,6 +40,7 @@ from longtake.training.data import (
     LATENTS,
     MANIFEST,
     TEXT,
+    FileRecord,
     Manifest,
     PreparedClip,
     Record,
@@ -112,6 +113,7 @@ def prepare(
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")
+    _write_stored(target / MANIFEST, plan)  # not complete until what has changed is made anew
     records = [Record(skipped=skipped), *lab.records(clips, say)]
     manifest = plan.model_copy(
         update={
@@ -178,8 +180,8 @@ class _Lab:
         self.target = target
         self.min_latents = min_latents
 
-    def records(self, clips: list[SourceClip], say: Callable[[str], None]) -> Iterator[Record]:
-        """What became of each clip; those that are finished are not made again."""
+    def records(self, clips: list[SourceClip], say: Callable[[str], None]) -> Iterator[FileRecord]:
+        """What became of each clip; those that are finished are not made again, unless their file has changed."""
         self._embed("")
         console = Console(stderr=True)
         columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
@@ -195,28 +197,41 @@ class _Lab:
                 bar.advance(task)
                 yield record
 
-    def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> Record:
+    def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> FileRecord:
         path = self.target / "shards" / f"{number:05d}.json"
-        if path.exists():
-            record = read_stored(path, Record)
-            needed = [
-                (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
-            ]
-            if all(file.is_file() for files in needed for file in files):
-                return record
+        record = self._stored(path, clip) or self._made(path, clip, show)
+        for item in record.skipped:
+            say(f"skipped {item.name}: {item.reason}")
+        return record
+
+    def _stored(self, path: Path, clip: SourceClip) -> FileRecord | None:
+        """What became of a clip that was finished, if its file is the same and what was made of it is there."""
+        record = read_stored(path, FileRecord) if path.exists() else None
+        if record is None or record.modified != clip.modified:
+            return None
+        needed = [
+            (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
+        ]
+        return record if all(file.is_file() for files in needed for file in files) else None
+
+    def _made(self, path: Path, clip: SourceClip, show: Show) -> FileRecord:
+        """Look at a clip, and write what becomes of it."""
+        modified, shard = clip.modified, path.with_suffix(".safetensors")
+        clips: list[PreparedClip] = []
         try:
             self._embed(clip.caption)
-            record = self._encode(path.with_suffix(".safetensors"), clip, show)
+            clips, skipped = self._encode(shard, clip, show)
         except OutputError:
             raise
         except LongTakeError as error:
-            record = Record(skipped=[Skipped(clip.name, str(error))])
-        for item in record.skipped:
-            say(f"skipped {item.name}: {item.reason}")
+            skipped = [Skipped(clip.name, str(error))]
+        if not clips:
+            shard.unlink(missing_ok=True)
+        record = FileRecord(modified=modified, clips=clips, skipped=skipped)
         _write_stored(path, record)
         return record
 
-    def _encode(self, shard: Path, clip: SourceClip, show: Show) -> Record:
+    def _encode(self, shard: Path, clip: SourceClip, show: Show) -> tuple[list[PreparedClip], list[Skipped]]:
         """Write the latents of all shots of a clip that are long enough, one behind the other."""
         width, height = self.film.settings.width, self.film.settings.height
         clips, skipped, total = [], [], 0
@@ -225,7 +240,7 @@ class _Lab:
             for shot in shots(map(show, read_timed(video, width, height))):
                 head = next(shot)
                 start, begin = round(float(head.start), 3), file.tell()
-                latents = self._encode_shot(chain([head], shot), file)
+                latents, digest = self._encode_shot(chain([head], shot), file)
                 if latents < self.min_latents:
                     file.seek(begin)
                     file.truncate()
@@ -240,23 +255,25 @@ class _Lab:
                         shard=shard.relative_to(self.target).as_posix(),
                         first=total,
                         num_latents=latents,
+                        sha256=digest,
                     )
                 )
                 total += latents
             file.seek(0)
             file.write(_header((total, *self.film.latent_shape)))
-        if not clips:
-            shard.unlink()
-        return Record(clips=clips, skipped=skipped)
+        return clips, skipped
 
-    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> int:
-        """Append the latents of a shot to a file, frame by frame; returns their number."""
-        encoder, frames, number = self.model.encoder(), resampled(pictures, self.film.rate), 0
+    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> tuple[int, str]:
+        """Append the latents of a shot to a file, frame by frame; returns their number and their sha256."""
+        encoder, frames = self.model.encoder(), resampled(pictures, self.film.rate)
+        number, digest = 0, hashlib.sha256()
         while portion := list(islice(frames, PORTION)):
             latents = encoder.push(to_tensor(np.stack(portion)[None]))[0].transpose(0, 1)
-            file.write(latents.half().cpu().contiguous().numpy().tobytes())
+            data = latents.half().cpu().contiguous().numpy().tobytes()
+            file.write(data)
+            digest.update(data)
             number += len(latents)
-        return number
+        return number, digest.hexdigest()
 
     def _embed(self, caption: str) -> None:
         """Write the states (L, D) of a caption, without the zeros behind its tokens, unless they are there."""

@@ -48,13 +48,18 @@ class Step:
         return self.num_latents / self.seconds
 
 
+def cut_log(log: Path, first: int) -> None:
+    """Drop what an earlier try wrote of steps from `first` on, of a log of a line a step; it need not be there yet."""
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+    write_text(log, "".join(lines[:first]))
+
+
 class Report:
     """Writes losses.jsonl and tensorboard/ in a run. What an earlier try wrote of steps from `first` on is dropped."""
 
     def __init__(self, run: Path, first: int) -> None:
         log = run / "losses.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-        write_text(log, "".join(lines[:first]))
+        cut_log(log, first)
         self._log = log.open("a", encoding="utf-8")
         self._board = SummaryWriter(run / "tensorboard", purge_step=first)
 

@@ -41,6 +41,14 @@ class SourceClip:
     def num_bytes(self) -> int:
         return self.path.stat().st_size if self.member is None else self.member.size
 
+    @property
+    def modified(self) -> int:
+        """When its file, or its shard, was last written, in nanoseconds; 0 if that has gone."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The video file as a stream of bytes. DataError if it cannot be opened."""
@@ -82,6 +90,13 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
         found = list(_in_table(folder, layouts[0]))
     else:
         found = [_beside(folder, video) for video in videos]
+        texts = {video.with_suffix(".txt") for video in videos}
+        kinds = ", ".join(sorted(kind.removeprefix(".") for kind in VIDEOS))
+        found += [
+            Skipped(_name(folder, text), f"has no video ({kinds}) beside it")
+            for text in _files(folder, {".txt"})
+            if text not in texts
+        ]
     known = {item.name for item in found}
     found += [
         Skipped(name, f"is not in the {layouts[0]}")

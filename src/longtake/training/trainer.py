@@ -25,13 +25,16 @@ from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.guidance import emptied
-from longtake.models.load import adapter, load_transformer, model_folder, read_spec
+from longtake.models.base import ModelDefaults
+from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
 from longtake.models.lora import add_lora
 from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
+from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
-from longtake.training.checkpoint import CONFIG, Checkpoints, claim
+from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
+from longtake.training.data import weights_hash
 from longtake.training.loss import frame_errors, self_guided
 from longtake.training.options import FREE, TrainOptions
 from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
@@ -51,24 +54,28 @@ class Trainer:
         run: Path,
         options: TrainOptions,
         hashes: Mapping[str, str] | None = None,
+        filmed: ModelDefaults | None = None,
     ) -> None:
         """Load the network of `model`, named as for read_spec, and the newest checkpoint in `run`.
 
-        film: opened with options.sampling. hashes: what names the data; a run goes on with the same only.
-        Raises OptionError for options that do not fit the processes, OutputError for a folder that is not this run's,
-        ModelError as load_model does.
+        film: opened with options.sampling. hashes: what names the data; a run goes on with the same only, and from the
+        same weights of `model`. filmed: what the result is to be filmed with, if not film.sampling.
+        Raises OptionError for options that do not fit the model or the processes, and for accelerate's own; OutputError
+        for a folder that is not this run's; ModelError as load_model does.
         """
         self.model, self.film, self.run, self.options = model, film, run, options
         self.sampling = film.sampling
+        self.filmed = filmed or film.sampling
         self.accelerator = _accelerator(options)
+        _refuse_prompts(model, options)
         self.null_text = film.null_text.to(self.accelerator.device)
         self.name = read_spec(model).name
         self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
-        if self.main:
-            settings = {**options.model_dump(mode="json"), **asdict(self.sampling)}
-            _claim(run, {"model": self.name, **(hashes or {}), **settings})
         self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
+        if self.main:  # weights that cannot be loaded claim nothing
+            _refuse_foreign(run)
+            claim(run, {**_config(model, options, self.sampling), **(hashes or {})}, FREE)
         self.step = self._restore()
         self._stopping = False
 
@@ -217,9 +224,9 @@ class Trainer:
         weights = self._gathered(zip(self.trained, self.average, strict=True))
         rank = self.options.lora_rank
         if self.main and rank:
-            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.sampling)
+            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.filmed)
         elif self.main:
-            export_model(self.result, model_folder(self.model), weights | self.constant, self.sampling)
+            export_model(self.result, model_folder(self.model), weights | self.constant, self.filmed)
 
     def _save(self) -> None:
         slots = (
@@ -270,8 +277,7 @@ class Trainer:
 
 
 def _accelerator(options: TrainOptions) -> Accelerator:
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        raise OptionError("give --shard in place of accelerate's FSDP settings")
+    _refuse_settings(options)
     accelerator = Accelerator(
         mixed_precision="no",  # see Trainer._velocity: a process could not have two kinds of Accelerator
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
@@ -285,9 +291,47 @@ def _accelerator(options: TrainOptions) -> Accelerator:
     return accelerator
 
 
-def _claim(run: Path, config: dict[str, Any]) -> None:
-    """Make a folder this run's. OutputError if it is another one's, or holds what is not a run's."""
+def check_run(model: str | Path | None, run: Path, options: TrainOptions) -> None:
+    """Raise now what Trainer would raise once the film is prepared, which may take hours; writes nothing."""
+    _refuse_settings(options)
+    _refuse_prompts(model, options)
+    _refuse_foreign(run)
+    config = _config(model, options, options.sampling(read_spec(model)))
+    check_claim(run, config, (*FREE, "width", "height", "fps"))  # these are the film's
+
+
+def _config(model: str | Path | None, options: TrainOptions, sampling: ModelDefaults) -> dict[str, Any]:
+    """What a run follows from, but for its film, as JSON values."""
+    return {
+        "model": read_spec(model).name,
+        "weights": weights_hash(model_folder(model), "transformer"),
+        **options.model_dump(mode="json"),
+        **asdict(sampling),
+    }
+
+
+def _refuse_foreign(run: Path) -> None:
+    """OutputError for a folder that holds what a run makes, but is none."""
     for name in ("model", "lora", "checkpoints"):
         if not (run / CONFIG).exists() and (run / name).exists():
             raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
-    claim(run, config, FREE)
+
+
+def _refuse_prompts(model: str | Path | None, options: TrainOptions) -> None:
+    """OptionError for a sample prompt that could not be filmed: the first strip may be hours away."""
+    spec = read_spec(model)
+    for prompt in options.sample_prompts:
+        FilmOptions(prompt=prompt).resolved(spec)
+    check_prompts(model, options.sample_prompts)
+
+
+def _refuse_settings(options: TrainOptions) -> None:
+    """OptionError for settings of accelerate's that would do nothing here, or change what is learnt unsaid."""
+    for name, harmless, ours in (
+        ("USE_FSDP", ("false",), "--shard"),
+        ("GRADIENT_ACCUMULATION_STEPS", ("1",), "--accumulation"),
+        ("MIXED_PRECISION", ("no", "bf16") if options.bf16 else ("no",), "--bf16"),
+    ):
+        value = os.environ.get(f"ACCELERATE_{name}", "").lower()
+        if value and value not in harmless:
+            raise OptionError(f"give {ours} in place of accelerate's own setting, ACCELERATE_{name}={value}")
