@@ -277,7 +277,7 @@ def _curves(summary: Summary) -> str:
 def _distance_chart(summary: Summary) -> str:
     slices = max(map(len, summary.distances.values()))
     seconds = SLICE_CLIPS * SLICE_SECONDS
-    times = seconds * (np.arange(slices) + 0.5)
+    times = np.linspace(seconds / 2, (slices - 0.5) * seconds, slices)
     lines = []
     for row in at_equal_steps(summary):
         ends = summary.distances.get(row.name, [])

@@ -122,7 +122,10 @@ class RealFilm:
             draws.append(
                 discrepancy(*grams, *(_drawn(rng_of_draws, len(some)) for some in (names, reference)))
             )
-        return Distances(*np.mean(values, 0).tolist(), len(names), np.concatenate(draws))
+        frechet_mean, frechet_floor, kernel_mean, kernel_floor = np.mean(values, 0).tolist()
+        return Distances(
+            frechet_mean, frechet_floor, kernel_mean, kernel_floor, len(names), np.concatenate(draws)
+        )
 
     @cached_property
     def _space(self) -> Space:
