@@ -47,6 +47,7 @@ ARROWS = {
     "cli": {
         "",
         "errors",
+        "files",
         "frames",
         "noise",
         "options",

@@ -108,6 +108,8 @@ def test_bad_files_among_good_ones(cli: Cli, pictures: NDArray[np.uint8], tmp_pa
     assert "40 frames at 24 a second are fewer than a slice of 2 seconds" in errors[0]
     assert "holds no video" in errors[4]
     assert cli("text.mp4")[0] == 2
+    write(tmp_path / "slow.mkv", pictures[:5], rate=Fraction(1, 2))
+    assert "slow.mkv: its 0.5 frames a second are too few to measure: at least 1" in cli("slow.mkv")[2]
 
 
 def test_sets_have_intervals(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
