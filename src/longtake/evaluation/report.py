@@ -134,6 +134,11 @@ def sentence(summary: Summary) -> str:
         says += f". {better[0].capitalize()} ends better, at {_value(summary, better[0], last)}"
     if not worse and not better:
         says += ", and no other method ends certainly better or worse"
+    for i, name in enumerate(summary.headlines[1:], start=1):
+        worse, better, _ = standing(summary, at_equal_steps(summary), summary.columns[3 * i + 1])
+        groups = zip(("above", "below"), (worse, better), strict=True)
+        ends = [f"{side} that of {', '.join(rows)}" for side, rows in groups if rows]
+        says += f". {HEADLINES[name].capitalize()} ends {' and '.join(ends)}" if ends else ""
     return f"{says}."
 
 
