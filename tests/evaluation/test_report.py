@@ -61,7 +61,7 @@ def test_the_sentence_says_what_the_numbers_say(summary: Summary) -> None:
     """Guards the claim on top: it holds, who falls, and by how much; nothing of who cannot be told apart."""
     assert sentence(summary) == (
         "Over 60 s, progressive holds what its prompt asks for: 97.5 % at first, 97.5 % at last. Fifo ends at 50.9 %."
-        " Its likeness to real film ends above that of fifo."
+        " Progressive's likeness to real film ends above that of fifo."
     )
     last = summary.columns[1]
     assert standing(summary, summary.rows, last) == (["fifo, equal cost", "fifo"], [], ["restart"])

@@ -138,7 +138,8 @@ def sentence(summary: Summary) -> str:
         worse, better, _ = standing(summary, at_equal_steps(summary), summary.columns[3 * i + 1])
         groups = zip(("above", "below"), (worse, better), strict=True)
         ends = [f"{side} that of {', '.join(rows)}" for side, rows in groups if rows]
-        says += f". {HEADLINES[name].capitalize()} ends {' and '.join(ends)}" if ends else ""
+        what = f"{ours.capitalize()}'s {HEADLINES[name].removeprefix('its ')}"
+        says += f". {what} ends {' and '.join(ends)}" if ends else ""
     return f"{says}."
 
 
@@ -152,6 +153,8 @@ def _verdicts(summary: Summary) -> str:
     )
     rests = f"{films}, {summary.seconds:g} s each at most. Bands and"
     rests += f" intervals are 95 %, over prompts; there are none for fewer than {FEWEST_PROMPTS}."
+    if len({row.prompts for row in summary.rows}) > 1:
+        rests += " Rows of other prompts lie higher or lower for that alone: read their changes, and the differences."
     lines = []
     for i, name in enumerate(summary.headlines):
         for what, rows in (("steps", at_equal_steps(summary)), ("cost", at_equal_cost(summary))):
