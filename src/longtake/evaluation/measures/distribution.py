@@ -204,7 +204,7 @@ class Space:
 def frechet(x: Clips, y: Clips) -> float:
     """The Fréchet distance of two sets (N, D) taken for Gaussians with their means and covariances."""
     a, b = ((clips - clips.mean(0)) / np.sqrt(len(clips) - 1) for clips in (x, y))
-    small = [np.linalg.qr(some, mode="r") for some in (a, b)]  # Σ₁ = aᵀa = rᵀr, and so Σ₂
+    small = [np.linalg.qr(some).R for some in (a, b)]  # Σ₁ = aᵀa = rᵀr, and so Σ₂
     root = np.linalg.norm(small[0] @ small[1].T, "nuc")  # the trace of (Σ₁ Σ₂)^½
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root)
 
