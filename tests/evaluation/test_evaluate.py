@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,13 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.torch import save_model
+from torch import nn
 
+from longtake.evaluation.adherence import CLASSIFIER
+from longtake.evaluation.classifier import JUDGED, AttributeClassifier
 from longtake.video import VideoWriter
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot import ATTRIBUTES, Shot
 
 NTSC = Fraction(24000, 1001)
 SHOT = Shot("car", "red", "hills", "noon", "clear", "fast")
@@ -190,6 +195,42 @@ def test_sets_of_the_same_prompts_are_compared(cli: Cli, pictures: NDArray[np.ui
     page = (tmp_path / "run" / "report.html").read_text()
     assert "What b gains or loses" in page and "b minus …" in page
     assert "gains or loses" not in run_page(cli, tmp_path, "b", "a")
+
+
+def test_adherence_to_prompts_of_the_world(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Guards the judge of other people's films: it reads what each prompt says, and why it does not is told."""
+    film = write(tmp_path / "a.mkv", SHOT.render(0, 48))
+    for name in "bc":
+        (tmp_path / f"{name}.mkv").write_bytes(film.read_bytes())
+    write(tmp_path / "small.mkv", pictures)
+    blue = replace(SHOT, colour="blue").caption()
+    (tmp_path / "prompts.txt").write_text(f"{SHOT.caption()}\n{blue}\na boat at sea\n{blue}\n")
+    (tmp_path / "one.txt").write_text(SHOT.caption())
+    command = ("a.mkv", "b.mkv", "c.mkv", "small.mkv", "--prompts", "prompts.txt", "-o", "run", "--json")
+    assert "attributes" not in cli("a.mkv", "--prompts", "one.txt", "-o", "run")[1]
+    save_model(always_reads(SHOT), str(tmp_path / "run" / CLASSIFIER))
+    code, out, err = cli(*command, "--world")
+    assert code == 0, err
+    films = json.loads(out)
+    assert [film["totals"].get("adherence") for film in films] == [1, 0.8, None, None]
+    assert films[1]["curves"]["colour"] == [0] and films[1]["shot"]["colour"] == "blue"
+    assert "c.mkv: no adherence: a tracking shot has one colour, and 'a boat at sea' tells of none" in err
+    assert "small.mkv: no adherence: it is read off films of 128x80 at 24 frames a second" in err
+    assert "adherence is in no table" in (tmp_path / "run" / "report.html").read_text()
+    assert (
+        "attributes read right, last 10 s" in cli("a.mkv", "--prompts", "one.txt", "-o", "run", "--world")[1]
+    )
+
+
+def always_reads(shot: Shot) -> AttributeClassifier:
+    classifier = AttributeClassifier()
+    for name in JUDGED:
+        head = classifier.get_submodule(f"heads.{name}")
+        assert isinstance(head, nn.Linear)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        head.bias.data[list(ATTRIBUTES[name]).index(shot.attributes[name])] = 1
+    return classifier
 
 
 def run_page(cli: Cli, folder: Path, *films: str) -> str:

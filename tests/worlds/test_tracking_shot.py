@@ -16,6 +16,7 @@ from longtake.worlds.tracking_shot import (
     WIDTH,
     Shot,
     contact_sheet,
+    described,
     every_caption_word,
     is_held_out,
     random_shot,
@@ -77,6 +78,29 @@ def test_captions_tell_shots_apart() -> None:
     for _ in range(3000):
         shot = random_shot(rng)
         assert by_caption.setdefault(shot.caption(), shot.attributes) == shot.attributes
+
+
+@given(any_shot, st.randoms(use_true_random=False))
+@settings(max_examples=500)
+def test_captions_are_read_back(shot: Shot, rng: random.Random) -> None:
+    """Every phrasing says the six attributes and no others, whatever stands around it."""
+    for caption in (shot.caption(), shot.caption(rng), shot.caption(rng).upper().replace(" ", "\n ")):
+        assert described(f"in 4K, {caption}.") == replace(shot, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("caption", "problem"),
+    [
+        ("", "one vehicle, and '' tells of none"),
+        ("a red car past the city one day", "one time, .* none"),
+        ("a red car and a blue car past the city at noon", "one colour, .* blue and red"),
+        ("a red carriage past the city at noon", "one vehicle, .* none"),
+    ],
+)
+def test_what_is_no_caption(caption: str, problem: str) -> None:
+    """Guards a judge of film against prompts that tell it nothing, or too much."""
+    with pytest.raises(ValueError, match=problem):
+        described(caption)
 
 
 def test_hold_out_is_a_tenth_and_never_drawn_for_training() -> None:

@@ -154,6 +154,12 @@ def evaluate(
             "--clips", metavar="DIR", help="Also cut them into clips for VBench-Long's and FVD's own tools."
         ),
     ] = None,
+    world: Annotated[
+        bool,
+        typer.Option(
+            "--world", help="Their prompts describe tracking shots: read how much of them each film shows."
+        ),
+    ] = False,
     weights_dir: WeightsDir = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -166,6 +172,8 @@ def evaluate(
         from longtake.evaluation.registry import load_vbench
         from longtake.evaluation.tables import markdown
         from longtake.evaluation.variants import REAL
+    if world:
+        _check_world()
     texts = read_prompts(prompts, unique=False)[0] if prompts else None
     if clips is not None:
         check_new(clips)
@@ -177,7 +185,7 @@ def evaluate(
         folder = run or Path(stack.enter_context(TemporaryDirectory()))
         show = stack.enter_context(_bar("frames"))
         try:
-            summary, errors = evaluate_files(found, folder, vbench, show, [_command()])
+            summary, errors = evaluate_files(found, folder, vbench, show, [_command()], world)
         except KeyboardInterrupt:
             say("stopped")
             raise typer.Exit(INTERRUPTED) from None
@@ -216,9 +224,14 @@ def _prompts(file: Path | None, world: int | None) -> tuple[Sequence["Prompt"], 
         words = [f"{passed} blank lines and comments of {file} are passed over"] if passed else []
         return [Prompt(text) for text in texts], words
     assert world is not None
-    with needs_extra("world"):
-        import longtake.worlds.paint  # noqa: F401  (real film is drawn)
+    _check_world()
     return world_prompts(world), []
+
+
+def _check_world() -> None:
+    """The judge of the tracking-shot world learns from renders, and they are its real film."""
+    with needs_extra("world"):
+        import longtake.worlds.paint  # noqa: F401
 
 
 def _unmeasured(missing: dict[str, list[str]]) -> list[str]:

@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from longtake.errors import LongTakeError, OutputError
+from longtake.evaluation.adherence import CLASSIFIER
+from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
 from longtake.evaluation.export import clip_name
 from longtake.evaluation.films import (
     FILES,
@@ -25,7 +27,7 @@ from longtake.evaluation.films import (
     write_film,
 )
 from longtake.evaluation.measures.base import Frames
-from longtake.evaluation.registry import clips_of, measures_for
+from longtake.evaluation.registry import Judge, clips_of, measures_for
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, shifts_of
@@ -36,6 +38,7 @@ from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
 from longtake.training.checkpoint import CONFIG, claim
 from longtake.video import VideoInfo, probe, read_frames
+from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, described
 
 # What is taken for film in a folder; a file that is named is opened whatever it is called.
 SUFFIXES = {
@@ -103,18 +106,21 @@ def evaluate_files(
     vbench: VBench | None,
     progress: Callable[[int, int, str], None],
     commands: Sequence[str],
+    world: bool = False,
 ) -> tuple[Summary | None, list[str]]:
     """Measure files one after the other, and write the numbers of each and a report into `run`.
 
+    world: the prompts describe tracking shots, of which a classifier, trained first if `run` has none, reads adherence.
     Returns the summary, None if no file could be measured, and what was wrong with those that could not be.
     `progress(frames, of, name)` is called as a file is read. LongTakeError if films of a set, or film and real film,
     differ in size; OutputError if `run` holds anything but an earlier evaluation, whose numbers it loses."""
     _check_sizes(clips)
     _begin(run)
+    classifier = trained_classifier(run / CLASSIFIER) if world else None
     films, errors = list[Film](), list[str]()
     for number, clip in enumerate(clips, 1):
         try:
-            films.append(measure_file(clip, run, number, vbench, progress))
+            films.append(measure_file(clip, run, number, vbench, progress, classifier))
         except LongTakeError as error:
             errors.append(str(error))
     if not any(film.row != REAL for film in films):
@@ -124,6 +130,8 @@ def evaluate_files(
     notes += [f"not measured: {error}" for error in errors]
     if summary.row(REAL) is None:
         notes.append("no time to drift and no distances: give --real a folder of real film to compare with")
+    if world and not all("shot" in film.record for film in films):
+        notes.append("adherence is in no table, since it could not be read in every film")
     write_report(run, summary, Origin("longtake evaluate", commands, notes, {}))
     return summary, errors
 
@@ -139,14 +147,21 @@ def _begin(run: Path) -> None:
 
 
 def measure_file(
-    clip: Clip, run: Path, number: int, vbench: VBench | None, progress: Callable[[int, int, str], None]
+    clip: Clip,
+    run: Path,
+    number: int,
+    vbench: VBench | None,
+    progress: Callable[[int, int, str], None],
+    classifier: AttributeClassifier | None = None,
 ) -> Film:
     """Measure one file and write its numbers into `run`, under its `number` and its name. LongTakeError, which names
     it, if that cannot be done."""
     try:
         info = probe(clip.path)
+        prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
         shifts, notes = _shifts(info)
-        measures, strip = measures_for(info.fps, shifts, None, vbench), Strip(info.fps)
+        judge, unjudged = _judge(classifier, prompt, info)
+        measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
         pictures = (picture[None] for picture in read_frames(clip.path))
         told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
         numbers = measure_film(told, info.fps, measures, strip)
@@ -162,22 +177,38 @@ def measure_file(
     seed = info.metadata.get("seed")
     record: Record = {
         "row": clip.row,
-        "group": clip.prompt or str(info.metadata.get("prompt", clip.name)),
+        "group": prompt,
         "seed": seed if isinstance(seed, int) else None,
         "file": printable(clip.path),
         "sha256": _sha256(clip.path),
         "codec": info.codec,
         "size": [info.width, info.height],
         "options": info.metadata,
-        "notes": [*notes, *left_over(numbers)],
+        "notes": [*notes, *unjudged, *left_over(numbers)],
         "made": made_with(),
         **numbers,
     }
+    if judge is not None:
+        record["shot"] = asdict(judge[1])
     if vbench is not None:
         record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
     path = run / "films" / f"{clip_name(number, clip.path.stem)}.json"
     write_film(path, record, clips_of(measures), strip.jpeg())
     return read_film(path)
+
+
+def _judge(
+    classifier: AttributeClassifier | None, prompt: str, info: VideoInfo
+) -> tuple[Judge | None, list[str]]:
+    """What reads the adherence of a film, if that is wanted and can be; and, in words, if it cannot."""
+    if classifier is None:
+        return None, []
+    if (info.width, info.height, info.fps) != (WIDTH, HEIGHT, FPS):
+        return None, [f"no adherence: it is read off films of {WIDTH}x{HEIGHT} at {FPS} frames a second"]
+    try:
+        return (classifier, described(prompt)), []
+    except ValueError as error:
+        return None, [f"no adherence: {error}"]
 
 
 def _reference(films: Sequence[Film]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
+import re
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,14 @@ ATTRIBUTES: dict[str, Phrases] = {
     "weather": WEATHERS,
     "speed": SPEEDS,
 }
+
+_MEANING = {
+    phrase: (name, value)
+    for name, values in ATTRIBUTES.items()
+    for value, phrases in values.items()
+    for phrase in filter(None, phrases)
+}
+_ANY_PHRASE = re.compile(rf"\b(?:{'|'.join(sorted(_MEANING, key=len, reverse=True))})\b")
 
 _VERBS = {
     "road": ("driving", "rolling", "cruising", "travelling", "going"),
@@ -172,6 +181,23 @@ def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
         shot = Shot(**values, seed=rng.getrandbits(31))
         if is_held_out(shot) == held_out:
             return shot
+
+
+def described(caption: str) -> Shot:
+    """The shot that a caption tells of, with seed 0: `Shot.caption` read back. Other words are passed over.
+
+    ValueError if it tells of no vehicle, colour, landscape or time, or of two values of one attribute."""
+    told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
+    values: dict[str, str] = {}
+    for name, choices in ATTRIBUTES.items():
+        unsaid = [value for value, phrases in choices.items() if "" in phrases]
+        found = sorted(value for other, value in told if other == name) or unsaid
+        if len(found) != 1:
+            raise ValueError(
+                f"a tracking shot has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
+            )
+        (values[name],) = found
+    return Shot(**values, seed=0)
 
 
 def every_caption_word() -> list[str]:
