@@ -3,28 +3,36 @@
     python benchmarks/catches.py RUN
 
 Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
-with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run that
-was stopped goes on.
+with all that `longtake evaluate` measures; HOURS on two CPU cores. RUN keeps what was measured, and a run that was
+stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
+import torch
 from rich.progress import track
 
 from longtake.evaluation.adherence import CLASSIFIER
-from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
+from longtake.evaluation.classifier import trained_classifier
+from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.films import Film, Strip, measure_film, read_clips, read_film, write_film
 from longtake.evaluation.measures.base import About
 from longtake.evaluation.measures.distribution import Films, slice_distances
 from longtake.evaluation.registry import clips_of, measures_for
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, caught, numbers
+from longtake.evaluation.summary import LIKENESS, with_likeness
+from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
+from longtake.evaluation.variants import REAL
 from longtake.training.checkpoint import write_text
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
@@ -33,7 +41,24 @@ SECONDS = 60
 PAGE = Path(__file__).parents[1] / "docs" / "measures.md"
 BEGIN, END = "<!-- begin: benchmarks/catches.py -->\n", "<!-- end -->\n"
 UNSPOILT = "none"
-DISTANCE = "kernel distance"
+DISTANCES = {
+    "kernel": "kernel distance between sets of films",
+    "frechet": "Fréchet distance between sets of films",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A film to render, spoil and measure. A drift that is none leaves it as it is."""
+
+    run: Path
+    drift: str
+    number: int
+    shot: Shot
+
+    @property
+    def path(self) -> Path:
+        return self.run / f"{self.drift.replace(' ', '-')}-{self.number:02d}.json"
 
 
 def main() -> None:
@@ -43,47 +68,68 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     run = parser.parse_args().run
     run.mkdir(parents=True, exist_ok=True)
-    judge = trained_classifier(run / CLASSIFIER)
-    rng = random.Random(11)
-    shots = [random_shot(rng) for _ in range(STABLE + SPOILT)]
-    # What stands still cannot slow down: the shots that are spoilt move.
-    shots[STABLE:] = [replace(shot, speed="steady") for shot in shots[STABLE:]]
-    jobs = [(UNSPOILT, number) for number in range(STABLE)]
-    jobs += [(drift, number) for drift in (UNSPOILT, *DRIFTS) for number in range(STABLE, STABLE + SPOILT)]
-    films: dict[str, list[Film]] = {}
-    for drift, number in track(jobs, "measuring"):
-        path = run / f"{drift.replace(' ', '-')}-{number:02d}.json"
-        if not path.exists():
-            measure(path, drift, shots[number], judge)
-        films.setdefault(drift, []).append(read_film(path))
-    stable, unspoilt = films[UNSPOILT][:STABLE], films[UNSPOILT][STABLE:]
-    told = [numbers(film.record) for film in stable]
-    usual = max(kernels(unspoilt, stable))
-    catches: dict[str, set[Key]] = {}
-    for drift, some in {**films, UNSPOILT: unspoilt}.items():
-        catches[drift] = caught([numbers(film.record) for film in some], told)
-        if kernels(some, stable)[-1] > usual:
-            catches[drift].add((DISTANCE, "last ten seconds"))
+    trained_classifier(run / CLASSIFIER)
+    jobs = all_jobs(run)
+    missing = [job for job in jobs if not job.path.exists()]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for _ in track(pool.map(measure, missing), "measuring", total=len(missing)):
+            pass
+    films = with_likeness([read_film(job.path) for job in jobs])
+    stable = [film for film in films if film.row == UNSPOILT][:STABLE]
+    spoilt = {drift: [film for film in films if film.row == drift][-SPOILT:] for drift in (UNSPOILT, *DRIFTS)}
+    usual = distances(spoilt[UNSPOILT], stable)
+    catches = {
+        drift: caught([told(film) for film in some], [told(film) for film in stable])
+        | {
+            (name, "last ten seconds")
+            for name, curve in distances(some, stable).items()
+            if curve[-1] > max(usual[name])
+        }
+        for drift, some in spoilt.items()
+    }
     page = PAGE.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     write_text(PAGE, head + BEGIN + table(catches, stable[0].about) + END + rest.partition(END)[2])
 
 
-def measure(path: Path, drift: str, shot: Shot, judge: AttributeClassifier) -> None:
-    """Render, spoil and measure a film, and write what was measured."""
-    film = shot.render(0, SECONDS * FPS)
-    if drift != UNSPOILT:
-        film = DRIFTS[drift](film, shot)
+def all_jobs(run: Path) -> list[Job]:
+    """Shots left alone, others left alone and spoilt in every way, and real film of each: renders of another seed."""
+    rng = random.Random(11)
+    shots = [random_shot(rng) for _ in range(STABLE + SPOILT)]
+    # What stands still cannot slow down: the shots that are spoilt move.
+    shots[STABLE:] = [replace(shot, speed="steady") for shot in shots[STABLE:]]
+    jobs = [Job(run, UNSPOILT, number, shot) for number, shot in enumerate(shots)]
+    jobs += [replace(job, drift=drift) for drift in DRIFTS for job in jobs[STABLE : STABLE + SPOILT]]
+    return jobs + [
+        Job(run, REAL, number, replace(shot, seed=shot.seed + 1)) for number, shot in enumerate(shots)
+    ]
+
+
+def measure(job: Job) -> None:
+    """Render, spoil and measure a film on one core, and write what was measured."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    film = job.shot.render(0, SECONDS * FPS)
+    if job.drift in DRIFTS:
+        film = DRIFTS[job.drift](film, job.shot)
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
-    measures = measures_for(fps, range(WINDOW, len(film), WINDOW), (judge, shot))
+    judge = trained_classifier(job.run / CLASSIFIER), job.shot
+    measures = measures_for(fps, range(WINDOW, len(film), WINDOW), judge)
     record = measure_film([film], fps, measures, strip)
-    record |= {"row": drift, "group": shot.caption()}
-    write_film(path, record, clips_of(measures), strip.jpeg())
+    record |= {"row": job.drift, "group": job.shot.caption()}
+    write_film(job.path, record, clips_of(measures), strip.jpeg())
 
 
-def kernels(films: Sequence[Film], stable: Sequence[Film]) -> list[float]:
-    """The distance of these films from the stable ones, in each ten seconds."""
-    return [distances.kernel for distances in slice_distances(clips(stable), clips(films))]
+def told(film: Film) -> Numbers:
+    """All numbers of a film, likeness to real film among them."""
+    likeness = float(start_end_contrast(film.curves[LIKENESS]))
+    return {**numbers(film.record), (LIKENESS, "start–end"): likeness}
+
+
+def distances(films: Sequence[Film], stable: Sequence[Film]) -> dict[str, list[float]]:
+    """Both distances of these films from the stable ones, in each ten seconds."""
+    found = slice_distances(clips(stable), clips(films))
+    return {name: [getattr(slice, name) for slice in found] for name in DISTANCES}
 
 
 def clips(films: Sequence[Film]) -> Films:
@@ -92,10 +138,7 @@ def clips(films: Sequence[Film]) -> Films:
 
 def table(catches: Mapping[str, set[Key]], about: Mapping[str, About]) -> str:
     """Markdown: a row a number, a column a drift; below, the numbers that catch none."""
-    titles = {
-        **{name: what.title for name, what in about.items()},
-        DISTANCE: f"{DISTANCE} between sets of films",
-    }
+    titles = {name: what.title for name, what in about.items()} | DISTANCES
     lines, useless = [f"| | {' | '.join(catches)} |", "|---" * (len(catches) + 1) + "|"], []
     for name, title in titles.items():
         cells = [

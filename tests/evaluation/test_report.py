@@ -12,6 +12,7 @@ from longtake.evaluation.summary import LIKENESS, Row, Summary, statistics, summ
 from longtake.evaluation.tables import distance_table, markdown, number, span, verdict
 
 SLICES, PROMPTS = 30, 6
+ORIGIN = Origin("a <subject>", ["longtake compare -o 'a & b'"], ["<note>"], {})
 TIMES = [2.0 * k + 1 for k in range(SLICES)]
 ABOUT = {
     "adherence": {"title": "attributes read right", "unit": "share of seconds", "better": "higher"},
@@ -94,6 +95,16 @@ def test_likeness_is_to_other_real_film_of_the_prompt(summary: Summary) -> None:
     assert np.isnan(real["<prompt 1>", 0]).all()
 
 
+def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., Film]) -> None:
+    """Guards a method against losing by harder prompts."""
+    films = [film(row, 1, fall) for row, fall in (("progressive", 0.2), ("fifo", 0.5))]
+    same, more = summarise(films), summarise([*films, film("progressive", 2)])
+    assert same.best(same.columns[1]) == ["progressive"] and more.best(more.columns[1]) == []
+    assert same.shared == more.shared == {("<prompt 1>", 0)}
+    assert "Curves are of the 1 prompts that all rows have" in page(more, ORIGIN)
+    assert "Curves are of" not in page(same, ORIGIN)
+
+
 def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
     """Guards certainty that two prompts cannot give."""
     summary = summarise(
@@ -136,7 +147,7 @@ def test_tables_say_no_more_than_is_known(summary: Summary) -> None:
     lines = markdown(summary).splitlines()
     assert lines[2].startswith("| progressive | 6 | 2.00 | **97.5 %** (")
     assert lines[0].count("|") == lines[2].count("|")
-    html = page(summary, Origin("a <subject>", ["longtake compare -o 'a & b'"], ["<note>"], {}))
+    html = page(summary, ORIGIN)
     assert (
         "&lt;prompt 1&gt;" in html and "<prompt" not in html and "<note>" not in html and "a &amp; b" in html
     )

@@ -153,8 +153,10 @@ def _verdicts(summary: Summary) -> str:
     )
     rests = f"{films}, {summary.seconds:g} s each at most. Bands and"
     rests += f" intervals are 95 %, over prompts; there are none for fewer than {FEWEST_PROMPTS}."
-    if len({row.prompts for row in summary.rows}) > 1:
-        rests += " Rows of other prompts lie higher or lower for that alone: read their changes, and the differences."
+    prompts = len({prompt for prompt, _ in summary.shared})
+    if any(row.prompts > prompts for row in summary.rows if row.name != REAL):
+        rests += f" Curves are of the {prompts} prompts that all rows have. In the first table rows of more prompts lie"
+        rests += " higher or lower for that alone: read their changes, and the differences."
     lines = []
     for i, name in enumerate(summary.headlines):
         for what, rows in (("steps", at_equal_steps(summary)), ("cost", at_equal_cost(summary))):
@@ -201,7 +203,7 @@ def _headline_chart(summary: Summary, rows: Sequence[Row], name: str, where: str
 
 
 def _line(summary: Summary, row: Row, name: str) -> Line:
-    curve = row.curve(name)
+    curve = (row if row.name == REAL else row.only(summary.shared)).curve(name)
     low, high = band(curves(row.films, name)) if row.name == REAL else (curve.low, curve.high)
     return Line(row.name.removesuffix(EQUAL_COST), _style(summary, row), curve.value, low, high)
 
@@ -228,8 +230,8 @@ def _tables(summary: Summary) -> str:
     parts = [
         _section(
             "In numbers",
-            "Means over films, with 95 % bootstrap intervals over prompts below. ▸ marks the best of a column, even if"
-            " only by chance: the next table tells that.",
+            "Means over films, with 95 % bootstrap intervals over prompts below. ▸ marks the best of a column, if all"
+            " rows are of the same prompts and seeds, even if only by chance: the next table tells that.",
             headline_table(summary),
         )
     ]

@@ -74,6 +74,10 @@ class Row:
     def prompts(self) -> int:
         return len({film.group for film in self.films})
 
+    def only(self, keys: Collection[Key]) -> Row:
+        """The films of these prompts and seeds."""
+        return Row(self.name, tuple(film for film in self.films if film.key in keys))
+
     def curve(self, name: str) -> Interval:
         """The mean curve (T,) over the films and its band, as long as the longest film."""
         return self._mean(curves(self.films, name))
@@ -183,14 +187,22 @@ class Summary:
         kept = {film.key for film in self.films if film.path.with_suffix(".mp4").exists()}
         return sorted(dict.fromkeys(keys), key=lambda key: (-keys.count(key), key not in kept))
 
+    @property
+    def shared(self) -> set[Key]:
+        """The prompts and seeds that all rows have, real film aside; those of any row, if there are none."""
+        keys = [{film.key for film in row.films} for row in self.rows if row.name != REAL]
+        return set.intersection(*keys) or set.union(*keys)
+
     def row(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
 
     def best(self, column: Column) -> list[str]:
-        """The rows whose mean is best, real film aside; none if no way is better, or all are equal."""
-        means = {
-            row.name: float(self.cells[row.name, column.title].value) for row in self.rows if row.name != REAL
-        }
+        """The rows whose mean is best, real film aside; none if no way is better, all are equal, or the rows are not of
+        the same prompts and seeds."""
+        rows = [row for row in self.rows if row.name != REAL]
+        if len({frozenset(film.key for film in row.films) for row in rows}) > 1:
+            return []
+        means = {row.name: float(self.cells[row.name, column.title].value) for row in rows}
         sign = {"higher": 1, "lower": -1, "neither": np.nan}[column.better]
         worth = {name: round(sign * mean, 9) for name, mean in means.items() if np.isfinite(sign * mean)}
         found = [name for name, value in worth.items() if value == max(worth.values())]
