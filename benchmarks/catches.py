@@ -3,7 +3,7 @@
     python benchmarks/catches.py RUN
 
 Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
-with all that `longtake evaluate` measures; HOURS on two CPU cores. RUN keeps what was measured, and a run that was
+with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run that was
 stopped goes on.
 """
 
