@@ -3,8 +3,8 @@
     python benchmarks/catches.py RUN
 
 Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
-with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run that was
-stopped goes on.
+with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run
+that was stopped goes on.
 """
 
 from __future__ import annotations
