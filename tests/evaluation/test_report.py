@@ -105,6 +105,11 @@ def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., Film]) ->
     assert "Curves are of" not in page(same, ORIGIN)
 
 
+def test_a_run_that_stopped_at_real_film(film: Callable[..., Film]) -> None:
+    """Guards the report of a run whose first film, the quickest to make, is all there is."""
+    assert "real film" in page(summarise([film("real film", 1)]), ORIGIN)
+
+
 def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
     """Guards certainty that two prompts cannot give."""
     summary = summarise(

@@ -191,7 +191,8 @@ class Summary:
     def shared(self) -> set[Key]:
         """The prompts and seeds that all rows have, real film aside; those of any row, if there are none."""
         keys = [{film.key for film in row.films} for row in self.rows if row.name != REAL]
-        return set.intersection(*keys) or set.union(*keys)
+        every = set[Key]().union(*keys)
+        return every.intersection(*keys) or every
 
     def row(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
