@@ -129,7 +129,7 @@ def told(film: Film) -> Numbers:
 def distances(films: Sequence[Film], stable: Sequence[Film]) -> dict[str, list[float]]:
     """Both distances of these films from the stable ones, in each ten seconds."""
     found = slice_distances(clips(stable), clips(films))
-    return {name: [getattr(slice, name) for slice in found] for name in DISTANCES}
+    return {name: [getattr(ten_seconds, name) for ten_seconds in found] for name in DISTANCES}
 
 
 def clips(films: Sequence[Film]) -> Films:

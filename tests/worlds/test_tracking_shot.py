@@ -81,7 +81,7 @@ def test_captions_tell_shots_apart() -> None:
 
 
 @given(any_shot, st.randoms(use_true_random=False))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_captions_are_read_back(shot: Shot, rng: random.Random) -> None:
     """Every phrasing says the six attributes and no others, whatever stands around it."""
     for caption in (shot.caption(), shot.caption(rng), shot.caption(rng).upper().replace(" ", "\n ")):
