@@ -22,7 +22,7 @@ LONGEST_HEART = 60
 ARROWS = {
     "errors": set(),
     "progressive": set(),
-    "files": set(),
+    "files": {"errors"},
     "frames": {"errors"},
     "noise": {"errors"},
     "plan": {"errors", "frames"},
@@ -30,7 +30,7 @@ ARROWS = {
     "methods": {"plan", "progressive"},
     "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
     "start": {"errors", "options", "video"},
-    "video": {"errors"},
+    "video": {"errors", "files"},
     "worlds": {"errors"},
     "models": {"errors", "files"},
     "options": {"errors", "frames", "plan", "models.base"},

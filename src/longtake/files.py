@@ -1,11 +1,17 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, put there; and their names."""
+"""Files that are whole or not there: written beside their place, flushed to disk, put there; their locks and names."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from longtake.errors import OutputError
+
+LOCK_SUFFIX = ".lock"
 
 
 @contextmanager
@@ -18,6 +24,53 @@ def beside(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """The right to write a file or a folder, which one process has at a time.
+
+    The lock is a file `NAME.lock` beside `path`, gone afterwards. The system lets go of it when the process ends,
+    however it ends. OutputError, at once, while another one has it, or if no lock can be had there.
+    """
+    lock = path.with_name(path.name + LOCK_SUFFIX)
+    try:
+        descriptor = _locked(lock)
+    except BlockingIOError:
+        raise OutputError(
+            f"{path} is being written by {_holder(lock)}: wait for it, or give another name"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot lock {path}: {error.strerror}") from error
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(lock: Path) -> int:
+    """A descriptor of the lock file, locked. The one before may just have removed the file that was opened: try again."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="utf-8", errors="replace") or "another process"
+    except OSError:
+        return "another process"
 
 
 def write_text(path: Path, text: str) -> None:
