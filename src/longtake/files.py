@@ -52,7 +52,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _locked(lock: Path) -> int:
-    """A descriptor of the lock file, locked. The one before may just have removed the file that was opened: try again."""
+    """A descriptor of the lock file, locked. Tries again where the one before has just removed the file it opened."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
