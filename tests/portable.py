@@ -5,12 +5,14 @@ differently, and their matrix products add in another order. So no test compares
 `rounding` allows, which moves inputs, weights and results by such digits and looks how far the end moves.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,38 +20,53 @@ from torch.utils._python_dispatch import TorchDispatchMode
 MAKERS = 4
 MARGIN = 3.0  # the makers tried are few, and of two results that are compared both are rounded
 
-# What no standard of arithmetic defines to the last digit, unlike +, ×, / and the square root.
+# What no standard of arithmetic defines to the last digit, unlike +, ×, / and the square root; row by row.
 FUNCTIONS = frozenset(
     """
     exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh erf erfc erfinv
-    sigmoid log_sigmoid silu gelu mish softplus elu rsqrt logaddexp silu_backward gelu_backward
+    sigmoid log_sigmoid silu gelu mish softplus elu rsqrt logaddexp silu_backward gelu_backward addcmul
+    addcdiv softmax log_softmax _softmax _log_softmax _softmax_backward_data _log_softmax_backward_data
     """.split()  # noqa: SIM905
 )
-# What adds many numbers up, in an order that depends on the processor, on the shape, and on where memory begins.
+# What adds numbers up, in an order that depends on the processor, on the shape, and on where memory begins: numbers
+# of one sign, mostly, or products of both, whose sum may be much smaller than they are; and the latter row by row.
 SUMS = frozenset(
     """
+    sum mean var std var_mean std_mean norm linalg_vector_norm cumsum prod logsumexp cosine_similarity
+    """.split()  # noqa: SIM905
+)
+PRODUCTS = frozenset(
+    """
     mm addmm bmm baddbmm mv addmv dot vdot matmul linear conv1d conv2d conv3d convolution
-    convolution_backward sum mean var std var_mean std_mean norm linalg_vector_norm cumsum prod
-    logsumexp softmax log_softmax _softmax _log_softmax _softmax_backward_data
-    _log_softmax_backward_data layer_norm native_layer_norm native_layer_norm_backward group_norm
-    native_group_norm native_group_norm_backward batch_norm native_batch_norm rms_norm _fused_rms_norm
-    _fused_rms_norm_backward scaled_dot_product_attention _scaled_dot_product_flash_attention_for_cpu
+    convolution_backward native_layer_norm_backward group_norm native_group_norm
+    native_group_norm_backward batch_norm native_batch_norm _fused_rms_norm_backward
+    scaled_dot_product_attention _scaled_dot_product_flash_attention_for_cpu
     _scaled_dot_product_flash_attention_for_cpu_backward _scaled_dot_product_attention_math
     upsample_bilinear2d upsample_bicubic2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa
-    upsample_trilinear3d grid_sampler_2d avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d lerp
-    addcmul addcdiv cosine_similarity
+    upsample_trilinear3d grid_sampler_2d avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d
+    """.split()  # noqa: SIM905
+)
+ROWS = frozenset(
+    """
+    layer_norm native_layer_norm rms_norm _fused_rms_norm
     """.split()  # noqa: SIM905
 )
 # The bits of a number, and those that are zero in short ones: results such as 1 or 0.25 are exact on any processor.
 BITS = {torch.float32: (np.uint32, 0xFF), torch.float64: (np.uint64, 0xFFFFF)}
+
+# For tests that want the same bits of a process of their own, which computes as this machine does.
+in_two_processes = pytest.mark.skipif(
+    bool(os.environ.get("LONGTAKE_MAKER")), reason="the other process would compute as this machine does"
+)
 
 
 class OtherMaker(TorchDispatchMode):
     """Runs everything inside as on a processor of another maker, which is the same one each time.
 
     A quarter of each function's float32 and float64 results is one unit in the last place higher, a quarter lower,
-    as their own bits decide. So are sums, in units of their typical size, where shapes and the alignment of memory
-    decide too: the same call on the same numbers gives the same bits, and nothing else need do.
+    as their own bits decide. So are sums, where shapes and the alignment of memory decide too, and sums of products,
+    in units of their typical size: the same call on the same numbers gives the same bits, and nothing else need do.
+    Other processes that a test starts compute as they are.
     """
 
     def __init__(self, seed: int) -> None:
@@ -59,9 +76,9 @@ class OtherMaker(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = [*args, *(kwargs or {}).values()]
         name = func.overloadpacket.__name__.removesuffix("_")
-        place = tuple(_places(given)) if name in SUMS else ()
+        place = tuple(_places(given)) if name in SUMS | PRODUCTS else ()
         results = func(*args, **(kwargs or {}))
-        if name in SUMS or name in FUNCTIONS or (name == "pow" and _is_broken(given)):
+        if name in FUNCTIONS | SUMS | PRODUCTS | ROWS or (name == "pow" and _is_broken(given)):
             salt = zlib.crc32(repr((self.seed, name, place)).encode())
             for result in results if isinstance(results, (tuple, list)) else [results]:
                 if isinstance(result, Tensor) and result.dtype in BITS and result.device.type == "cpu":
@@ -81,8 +98,8 @@ def _is_broken(arguments: list[Any]) -> bool:
 
 
 def _along(name: str) -> int | None:
-    """The axis along which the sums of one place lie, whose typical size says how they round; None for functions."""
-    return None if name not in SUMS else 1 if "conv" in name else -1
+    """The axis along which the products of one place lie, whose typical size says how they round; None for others."""
+    return None if name not in PRODUCTS | ROWS else 1 if "conv" in name else -1
 
 
 def _move(result: Tensor, salt: int, along: int | None) -> None:
