@@ -85,16 +85,8 @@ def run(setting: Setting) -> subprocess.CompletedProcess[str]:
     """The tests under one setting, with one thread unless it says otherwise."""
     paths = [ROOT / "tests"] if setting.everything else [ROOT / "tests" / path for path in COMPUTING]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **setting.variables}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--tb=line",
-        "--durations=0",
-        "--durations-min=60",
-        *paths,
-    ]
+    pytest = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--durations=3"]
+    command = [*pytest, *map(str, paths)]
     return subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
 
 

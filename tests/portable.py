@@ -81,15 +81,20 @@ class OtherMaker(TorchDispatchMode):
         if name in FUNCTIONS | SUMS | PRODUCTS | ROWS or (name == "pow" and _is_broken(given)):
             salt = zlib.crc32(repr((self.seed, name, place)).encode())
             for result in results if isinstance(results, (tuple, list)) else [results]:
-                if isinstance(result, Tensor) and result.dtype in BITS and result.device.type == "cpu":
+                if _is_held(result) and result.dtype in BITS and result.numel():
                     _move(result, salt, _along(name))
         return results
 
 
 def _places(arguments: list[Any]) -> Iterator[tuple[Any, ...]]:
     for argument in arguments:
-        if isinstance(argument, Tensor) and argument.device.type == "cpu":
+        if _is_held(argument):
             yield tuple(argument.shape), argument.stride(), argument.data_ptr() % 64
+
+
+def _is_held(value: Any) -> bool:
+    """Whether numbers lie in memory, unlike a device's, or those of shapes without any."""
+    return isinstance(value, Tensor) and value.device.type == "cpu"
 
 
 def _is_broken(arguments: list[Any]) -> bool:
