@@ -55,6 +55,13 @@ def state(run: Path, step: int) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (run / "checkpoints" / f"step-{step:06d}").iterdir()}
 
 
+def assert_alike(one: Step, other: Step) -> None:
+    """Fail unless losses and gradients are the same but for rounding, which moves them by 2e-7 and 7e-7 in four steps;
+    a learning rate that is a thousandth larger moves them by 1e-4."""
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4)
+
+
 def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "losses.jsonl").read_text().splitlines()]
 
@@ -106,15 +113,16 @@ def test_accumulation_changes_nothing_but_rounding(tubelet_folder: Path, tmp_pat
     """Guards the weights of pieces of unequal size, and of unequally many noisy frames."""
     whole = train(tubelet_folder, tmp_path / "whole", batch_size=5)
     pieces = train(tubelet_folder, tmp_path / "pieces", batch_size=5, accumulation=2)
-    assert [step.loss for step in pieces] == pytest.approx([step.loss for step in whole], rel=1e-5)
-    assert [step.grad_norm for step in pieces] == pytest.approx([step.grad_norm for step in whole], rel=1e-4)
+    for pair in zip(pieces, whole, strict=True):
+        assert_alike(*pair)
 
 
 def test_gradient_checkpointing_changes_nothing(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards that the frame-wise blocks can be computed twice."""
     kept = train(tubelet_folder, tmp_path / "kept")
     again = train(tubelet_folder, tmp_path / "again", gradient_checkpointing=True)
-    assert [step.loss for step in again] == pytest.approx([step.loss for step in kept], rel=1e-6)
+    for pair in zip(again, kept, strict=True):
+        assert_alike(*pair)
 
 
 def test_bf16_keeps_weights_and_timesteps_in_float32(tubelet_folder: Path, tmp_path: Path) -> None:
