@@ -1,10 +1,11 @@
-"""Runs the tests as several processors would: `make portable`. What fails is shown, and a line for each setting."""
+"""Runs the tests as several processors would (`make portable`), and tells how each setting ends."""
 
 import os
 import platform
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -53,31 +54,32 @@ SETTINGS = (
 
 
 def main() -> int:
-    """Run all settings, or those whose numbers are given; the number of those that failed."""
+    """Run all settings, or those whose numbers are given, a few at a time; 1 if one of them fails."""
     wanted = {int(number) for number in sys.argv[1:]} or set(range(len(SETTINGS)))
     best = LEVELS.index(torch.backends.cpu.get_cpu_capability())
-    lines = [f"{processor()}, {platform.system()}, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"]
-    failed = 0
-    for number, setting in enumerate(SETTINGS):
-        if number not in wanted:
-            continue
-        name = " ".join(f"{key}={value}" for key, value in setting.variables.items())
-        if LEVELS.index(setting.level) > best:
-            lines.append(f"{number:2} {name}: skipped, this processor has no {setting.level}")
-            continue
-        started = time.monotonic()
-        done = run(setting)
-        failed += done.returncode != 0
-        print(
-            f"--- {number} {name}",
-            *done.stdout.splitlines()[-30 if done.returncode else -1 :],
-            sep="\n",
-            flush=True,
-        )
-        lines.append(
-            f"{number:2} {name}: {done.stdout.splitlines()[-1]}, {(time.monotonic() - started) / 60:.1f} min"
-        )
-    print("---", *lines, sep="\n")
+    print(f"{processor()}, {platform.system()}, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}")
+    possible = {number for number in wanted if LEVELS.index(SETTINGS[number].level) <= best}
+    for number in sorted(wanted - possible):
+        print(f"{number:2} {name(number)}: skipped, this processor has no {SETTINGS[number].level}")
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        failures = sum(pool.map(tried, sorted(possible)))
+    print("all green" if not failures else f"{failures} settings fail")
+    return min(failures, 1)
+
+
+def name(number: int) -> str:
+    return " ".join(f"{key}={value}" for key, value in SETTINGS[number].variables.items())
+
+
+def tried(number: int) -> bool:
+    """Whether tests fail under a setting, which is told, with the ends of what they wrote."""
+    started = time.monotonic()
+    done = run(SETTINGS[number])
+    *told, last = done.stdout.splitlines()
+    failed = done.returncode != 0
+    minutes = (time.monotonic() - started) / 60
+    shown = told[-30:] if failed else []
+    print(*shown, f"{number:2} {name(number)}: {last}, {minutes:.1f} min", sep="\n", flush=True)
     return failed
 
 
