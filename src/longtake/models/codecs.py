@@ -27,7 +27,7 @@ FRAMES_PER_LATENT = 4
 class WanDecoder:
     """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
 
-    The first latent becomes one frame, every later one four. Differs from `vae.decode` by 0.
+    The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
@@ -49,7 +49,7 @@ class WanDecoder:
 class WanEncoder:
     """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
 
-    Differs from `vae.encode` by 0.
+    Gives what `vae.encode` does, to rounding.
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
@@ -101,7 +101,7 @@ class TubeletEncoder:
 
 
 class OpenSoraDecoder:
-    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Differs from `vae.decode` by 0."""
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Gives what `vae.decode` does, to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
@@ -118,7 +118,7 @@ class OpenSoraDecoder:
 
 
 class OpenSoraEncoder:
-    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Differs from `vae.encode` by 0."""
+    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Gives what `vae.encode` does, to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
