@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from longtake.errors import OptionError
+from longtake.frames import exact_fps
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps, exact_fps
+from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps
 from longtake.plan import Method
 
 SPEC = ModelSpec(

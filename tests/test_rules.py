@@ -29,7 +29,7 @@ ARROWS = {
     "guidance": {"errors", "progressive"},
     "methods": {"plan", "progressive"},
     "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
-    "start": {"errors", "options", "video"},
+    "start": {"errors", "frames", "options", "video"},
     "video": {"errors", "files"},
     "worlds": {"errors"},
     "models": {"errors", "files"},

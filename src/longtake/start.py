@@ -11,8 +11,26 @@ from typing import Any
 import numpy as np
 
 from longtake.errors import LongTakeError, OptionError
+from longtake.frames import apart, number
 from longtake.options import Film
 from longtake.video import Pictures, probe, read_timed, resampled
+
+KINDS = "mp4, mov, mkv or webm"
+PHOTOS = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".dng",
+}
 
 
 def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> Pictures:
@@ -25,11 +43,20 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
     width, height, rate = film.settings.width, film.settings.height, film.rate
     if not Path(path).is_file():
         raise OptionError(f"no clip {path} to begin with")
-    info = probe(path)
-    if not fit and (info.width, info.height, info.fps) != (width, height, rate):
+    if Path(path).suffix.lower() in PHOTOS:
         raise OptionError(
-            f"{path} is {info.width}x{info.height} at {float(info.fps):.6g} fps, the film {width}x{height} at"
-            f" {float(rate):.6g}: give --fit-start to scale, crop and resample it"
+            f"{path} is a photo, and films begin with video ({KINDS}): make a clip of it, such as with ffmpeg -loop 1"
+            f" -framerate {rate} -i PHOTO -frames:v {film.given_frames} -pix_fmt yuv420p CLIP.mp4"
+        )
+    try:
+        info = probe(path)
+    except LongTakeError as error:
+        raise LongTakeError(f"{error}; films begin with {KINDS}") from error
+    if not fit and (info.width, info.height, info.fps) != (width, height, rate):
+        its, wanted = apart(info.fps, rate)
+        raise OptionError(
+            f"{path} is {info.width}x{info.height} at {its} fps, the film {width}x{height} at {wanted} fps: give"
+            " --fit-start to scale, crop and resample it"
         )
     try:
         with open(path, "rb") as file:
@@ -39,8 +66,9 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
         raise LongTakeError(f"{path} {error}") from error
     if len(pictures) < film.given_frames:
         raise OptionError(
-            f"{path} has {len(pictures)} frames at {float(rate):.6g} fps, the film begins with"
-            f" {film.given_frames}: take a longer clip"
+            f"{path} lasts {number(len(pictures) / rate)} s, {len(pictures)} frames at the film's {number(rate)} fps;"
+            f" the film begins with the first {number(film.given_frames / rate)} s of a clip, {film.given_frames} such"
+            " frames, as many as its context holds: take a longer clip"
         )
     return np.stack(pictures)
 
