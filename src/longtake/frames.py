@@ -68,10 +68,10 @@ def exact_fps(fps: float) -> Fraction:
         return decimal
     if math.isclose(fraction, fps, rel_tol=1e-12):
         return fraction
-    got, nearest = apart(fps, max(round(decimal, 3), Fraction(1, 1000)))
+    nearest = max(round(decimal, 3), Fraction(1, 1000))
     raise OptionError(
-        f"fps may have three decimals, or be a fraction such as 24000/1001; got {got}, the nearest that works is"
-        f" {nearest}"
+        f"fps may have three decimals, or be a fraction such as 24000/1001; got {fps:.15g}, the nearest that works is"
+        f" {number(nearest)}"
     )
 
 
@@ -81,9 +81,7 @@ def rounding(seconds: float, fps: Fraction, num_frames: int) -> str | None:
     asked, made = number(seconds), number(num_frames / fps)
     if asked == made:
         return None
-    return (
-        f"{asked} s is no whole number of frames at {number(fps)} fps: the film has {num_frames:,}, {made} s"
-    )
+    return f"{asked} s at {number(fps)} fps is no whole number of frames: the film has {num_frames:,} frames, {made} s"
 
 
 def number(value: float | Fraction, decimals: int = 3) -> str:
