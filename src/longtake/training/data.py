@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from longtake.errors import DataError
-from longtake.frames import lasting, number
+from longtake.frames import lasting
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.options import decoded_frames
@@ -158,8 +158,11 @@ def too_short(
 
     sampling: the settings that the windows follow from, if they do.
     """
-    way, has = smaller_windows(spec, sampling, longest) if sampling else None, frames_needed(spec, longest)
-    told = f"a training window takes {lasting(frames_needed(spec, needed), rate)}, the longest shot fills {has:,}"
+    way = smaller_windows(spec, sampling, longest) if sampling else None
+    told = (
+        f"a training window takes {lasting(frames_needed(spec, needed), rate)}, the longest shot that is too short for"
+        f" it fills {frames_needed(spec, longest):,}"
+    )
     if sampling is None or way is None:
         return f"{told}: take longer film"
     options = {"--steps-per-chunk": "steps_per_chunk", "--context": "context_size"}
@@ -205,9 +208,8 @@ class PreparedFilm:
         self.clips = [clip for clip in self.manifest.clips if clip.num_latents >= self.needed]
         self.left_out = len(self.manifest.clips) - len(self.clips)
         if not self.clips:
-            longest = max(
-                (shot.num_latents for shot in (*self.manifest.clips, *self.manifest.skipped)), default=0
-            )
+            lengths = [clip.num_latents for clip in self.manifest.clips]
+            longest = max(lengths + [item.num_latents for item in self.manifest.skipped], default=0)
             raise DataError(
                 f"no shot in {folder} is long enough:"
                 f" {too_short(spec, sampling, self.needed, longest, Fraction(self.manifest.fps))}"

@@ -95,7 +95,8 @@ def prepare(
     """Prepare the captioned film of a folder for training a model, into a new folder or one that was stopped.
 
     Size and rate are the model's own where they are None. min_latents is the shortest shot that is kept; where it is
-    None, every window of the settings `windows`, the model's own if None, finds a place in it. `say` gets a line for whatever is skipped.
+    None, every window of the settings `windows`, the model's own if None, finds a place in it. `say` gets a line
+    for whatever is skipped.
     DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
@@ -127,13 +128,15 @@ def prepare(
         }
     )
     _write_stored(target / MANIFEST, manifest)
+    longest = max((item.num_latents for item in manifest.skipped), default=0)
+    limit = too_short(spec, sampling, plan.min_latents, longest, film.rate)
     if not manifest.clips:
-        longest = max((item.num_latents for item in manifest.skipped), default=0)
-        limit = too_short(spec, sampling, plan.min_latents, longest, film.rate)
         raise DataError(
             f"nothing in {source} can be trained on: all of it was skipped, {target / MANIFEST} says why"
             + (f"; {limit}" if longest else "")
         )
+    if sampling and longest + sampling.context_size > plan.min_latents:  # with less context it would do
+        say(f"note: {limit}")
     return _summary(target, manifest, lab.model, film.rate)
 
 
