@@ -29,6 +29,7 @@ ARROWS = {
     "guidance": {"errors", "progressive"},
     "methods": {"plan", "progressive"},
     "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
+    "doctor": {"", "pipeline", "video", "models.load"},
     "start": {"errors", "frames", "options", "video"},
     "video": {"errors", "files"},
     "worlds": {"errors"},
@@ -46,6 +47,7 @@ ARROWS = {
     },
     "cli": {
         "",
+        "doctor",
         "errors",
         "files",
         "frames",
