@@ -190,6 +190,51 @@ def test_other_rates_are_the_decimals_they_are_written_as(thousandths: int) -> N
     assert rate == Fraction(thousandths, 1000) or rate.denominator == 1001
 
 
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        ("24000/1001", Fraction(24000, 1001)),
+        ("23.976", Fraction(24000, 1001)),
+        ("29.97003", Fraction(30000, 1001)),
+        ("119.88", Fraction(120000, 1001)),
+        ("239.76", Fraction(240000, 1001)),
+        ("14.985", Fraction(15000, 1001)),
+        ("25000/1001", Fraction(25000, 1001)),
+        ("25.0", Fraction(25)),
+        ("12.5", Fraction(25, 2)),
+        ("0.5", Fraction(1, 2)),
+        ("1/3", Fraction(1, 3)),
+        (Fraction(48000, 1001), Fraction(48000, 1001)),
+    ],
+)
+def test_rates_are_numbers_or_fractions(fps: Any, rate: Fraction) -> None:
+    """Guards rates as files and cameras name them: each films a minute, at the exact rate, to the nearest frame."""
+    film = FilmOptions(prompt="a", fps=fps).resolved(SPEC)
+    assert film.rate == rate and abs(film.length.num_frames - 60 * rate) <= Fraction(1, 2)
+
+
+@given(st.integers(1, 240_000), st.integers(1, 1001))
+def test_fractions_come_back(numerator: int, denominator: int) -> None:
+    """Guards fractions that pass through a float: they are the same behind it, or the rate they round to in a file."""
+    if numerator <= 240 * denominator:
+        rate = exact_fps(numerator / denominator)
+        assert rate == Fraction(numerator, denominator) or rate.denominator == 1001
+
+
+def test_what_is_not_as_it_was_asked_for_is_told() -> None:
+    """Guards lengths that are rounded, and a context that is there though 0 was asked for."""
+    options: dict[str, Any] = {"prompt": "a"}
+    assert FilmOptions(**options, seconds=10, fps=29.97).resolved(SPEC).notes == (
+        "10 s at 29.97 fps is no whole number of frames: the film has 300 frames, 10.01 s",
+    )
+    assert FilmOptions(**options, seconds=10).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, num_frames=7, fps=29.97).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, context_size=0).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, method="replacement").resolved(SPEC).notes == ()
+    (told,) = FilmOptions(**options, context_size=0, method="replacement").resolved(SPEC).notes
+    assert told.startswith("method replacement cannot do without a context: it has 4 latents of it")
+
+
 def test_lengths_follow_the_exact_rate() -> None:
     """Guards that seconds are multiplied by 24000/1001, not by 23.976: 1001 s are 24,000 frames."""
     film = FilmOptions(prompt="a", seconds=1001, fps=23.976).resolved(SPEC)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import Mock
 
 import pytest
 
@@ -100,6 +101,21 @@ def test_the_score_is_appended_once() -> None:
     assert film("pa-o-base").prompt == "a red car aesthetic score: 6.5."
     own = "a red car aesthetic score: 5.0."
     assert film("pa-o-base", prompt=own).prompt == own
+
+
+def test_what_is_added_to_a_prompt_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards against words that nobody wrote: planning and filming say what the preset adds, once, on stderr, and
+    nothing where nothing is added."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    told = 'note: preset pa-o-base adds " aesthetic score: 6.5." to'
+    code, out, err = cli("plan", "--preset", "pa-o-base")
+    assert (code, err) == (0, f"{told} a prompt that names no score\n") and "note" not in out
+    monkeypatch.setattr(
+        "longtake.pipeline.LongTake.from_pretrained", Mock(side_effect=OptionError("no further"))
+    )
+    command = ("generate", "--preset", "pa-o-base", "--start", "text", "--frames", "17", "-o", "film.mp4")
+    assert cli(*command, "a red car")[2] == f"{told} the prompt\nerror: no further\n"
+    assert cli(*command, "a red car, aesthetic score: 5.0.")[2] == "error: no further\n"
 
 
 @pytest.mark.parametrize("prompt", ["", " \n"])

@@ -72,13 +72,24 @@ def test_bad_clips_are_one_line(film: Film, tmp_path: Path, fit: bool) -> None:
             " 17 such frames, as many as its context holds: take a longer clip",
         ),
         (cut, "cut.mp4"),
-        (no_film, "cannot read .*no.mp4 as a video file"),
+        (no_film, "cannot read .*no.mp4 as a video file.*; films begin with mp4, mov, mkv or webm$"),
         (tmp_path / "none.mp4", "no clip .*none.mp4"),
         (tmp_path, "no clip"),
     ):
         with pytest.raises(LongTakeError, match=message) as error:
             read_start(path, film, fit)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "IMG_1.JPG", "IMG_1.HEIC"])
+def test_photos_are_named_for_what_they_are(film: Film, tmp_path: Path, name: str) -> None:
+    """Guards a photo in place of a clip: what is taken is said, and how to make it, in one line."""
+    (tmp_path / name).write_bytes(b"a photo")
+    with pytest.raises(
+        OptionError, match=r"is a photo, and films begin with video \(mp4, mov, mkv or webm\)"
+    ) as error:
+        read_start(tmp_path / name, film)
+    assert "-frames:v 17 " in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["tubelet_model", "wan_model", "open_sora_model"])

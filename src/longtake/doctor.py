@@ -29,31 +29,22 @@ from longtake import __version__
 Outcome = Literal["ok", "warning", "failed"]
 
 VECTOR_UNITS = (
-    "avx",
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512_bf16",
-    "avx512_vnni",
-    "amx_tile",
-    "amx_bf16",
-    "asimd",
-    "sve",
-    "bf16",
+    *("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16"),
+    *("asimd", "sve", "bf16"),
 )
 ENVIRONMENT = re.compile(
     r"(HF|TRANSFORMERS|DIFFUSERS|PYTORCH|TORCH|OMP|MKL|KMP|OPENBLAS|ONEDNN|ATEN|CUDA|HIP|ACCELERATE|LC)_\w+"
-    r"|LANG|TMPDIR|XDG_DATA_HOME|XDG_CACHE_HOME|PYTHONIOENCODING|PYTHONUTF8|LD_PRELOAD|WORLD_SIZE|NO_COLOR|TERM|NVIDIA_VISIBLE_DEVICES"
+    r"|LANG|TMPDIR|XDG_DATA_HOME|XDG_CACHE_HOME|PYTHONIOENCODING|PYTHONUTF8|LD_PRELOAD|WORLD_SIZE|NO_COLOR|TERM"
+    r"|NVIDIA_VISIBLE_DEVICES"
 )
 SECRET = re.compile(r"TOKEN|SECRET|PASS|KEY|AUTH|CREDENTIAL|ENDPOINT|PROXY")
 LITTLE = 10**9  # bytes of disk or memory with which films may fail
 LEAST_CONTRAST = 5.0  # standard deviation of a picture's levels; those of real ones are ten times as large
 PROMPT = "a red car driving past snowy mountains at dawn"
-BROKEN: tuple[Outcome, Outcome] = (
-    "warning",
-    "failed",
-)  # what a device is that does not film, and what the processor
-AGAIN = "install longtake anew, in an environment of its own: pip install --force-reinstall longtake"
+# What is broken, by whether films need it.
+BROKEN: dict[bool, Outcome] = {False: "warning", True: "failed"}
+AGAIN = "mend what failed above, or install longtake anew, in an environment of its own"
+NOT_FOR_FILMS = {"accelerate", "peft"}  # packages that training and LoRAs need
 
 
 @dataclass(frozen=True)
@@ -167,7 +158,10 @@ def _packages() -> Iterator[Check]:
         try:
             import_module(need.name)
         except Exception as error:
-            yield Check("packages", "failed", f"{need.name}: {_told(error)}", f"pip install '{need}'")
+            outcome = BROKEN[need.name not in NOT_FOR_FILMS]
+            other = getattr(error, "name", None) or need.name
+            cure = f"pip install '{need}'" if other == need.name else f"mend {other}, which it needs"
+            yield Check("packages", outcome, f"{need.name}: {_told(error)}", cure)
             continue
         version = versions[need.name]
         if version and not need.specifier.contains(version, prereleases=True):
@@ -211,8 +205,8 @@ def _devices() -> Iterator[Check]:
             "capability": f"{about.major}.{about.minor}",
             "bfloat16": torch.cuda.is_bf16_supported(),
         }
-        brain = "bfloat16" if facts["bfloat16"] else "no bfloat16"
-        found = f"{about.name}, {_gigabytes(about.total_memory)}, {brain}"
+        half = "bfloat16" if facts["bfloat16"] else "no bfloat16"
+        found = f"{about.name}, {_gigabytes(about.total_memory)}, {half}"
         yield Check(f"cuda:{number}", "ok", found, facts=facts)
     if Path("/proc/driver/nvidia/version").exists() and not torch.cuda.is_available():
         advice = "install a torch that is made for your driver: https://pytorch.org/get-started"

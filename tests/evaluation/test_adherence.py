@@ -55,6 +55,14 @@ def test_evaluation_prompts_are_held_out_and_distinct() -> None:
     assert all(map(is_held_out, shots)) and len({tuple(s.attributes.values())[:5] for s in shots}) == 24
 
 
+def test_more_prompts_than_there_are_is_one_line() -> None:
+    """Guards against a search without end for combinations of attributes that there are not."""
+    with pytest.raises(
+        OptionError, match="training leaves 420 combinations of attributes out: 421 prompts are too"
+    ):
+        held_out_shots(421)
+
+
 def test_classifier_reads_and_is_scored() -> None:
     """It names one value an attribute for a second of film; labels are the shots' own."""
     torch.manual_seed(0)
