@@ -4,8 +4,10 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from longtake.errors import OptionError
 from longtake.evaluation.adherence import as_table, held_out_shots, summarise
 from longtake.evaluation.classifier import JUDGED, AttributeClassifier, accuracy, rendered_stills
 from longtake.worlds.tracking_shot import ATTRIBUTES, is_held_out
