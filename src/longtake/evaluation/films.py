@@ -26,11 +26,11 @@ from safetensors.torch import load_file
 
 import longtake
 from longtake.errors import LongTakeError
-from longtake.frames import apart, number
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
 from longtake.files import write_text
+from longtake.frames import apart, number
 from longtake.training.checkpoint import write_tensors
 from longtake.video import VideoWriter
 
