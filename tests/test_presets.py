@@ -185,7 +185,11 @@ def test_plan_needs_no_weights(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_pa
         (("plan", "--bfloat16-shift"), "--bfloat16-shift needs a preset"),
         (("plan", "--preset", "pa-o-base", "--method", "fifo"), "sets steps_per_chunk itself"),
         (("plan", "--start", "clip.mp4"), "needs a context_size of 1 or more"),
-        (("plan", "--preset", "pa-o-base", "--frames", "17"), "starts with 17 given frames"),
+        (
+            ("plan", "--preset", "pa-o-base", "--frames", "17"),
+            "begins with 17 frames (0.708 s at 24 fps) of the clip, as many as its context holds, and 17 frames were"
+            " asked for: ask for 18 or more",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(

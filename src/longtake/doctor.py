@@ -6,14 +6,12 @@ record, never an exception. The record holds no name of a user or a machine, and
 
 from __future__ import annotations
 
-import getpass
 import importlib.metadata
 import locale
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,13 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longtake import __version__
+from longtake.machine import memory, processor, without_names
 
 Outcome = Literal["ok", "warning", "failed"]
 
-VECTOR_UNITS = (
-    *("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16"),
-    *("asimd", "sve", "bf16"),
-)
 ENVIRONMENT = re.compile(
     r"(HF|TRANSFORMERS|DIFFUSERS|PYTORCH|TORCH|OMP|MKL|KMP|OPENBLAS|ONEDNN|ATEN|CUDA|HIP|ACCELERATE|LC)_\w+"
     r"|LANG|TMPDIR|XDG_DATA_HOME|XDG_CACHE_HOME|PYTHONIOENCODING|PYTHONUTF8|LD_PRELOAD|WORLD_SIZE|NO_COLOR|TERM"
@@ -91,15 +86,15 @@ def _system() -> Iterator[Check]:
         f"{python}, {platform.platform()}",
         facts={"python": python, "os": platform.platform()},
     )
-    processor, units = _processor()
+    name, units = processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Check(
         "processor",
         "ok",
-        f"{processor}, {cores} cores, {' '.join(units) or 'no vector units known'}",
-        facts={"name": processor, "cores": cores, "vector_units": units},
+        f"{name}, {cores} cores, {' '.join(units) or 'no vector units known'}",
+        facts={"name": name, "cores": cores, "vector_units": units},
     )
-    total, free = _memory()
+    total, free = memory()
     little = free is not None and free < LITTLE
     yield Check(
         "memory",
@@ -108,38 +103,6 @@ def _system() -> Iterator[Check]:
         "close other programs: filming takes some 0.7 GB, more with other models" if little else "",
         {"total_bytes": total, "free_bytes": free},
     )
-
-
-def _processor() -> tuple[str, list[str]]:
-    """The processor's name, and those of its vector units that matter here."""
-    described = ""
-    with suppress(OSError):
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    names = re.search(r"^model name\s*: (.*)$", described, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*: (.*)$", described, re.MULTILINE)
-    name = names[1].strip() if names else platform.processor() or platform.machine()
-    if sys.platform == "darwin":
-        with suppress(OSError):
-            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            name = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or name
-    known = set(flags[1].split()) if flags else set()
-    return name, [unit for unit in VECTOR_UNITS if unit in known]
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """The bytes of main memory that this process may use, and those that are free; None if unknown."""
-    total = free = None
-    with suppress(OSError, ValueError):
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        total = min(limit, total or limit)
-        free = limit - int(Path("/sys/fs/cgroup/memory.current").read_text())
-    with suppress(OSError, TypeError):
-        available = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
-        found = int(available[1]) * 1024  # type: ignore[index]
-        free = min(found, free if free is not None else found)
-    return total, free
 
 
 def _packages() -> Iterator[Check]:
@@ -346,23 +309,5 @@ def _told(error: Exception) -> str:
 
 
 def _private(check: Check) -> Check:
-    """The same without the names of the user, of the home folder and of the machine."""
-    user = None
-    with suppress(Exception):
-        user = getpass.getuser()
-    hidden = [(re.escape(str(Path.home())) + r"(?![\w.-])", "~")]
-    hidden += [(rf"(?<=[/\\-]){re.escape(user)}(?![\w.])", "USER")] if user else []
-    hosts = [platform.node(), platform.node().split(".")[0]]
-    hidden += [(rf"\b{re.escape(host)}\b", "HOST") for host in hosts if len(host) > 2]
-
-    def cleared(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: cleared(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [cleared(inner) for inner in value]
-        if isinstance(value, str):
-            for pattern, word in hidden:
-                value = re.sub(pattern, word, value)
-        return value
-
-    return Check(check.name, check.outcome, *(cleared(v) for v in (check.found, check.advice, check.facts)))
+    """The same without private names."""
+    return Check(check.name, check.outcome, *map(without_names, (check.found, check.advice, check.facts)))

@@ -131,7 +131,7 @@ def film_length(
     """The film of `num_frames` frames, where latents decode to frames as in frames_of.
 
     chunk_size: latents to a chunk. given_latents: clean latents that the film starts with; its frames include
-    theirs. Raises OptionError for less than one frame, and for a film that the given latents hold already.
+    theirs, and there are more. Raises OptionError for less than one frame.
     """
     if num_frames < 1:
         raise OptionError(f"a film has at least 1 frame, got {num_frames}")
@@ -149,11 +149,7 @@ def film_length(
         needed = _ceil_div(num_frames, decoded(group_latents)) * group_latents
     else:
         needed = 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
-    if needed <= given_latents:
-        raise OptionError(
-            f"the film starts with {decoded(given_latents)} given frames, so it cannot have {num_frames}: ask for"
-            f" {decoded(given_latents) + 1} or more"
-        )
+    assert needed > given_latents, "the given latents hold the film already"
     num_chunks = _ceil_div(needed - given_latents, chunk_size)
     num_latent_frames = num_chunks * chunk_size
     first_chunk_frames = min(num_frames, decoded(given_latents + chunk_size)) - decoded(given_latents)

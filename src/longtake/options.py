@@ -21,6 +21,7 @@ from longtake.frames import (
     film_length,
     frames_in,
     frames_of,
+    lasting,
     rounding,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
@@ -154,13 +155,20 @@ class FilmOptions(Options):
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
+        num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
+        given_frames = decoded_frames(given_latents, spec)
+        if num_frames <= given_frames:
+            raise OptionError(
+                f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
+                f" {num_frames:,} frames were asked for: ask for {given_frames + 1:,} or more"
+            )
         length = film_length(
-            self._num_frames(rate),
+            num_frames,
             temporal_factor=spec.temporal_factor,
             first_frames=spec.first_frames,
             chunk_size=sampling.chunk_size,
             group_latents=spec.group_latents,
-            given_latents=_given_latents(sampling, spec) if from_clip else 0,
+            given_latents=given_latents,
         )
         return Film(
             model=spec.name,
@@ -176,7 +184,7 @@ class FilmOptions(Options):
                 _latent_side("height", settings.height, spec),
                 _latent_side("width", settings.width, spec),
             ),
-            given_frames=decoded_frames(length.given_latents, spec),
+            given_frames=given_frames,
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
         )
 

@@ -16,6 +16,7 @@ from longtake.options import Film
 from longtake.video import Pictures, probe, read_timed, resampled
 
 KINDS = "mp4, mov, mkv or webm"
+VIDEOS = {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm"}
 PHOTOS = {
     ".png",
     ".jpg",
@@ -51,7 +52,7 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
     try:
         info = probe(path)
     except LongTakeError as error:
-        raise LongTakeError(f"{error}; films begin with {KINDS}") from error
+        raise LongTakeError(f"{error}{_other_kind(path)}") from error
     if not fit and (info.width, info.height, info.fps) != (width, height, rate):
         its, wanted = apart(info.fps, rate)
         raise OptionError(
@@ -63,7 +64,7 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
             frames = resampled(read_timed(file, width, height), rate)
             pictures = list(islice(frames, film.given_frames))
     except LongTakeError as error:
-        raise LongTakeError(f"{path} {error}") from error
+        raise LongTakeError(f"{path} {error}{_other_kind(path)}") from error
     if len(pictures) < film.given_frames:
         raise OptionError(
             f"{path} lasts {number(len(pictures) / rate)} s, {len(pictures)} frames at the film's {number(rate)} fps;"
@@ -76,3 +77,12 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
 def origin(path: os.PathLike[str], pictures: Pictures) -> dict[str, Any]:
     """What a film's metadata say of the clip that it begins with: its name, and what its pictures are."""
     return {"start": {"name": Path(path).name, "sha256": sha256(pictures.tobytes()).hexdigest()}}
+
+
+def _other_kind(path: str | os.PathLike[str]) -> str:
+    """What to say of a file that cannot be read and has no name of a kind that is taken."""
+    return (
+        ""
+        if Path(path).suffix.lower() in VIDEOS
+        else f"; films begin with {KINDS}: convert it to one of them"
+    )

@@ -95,7 +95,7 @@ def test_a_terminal_gets_a_table(
     only("system")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "50")
-    monkeypatch.setattr(doctor, "_processor", lambda: ("Analytical Engine " * 5, []))
+    monkeypatch.setattr(doctor, "processor", lambda: ("Analytical Engine " * 5, []))
     shown = cli("doctor").out
     assert "\x1b[32mok" in shown and "Analytical" in shown
 
@@ -217,10 +217,10 @@ def test_little_disk_and_memory_are_warnings(monkeypatch: pytest.MonkeyPatch) ->
     checks = checked("disk")
     assert {"disk this folder", "disk temporary files", "disk Hugging Face"} == checks.keys()
     assert all((c.outcome, c.advice) == ("warning", "make room") for c in checks.values())
-    monkeypatch.setattr(doctor, "_memory", lambda: (8 * 10**9, 2 * 10**8))
+    monkeypatch.setattr(doctor, "memory", lambda: (8 * 10**9, 2 * 10**8))
     memory = checked("system")["memory"]
     assert memory.outcome == "warning" and memory.found == "8.0 GB, 0.2 GB free" and memory.advice
-    monkeypatch.setattr(doctor, "_memory", lambda: (None, None))
+    monkeypatch.setattr(doctor, "memory", lambda: (None, None))
     assert checked("system")["memory"].outcome == "ok"
     assert record([memory, *checks.values()])["can_film"] is True
 
