@@ -29,7 +29,9 @@ ARROWS = {
     "guidance": {"errors", "progressive"},
     "methods": {"plan", "progressive"},
     "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
-    "start": {"errors", "options", "video"},
+    "machine": set(),
+    "doctor": {"", "machine", "pipeline", "video", "models.load"},
+    "start": {"errors", "frames", "options", "video"},
     "video": {"errors", "files"},
     "worlds": {"errors"},
     "models": {"errors", "files"},
@@ -46,6 +48,7 @@ ARROWS = {
     },
     "cli": {
         "",
+        "doctor",
         "errors",
         "files",
         "frames",

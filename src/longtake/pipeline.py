@@ -54,6 +54,7 @@ class LongTake:
     ) -> Generator[Pictures, None, None]:
         """Films `prompt`, yielding pictures (F, height, width, 3) uint8 as soon as they are clean.
 
+        `seconds` become the nearest whole number of frames.
         start: pictures of the film's own size and rate that it begins with; `FilmOptions.resolved` says how many.
         `options` are the fields of `FilmOptions`. OptionError, at once, if they do not fit the model or the
         prompt is longer than it takes. Call `close()` on the result to end early."""

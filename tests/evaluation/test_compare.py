@@ -162,6 +162,7 @@ def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path)
     command = ("compare", "--preset", "table1-open-sora", "--model", open_sora_folder, "--seconds", "2")
     code, out, err = cli(*command, "--prompts", "benchmark.txt", "-o", "run")
     assert code == 0, err
+    assert 'note: presets add " aesthetic score: 6.5." to prompts that name no score\n' in err
     for row in ("progressive", "replacement", "replacement, as released"):
         assert f"| {row} | 4 of 2 prompts |" in out
     records = [json.loads(text) for text in films(tmp_path / "run").values()]

@@ -222,7 +222,9 @@ def test_shots_are_cut_and_short_ones_dropped(tmp_path: Path, ready: Callable[..
     first, second = manifest(tmp_path / "out").clips
     assert (first.start, first.first, first.num_latents) == (0, 0, 6)
     assert (second.start, second.first, second.num_latents) == (1.375, 6, 10)
-    assert lines == ["skipped cuts.mp4 at 1 s: the shot has 2 latents, a window takes 3"]
+    assert lines == [
+        "skipped cuts.mp4 at 1 s: the shot has 9 frames (0.375 s at 24 fps), a training window takes 12"
+    ]
     assert (summary.clips, summary.shots, summary.latents, summary.skipped) == (1, 2, 16, 1)
     whole = load_file(tmp_path / "out" / first.shard)["latents"]
     assert whole.shape == (16, 4, 4, 6) and path.exists()
@@ -252,7 +254,7 @@ def bad_film(folder: Path) -> dict[str, str]:
         "silent.mp4": "has no caption",
         "cut off.mp4": "cannot be read",
         "empty.mkv": "cannot be read",
-        "short.mp4 at 0 s": "the shot has 2 latents",
+        "short.mp4 at 0 s": "the shot has 8 frames (0.333 s at 24 fps), a training window takes 12",
         "sound.mp4": "holds no video",
         "text.webm": "cannot be read",
         "wordy.mp4": "tokens long",
@@ -528,7 +530,7 @@ def test_the_command(
     code, printed, said = cli(*usual, "--device", "cpu", "--dtype", "float32")
     assert (code, printed) == (0, f"{out}: 1 clips, 1 shots, 3 latents, 1 s, 1 skipped\n")
     assert said.splitlines() == [
-        "skipped b.mp4 at 0 s: the shot has 1 latents, a window takes 3",
+        "skipped b.mp4 at 0 s: the shot has 4 frames (0.333 s at 12 fps), a training window takes 12",
         "note: the model does not know giraffe",
     ]
     code, printed, _ = cli(*usual, "--json")

@@ -156,7 +156,7 @@ def test_dry_run_tells_and_writes_nothing(
         (["--steps", "many"], "steps should be a valid integer"),
         (["--jitter", "-1"], "jitter should be"),
         (["--schedule", "linear"], "schedule should be"),
-        (["--context-size", "20"], "training windows take 22 latents"),
+        (["--context-size", "20"], "a training window takes 88 frames (3.667 s at 24 fps)"),
         (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
         (["--model", "missing"], "no model folder missing"),
         (["--sample-prompts", "a car " * 40], "the prompt is 80 tokens long"),

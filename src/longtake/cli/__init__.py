@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from longtake import __version__
-from longtake.cli import compare, convert, film, measure, prepare, train  # noqa: F401  (each puts its commands on the app)
+from longtake.cli import compare, convert, doctor, film, measure, prepare, train  # noqa: F401  (each puts its commands on the app)
 from longtake.cli.common import BAD_INPUT, app, say
 from longtake.errors import LongTakeError
 

@@ -18,6 +18,7 @@ from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.plan import Method
+from longtake.presets import added_to
 
 if TYPE_CHECKING:
     from longtake.evaluation.jobs import Prompt
@@ -114,6 +115,10 @@ def compare(
                 raise OptionError(f"preset {preset} takes --prompts FILE; its methods and steps are its own")
             setting, chosen = table1(prompts, setting, fit_start)
             variants, seeds = TABLE1, seeds or TABLE1_SEEDS
+            if adds := dict.fromkeys(filter(None, (added_to(prompt.text) for prompt in chosen))):
+                notes.append(f'presets add "{"".join(adds)}" to prompts that name no score')
+        for variant in variants[:1]:
+            notes += setting.film(variant).notes
         for note in notes:
             say(f"note: {note}")
     stopped = False

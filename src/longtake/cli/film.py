@@ -27,11 +27,11 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.errors import OptionError
-from longtake.frames import FilmLength
+from longtake.frames import FilmLength, number
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
-from longtake.presets import PRESETS, PresetName, preset_options
+from longtake.presets import PRESETS, PresetName, added_to, preset_options
 
 if TYPE_CHECKING:
     from longtake.video import Pictures, VideoWriter
@@ -56,7 +56,9 @@ Frames = Annotated[int | None, typer.Option("--frames", help=_about("num_frames"
 Seed = Annotated[int | None, typer.Option("--seed", help=_about("seed"))]
 Negative = Annotated[str | None, typer.Option("--negative", help=_about("negative_prompt"))]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
-Fps = Annotated[float | None, typer.Option("--fps", help=_about("fps"))]
+Fps = Annotated[
+    str | None, typer.Option("--fps", metavar="RATE", help=_about("fps"))
+]  # a fraction is no float
 MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
 Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
 StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
@@ -88,7 +90,8 @@ Start = Annotated[
     typer.Option(
         "--start",
         metavar="CLIP|text",
-        help="A video whose first frames the film begins with. Presets need one, or text, to begin with none.",
+        help="A video (mp4, mov, mkv or webm; no photo) whose first frames the film begins with: as many as its"
+        " context holds, plan says how many. Presets need one, or text, to begin with none.",
     ),
 ]
 Fit = Annotated[
@@ -143,6 +146,9 @@ def generate(
     pictures, begun = _start(film, start, fit_start)
     metadata = film.metadata | begun
     writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, metadata, overwrite)
+    if preset and (added := added_to(prompt)):
+        say(f'note: preset {preset} adds "{added}" to the prompt')
+    say_notes(film)
     try:
         speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
     except KeyboardInterrupt:
@@ -187,6 +193,9 @@ def plan(
     from longtake.noise import sigma_table
     from longtake.plan import ladder_picture
 
+    if preset:
+        say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
+    say_notes(film)
     settings = film.settings
     sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
     if as_json:
@@ -217,6 +226,12 @@ def film_options(parameters: dict[str, Any]) -> FilmOptions:
     elif parameters.get("bfloat16_shift"):
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
+
+
+def say_notes(film: Film) -> None:
+    """Tell what about a film is not quite as it was asked for."""
+    for note in film.notes:
+        say(f"note: {note}")
 
 
 def _film(parameters: dict[str, Any]) -> Film:
@@ -272,6 +287,9 @@ def _shoot(
     from longtake.pipeline import LongTake
 
     take = LongTake.from_pretrained(model, device, dtype, lora)
+    for text in filter(None, (film.prompt, film.negative_prompt)):
+        if (read := take.model.clean(text)) != " ".join(text.split()):
+            say(f'note: {film.model} reads the prompt as "{read}"')
     if unknown := take.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
     started, first_frame = time.perf_counter(), 0.0
@@ -307,12 +325,12 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
 def _what_is_left(writer: "VideoWriter") -> str:
     if writer.num_frames == 0:
         return "nothing was written"
-    return f"{writer.num_frames} frames ({float(writer.num_frames / writer.fps):g} s) are in {writer.part}"
+    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {writer.part}"
 
 
 def _one_line(report: dict[str, Any]) -> str:
     return (
-        f"{report['file']}: {report['seconds']:g} s, {report['num_frames']} frames,"
+        f"{report['file']}: {number(report['seconds'])} s, {report['num_frames']} frames,"
         f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
     )
 
@@ -323,11 +341,11 @@ def _cost(film: Film) -> str:
     rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
     return "\n".join(
         [
-            f"{film.model}, {settings.width}x{settings.height} pixels, {settings.fps:g} frames/s",
+            f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
             f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
-            f"length        {float(length.num_frames / film.rate):g} s, {_frames(length)}, {_latents(length)}",
+            f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
             f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"

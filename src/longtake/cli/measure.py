@@ -32,10 +32,10 @@ def adherence(
     ],
     model: Model = None,
     prompts: Annotated[
-        int, typer.Option("--prompts", help="Attribute combinations unseen in training.")
+        int, typer.Option("--prompts", min=1, help="Attribute combinations unseen in training.")
     ] = 24,
-    seeds: Annotated[int, typer.Option("--seeds", help="Films of each prompt.")] = 2,
-    seconds: Annotated[int, typer.Option("--seconds", help="Length of each film.")] = 60,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Films of each prompt.")] = 2,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, help="Length of each film.")] = 60,
     as_json: Json = False,
 ) -> None:
     """Measure, second by second, whether tracking shots show what their prompts say."""

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
 from longtake.errors import LongTakeError, OptionError
+from longtake.frames import lasting
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
+ALSO = {"context_size": ("--context",)}  # what the commands that film call it
 
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
@@ -46,7 +49,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     elif default is not None:
         default = str(default)
     metavar = None if kind is bool else "VALUE"
-    option = typer.Option("--" + name.replace("_", "-"), help=field.description, metavar=metavar)
+    names = "--" + name.replace("_", "-"), *ALSO.get(name, ())
+    option = typer.Option(*names, help=field.description, metavar=metavar)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
@@ -154,25 +158,23 @@ def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -
         raise OptionError(
             f"{data} is not prepared, which takes one process: longtake prepare {data} -o FOLDER"
         )
-    from longtake.training.data import latents_needed
     from longtake.training.prepare import prepare
     from longtake.training.trainer import check_run
 
     check_run(model, run, options)
     spec = read_spec(model)
-    prepare(data, run / "data", model, min_latents=latents_needed(spec, options.sampling(spec)), say=say)
+    prepare(data, run / "data", model, windows=options.sampling(spec), say=say)
     return run / "data"
 
 
 def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFilm":
-    from longtake.training.data import PreparedFilm, hashes
+    from longtake.training.data import PreparedFilm, frames_needed, hashes
 
     spec = read_spec(model)
     film = PreparedFilm(folder, spec, hashes(model_folder(model)), options.sampling(spec))
     if film.left_out:
-        _say(
-            f"note: {film.left_out} clips are shorter than the {film.needed} latents of a window and left out"
-        )
+        window = lasting(frames_needed(spec, film.needed), Fraction(film.manifest.fps))
+        _say(f"note: {film.left_out} shots are left out, shorter than a training window of {window}")
     return film
 
 

@@ -12,6 +12,7 @@ import os
 import random
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import torch
 from PIL import Image
 from rich.progress import track
 
+from longtake.errors import OptionError
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.pipeline import LongTake
-from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from longtake.worlds.tracking_shot import ATTRIBUTES, FPS, Shot, is_held_out, random_shot
 
 Summary = dict[str, Any]
 
@@ -35,7 +37,13 @@ MOMENTS = 8  # of a film, in its strip
 
 
 def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
-    """`count` distinct shots of combinations that training never sees."""
+    """`count` distinct shots of combinations that training never sees. OptionError if there are not so many."""
+    every = (dict(zip(ATTRIBUTES, values, strict=True)) for values in product(*ATTRIBUTES.values()))
+    known = len({tuple(shot.values())[:5] for shot in every if is_held_out(Shot(**shot, seed=0))})
+    if count > known:
+        raise OptionError(
+            f"training leaves {known} combinations of attributes out: {count} prompts are too many"
+        )
     rng = random.Random(seed)
     shots: dict[tuple[str, ...], Shot] = {}
     while len(shots) < count:

@@ -30,6 +30,7 @@ from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
 from longtake.files import write_text
+from longtake.frames import apart, number
 from longtake.training.checkpoint import write_tensors
 from longtake.video import VideoWriter
 
@@ -75,9 +76,8 @@ def measure_film(
     LongTakeError for a film that is shorter than a slice, shows fewer than MIN_FPS frames a second, or changes its
     size."""
     if fps < MIN_FPS:
-        raise LongTakeError(
-            f"its {float(fps):.3g} frames a second are too few to measure: at least {MIN_FPS}"
-        )
+        its, least = apart(fps, MIN_FPS)
+        raise LongTakeError(f"its {its} frames a second are too few to measure: at least {least}")
     num_frames = 0
     for frames in regrouped(portions):
         for measure in measures:
@@ -88,7 +88,7 @@ def measure_film(
     slices = slices_of(num_frames, fps)
     if not slices:
         raise LongTakeError(
-            f"its {num_frames} frames at {float(fps):.6g} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
+            f"its {num_frames} frames at {number(fps)} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
         )
     record: Record = {
         "num_frames": num_frames,

@@ -99,6 +99,10 @@ class VideoModel(Protocol):
         """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows."""
         ...
 
+    def clean(self, prompt: str) -> str:
+        """The prompt as the text encoder is to see it."""
+        ...
+
     def unknown_words(self, prompt: str) -> list[str]:
         """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
         ...

@@ -31,8 +31,8 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.frames import frames_of
-from longtake.models.base import VideoModel
+from longtake.frames import frames_of, lasting, number
+from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
@@ -45,9 +45,11 @@ from longtake.training.data import (
     PreparedClip,
     Record,
     caption_path,
+    frames_needed,
     hashes,
     latents_needed,
     read_stored,
+    too_short,
 )
 from longtake.training.sources import Skipped, SourceClip, find_clips
 from longtake.video import TimedPicture, read_timed, resampled
@@ -85,20 +87,23 @@ def prepare(
     height: int | None = None,
     fps: float | None = None,
     min_latents: int | None = None,
+    windows: ModelDefaults | None = None,
     device: str = "cpu",
     dtype: str | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Summary:
     """Prepare the captioned film of a folder for training a model, into a new folder or one that was stopped.
 
-    Size and rate are the model's own where they are None, min_latents, the shortest shot that is kept, is the
-    longest window it is sampled with. `say` gets a line for whatever is skipped.
+    Size and rate are the model's own where they are None. min_latents is the shortest shot that is kept; where it is
+    None, every window of the settings `windows`, the model's own if None, finds a place in it. `say` gets a line
+    for whatever is skipped.
     DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
     spec = read_spec(model)
     film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
     clips, skipped = find_clips(source)
+    sampling = None if min_latents else windows or spec.defaults
     plan = Manifest(
         model=spec.name,
         **hashes(model_folder(model)),
@@ -107,7 +112,7 @@ def prepare(
         width=film.settings.width,
         height=film.settings.height,
         fps=str(film.rate),
-        min_latents=min_latents or latents_needed(spec, spec.defaults),
+        min_latents=latents_needed(spec, sampling) if sampling else min_latents,
     )
     _begin(target, plan)
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
@@ -123,10 +128,15 @@ def prepare(
         }
     )
     _write_stored(target / MANIFEST, manifest)
+    longest = max((item.num_latents for item in manifest.skipped), default=0)
+    limit = too_short(spec, sampling, plan.min_latents, longest, film.rate)
     if not manifest.clips:
         raise DataError(
             f"nothing in {source} can be trained on: all of it was skipped, {target / MANIFEST} says why"
+            + (f"; {limit}" if longest else "")
         )
+    if sampling and longest + sampling.context_size > plan.min_latents:  # with less context it would do
+        say(f"note: {limit}")
     return _summary(target, manifest, lab.model, film.rate)
 
 
@@ -240,12 +250,15 @@ class _Lab:
             for shot in shots(map(show, read_timed(video, width, height))):
                 head = next(shot)
                 start, begin = round(float(head.start), 3), file.tell()
-                latents, digest = self._encode_shot(chain([head], shot), file)
+                latents, frames, digest = self._encode_shot(chain([head], shot), file)
                 if latents < self.min_latents:
                     file.seek(begin)
                     file.truncate()
-                    reason = f"the shot has {latents} latents, a window takes {self.min_latents}"
-                    skipped.append(Skipped(f"{clip.name} at {start:g} s", reason))
+                    needed = frames_needed(self.model.spec, self.min_latents)
+                    reason = (
+                        f"the shot has {lasting(frames, self.film.rate)}, a training window takes {needed:,}"
+                    )
+                    skipped.append(Skipped(f"{clip.name} at {number(start)} s", reason, latents))
                     continue
                 clips.append(
                     PreparedClip(
@@ -263,17 +276,19 @@ class _Lab:
             file.write(_header((total, *self.film.latent_shape)))
         return clips, skipped
 
-    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> tuple[int, str]:
-        """Append the latents of a shot to a file, frame by frame; returns their number and their sha256."""
+    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> tuple[int, int, str]:
+        """Append the latents of a shot to a file, frame by frame; returns their number, that of the frames, and the
+        latents' sha256."""
         encoder, frames = self.model.encoder(), resampled(pictures, self.film.rate)
-        number, digest = 0, hashlib.sha256()
+        num_latents, num_frames, digest = 0, 0, hashlib.sha256()
         while portion := list(islice(frames, PORTION)):
             latents = encoder.push(to_tensor(np.stack(portion)[None]))[0].transpose(0, 1)
             data = latents.half().cpu().contiguous().numpy().tobytes()
             file.write(data)
             digest.update(data)
-            number += len(latents)
-        return number, digest.hexdigest()
+            num_latents += len(latents)
+            num_frames += len(portion)
+        return num_latents, num_frames, digest.hexdigest()
 
     def _embed(self, caption: str) -> None:
         """Write the states (L, D) of a caption, without the zeros behind its tokens, unless they are there."""
@@ -291,6 +306,10 @@ def _begin(target: Path, plan: Manifest) -> None:
     """Make a target folder, or find that it was made for the same."""
     if (target / MANIFEST).exists():
         old = read_stored(target / MANIFEST, Manifest)
+        if old.complete and not old.clips:  # nothing of it can be trained on: it is made anew
+            for record in (target / "shards").glob("*.json"):
+                record.unlink()
+            return
         same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
         others = [name for name in same if getattr(old, name) != getattr(plan, name)]
         if others:

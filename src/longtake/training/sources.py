@@ -66,10 +66,11 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A clip, or a part of one, that is not trained on, and why."""
+    """A clip, or a part of one, that is not trained on, and why. `num_latents`: of a shot that is too short; else 0."""
 
     name: str
     reason: str
+    num_latents: int = 0
 
 
 def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
