@@ -32,10 +32,12 @@ ARROWS = {
     "start": {"errors", "options", "video"},
     "video": {"errors", "files"},
     "worlds": {"errors"},
-    "models": {"errors", "files"},
+    "finite": {"errors"},
+    "models": {"errors", "files", "finite"},
     "options": {"errors", "frames", "plan", "models.base"},
     "pipeline": {
         "errors",
+        "finite",
         "guidance",
         "methods",
         "noise",
