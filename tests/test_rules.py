@@ -38,6 +38,7 @@ ARROWS = {
     "pipeline": {
         "errors",
         "finite",
+        "frames",
         "guidance",
         "methods",
         "noise",

@@ -8,6 +8,7 @@ from torch import Tensor
 from longtake.errors import NumberError
 
 ADVICE = "float16 overflows easily, try bfloat16 or float32"
+SEEN = "what a network that measures makes of pictures", "its weights are damaged, fetch them again"
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -18,8 +19,8 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
-def require_finite(tensor: Tensor, what: str) -> Tensor:
-    """The tensor. NumberError, which says what it is, unless its numbers are finite."""
+def require_finite(tensor: Tensor, what: str, advice: str = ADVICE) -> Tensor:
+    """The tensor. NumberError, which says what it is and what to do, unless its numbers are finite."""
     if not is_finite(tensor):
-        raise NumberError(f"{what} holds numbers that are not finite: {ADVICE}")
+        raise NumberError(f"{what} holds numbers that are not finite: {advice}")
     return tensor

@@ -22,6 +22,7 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.finite import SEEN, require_finite
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
@@ -52,8 +53,9 @@ class AttributeClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, frames: Frames) -> dict[str, str]:
-        """The attributes that these frames (B, H, W, 3), taken together, most likely show."""
-        logits = self(pictures(frames))
+        """The attributes that these frames (B, H, W, 3), taken together, most likely show. NumberError if the network
+        makes no finite numbers of them."""
+        logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(frames)).items()}
         return {
             name: list(ATTRIBUTES[name])[int(rows.log_softmax(1).sum(0).argmax())]
             for name, rows in logits.items()

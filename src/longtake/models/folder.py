@@ -194,10 +194,8 @@ def _checked_class(folder: Path, part: str, index: dict[str, Any]) -> str:
 def _check_kind(folder: Path, index: dict[str, Any], classes: dict[str, str]) -> None:
     """Refuse relatives of text-to-video Wan that share its class, autoencoders of unknown statistics, and parts that
     do not belong together."""
-    vae, encoder = (
-        checked(kind, part_config(folder, part), part_place(folder, part))
-        for kind, part in ((VaeConfig, "vae"), (TextEncoderConfig, "text_encoder"))
-    )
+    vae, place = vae_config(folder), part_place(folder, "text_encoder")
+    encoder = checked(TextEncoderConfig, part_config(folder, "text_encoder"), place)
     channels, text, reason = _network(folder, classes)
     if any(_as_list(index.get("transformer_2"))) or index.get("boundary_ratio") is not None:
         reason = "it picks one of two experts by the noise level of the clip, but a window has many levels"

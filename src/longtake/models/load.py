@@ -147,6 +147,13 @@ def load_transformer(model: str | Path | None = None, dtype: str = "float32") ->
         return adapter(type(network).__name__).prepared(network)
 
 
+def load_autoencoder(model: str | Path | None = None) -> Any:
+    """The autoencoder of a model alone, float32, on the CPU. Raises as load_model does."""
+    folder = _whole_folder(model)
+    with reading(folder):
+        return load_part(folder, "vae", resolve_dtype("float32", "cpu"))
+
+
 def empty_transformer(model: str | Path | None) -> Any:
     """The network of a model without its numbers; reads JSON alone."""
     folder = model_folder(model, weights=False)

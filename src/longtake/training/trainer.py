@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.finite import require_finite
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
 from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
@@ -150,6 +151,8 @@ class Trainer:
         """One step of the optimizer on the batch of self.step."""
         started, options, accelerator = time.perf_counter(), self.options, self.accelerator
         batch = draw_batch(self.film, options, self.sigmas, self.step)
+        for tensor, what in ((batch.latents, "latents"), (batch.text, "captions")):
+            require_finite(tensor, f"the film's {what}", "prepare it anew")
         pieces = batch.pieces(accelerator.num_processes * options.accumulation)
         mine = pieces[accelerator.process_index * options.accumulation :][: options.accumulation]
         tally = torch.zeros(2, LEVELS, device=accelerator.device)
