@@ -95,6 +95,13 @@ class SchedulerConfig(Config):
     trained_betas: Off = None
 
 
+class LoraConfig(Config):
+    """Of a LoRA, as peft writes it."""
+
+    r: Count
+    lora_alpha: float
+
+
 class Settings(Config):
     """longtake.json: the fields of ModelDefaults, all of them and nothing else."""
 

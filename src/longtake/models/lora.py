@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from longtake.errors import ModelError, NumberError
 from longtake.models.base import LoraName
+from longtake.models.configs import LoraConfig
 from longtake.models.folder import read_json
 from longtake.models.kinds import is_lora, refuse_foreign, weights_of
 from longtake.models.spellings import PREFIX, Change, changes
@@ -164,18 +166,13 @@ def _rank_and_alpha(lora: Lora, is_peft: bool) -> tuple[int, float] | None:
         if not config:
             return None
     odd = sorted(key for key, plain in PLAIN.items() if (config.get(key) or plain) != plain)
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if (
-        odd
-        or type(rank) is not int
-        or type(alpha) not in (int, float)
-        or rank < 1
-        or not math.isfinite(alpha)
-    ):
-        raise ModelError(
-            f"LoRA {lora.path}: {where} is not that of a plain LoRA; mend {odd or 'r and lora_alpha'}"
-        )
-    return rank, alpha
+    try:
+        plain = LoraConfig.model_validate(config)
+    except ValidationError:
+        odd = odd or ["lora_alpha", "r"]
+    if odd:
+        raise ModelError(f"LoRA {lora.path}: {where} is not that of a plain LoRA; mend {odd}")
+    return plain.r, plain.lora_alpha
 
 
 def _metadata(path: Path) -> dict[str, Any]:

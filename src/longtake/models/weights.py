@@ -88,11 +88,11 @@ def check_index(folder: Path, index: str) -> None:
         )
         if missing := sorted(told - held):
             raise ModelError(
-                f"{folder / shard} lacks {first_of(missing)}, which {index} names in it: fetch them again"
+                f"{folder / shard} lacks {first_of(missing)}, which {index} names: fetch both again"
             )
         if surplus := sorted(held - told):
             raise ModelError(
-                f"{folder / shard} holds {first_of(surplus)}, of which {index} says nothing: fetch them again"
+                f"{folder / shard} holds {first_of(surplus)}, unknown to {index}: fetch both again"
             )
 
 
@@ -105,6 +105,7 @@ def part_files(folder: Path, part: str) -> PartFiles:
     stem = WEIGHTS[part].removesuffix(".safetensors")
     place = folder / part
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    names = [name for name in names if not name.startswith(".")]
     layouts = [_layout(place, stem, None, names)]
     layouts += [_layout(place, stem, variant, names) for variant in sorted(_variants(stem, names))]
     found = [layout for layout in layouts if layout]
@@ -214,6 +215,8 @@ def _layout(place: Path, stem: str, variant: str | None, names: list[str]) -> Pa
     if index not in names:
         return PartFiles((place / single,), variant) if single in names else None
     shards = shard_names(place, index)
+    if "metadata" not in read_json(place, index):
+        raise ModelError(f"{place / index} is damaged, it has no metadata: fetch it again")
     if single in names and single not in shards:
         raise ModelError(
             f"{place} holds both {single} and shards of it, which {index} lists: move one of them away"
