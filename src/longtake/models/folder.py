@@ -49,6 +49,7 @@ WEIGHTS = {
     "text_encoder": "model.safetensors",
 }
 SKYREELS = "SkyReelsV2Transformer3DModel"
+WAN_VAE = "AutoencoderKLWan"
 OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
 
 ONE_TIMESTEP = (

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.errors import LongTakeError, ModelError, NumberError
-from longtake.models.folder import OPEN_SORA, WEIGHTS, checked_classes, part_config, part_place, read_json
+from longtake.models.folder import (
+    OPEN_SORA,
+    WAN_VAE,
+    WEIGHTS,
+    checked_classes,
+    part_config,
+    part_place,
+    read_json,
+)
 from longtake.models.kinds import refuse_foreign
 from longtake.models.weights import check_part, part_files
 
@@ -84,6 +92,8 @@ def load_part(folder: Path, part: str, dtype: torch.dtype) -> Any:
     numbers that are not finite, in the file or in this precision.
     """
     empty = empty_part(folder, part)
+    if type(empty).__name__ == WAN_VAE:
+        _check_factors(empty.config, part_place(folder, part))
     found = check_part(folder, part, empty)
     key = "torch_dtype" if LIBRARIES[part] == "diffusers" else "dtype"
     module = type(empty).from_pretrained(
@@ -166,6 +176,19 @@ def reading(folder: Path) -> Iterator[None]:
             log.set_verbosity(level)
             if bar:
                 log.enable_progress_bar()
+
+
+def _check_factors(config: Any, place: str) -> None:
+    """ModelError unless a Wan's autoencoder has the factors and the colours that its configuration says."""
+    patch = config.patch_size or 1
+    for said, made, what in (
+        (config.scale_factor_spatial, patch * 2 ** (len(config.dim_mult) - 1), "pixels a latent"),
+        (config.scale_factor_temporal, 2 ** sum(config.temperal_downsample), "frames a latent"),
+        (config.in_channels, 3 * patch**2, "channels in"),
+        (config.out_channels, 3 * patch**2, "channels out"),
+    ):
+        if said != made:
+            raise ModelError(f"{place} says {said} {what}, its layers make {made}: mend it")
 
 
 def _refuse_unknown(cls: Any, config: dict[str, Any], place: str) -> None:

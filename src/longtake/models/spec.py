@@ -16,7 +16,15 @@ from longtake.models.configs import (
     checked,
     settings,
 )
-from longtake.models.folder import OPEN_SORA, SKYREELS, part_config, part_place, read_json, vae_config
+from longtake.models.folder import (
+    OPEN_SORA,
+    SKYREELS,
+    WAN_VAE,
+    part_config,
+    part_place,
+    read_json,
+    vae_config,
+)
 from longtake.models.open_sora import spec as open_sora
 
 # What a Wan folder without longtake.json is filmed with, by the spatial factor of its autoencoder: the
@@ -70,7 +78,7 @@ def folder_spec(folder: Path, classes: dict[str, str], name: str) -> ModelSpec:
             latent_channels=vae.z_dim,
             max_prompt_tokens=checked(OpenSoraConfig, network, place).max_caption_tokens,
         )
-    causal = classes["vae"] == "AutoencoderKLWan"
+    causal = classes["vae"] == WAN_VAE
     spatial_factor = vae.scale_factor_spatial
     patch = checked(TransformerConfig, network, place).patch_size
     return ModelSpec(

@@ -215,14 +215,14 @@ def _layout(place: Path, stem: str, variant: str | None, names: list[str]) -> Pa
     if index not in names:
         return PartFiles((place / single,), variant) if single in names else None
     shards = shard_names(place, index)
-    if "metadata" not in read_json(place, index):
-        raise ModelError(f"{place / index} is damaged, it has no metadata: fetch it again")
     if single in names and single not in shards:
         raise ModelError(
             f"{place} holds both {single} and shards of it, which {index} lists: move one of them away"
         )
     if all((place / shard).is_file() for shard in shards):
         check_index(place, index)
+        if "metadata" not in read_json(place, index):  # the library reads it
+            raise ModelError(f"{place / index} is damaged, it has no metadata: fetch it again")
     return PartFiles(tuple(place / shard for shard in shards), variant)
 
 
