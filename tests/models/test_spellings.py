@@ -57,7 +57,7 @@ def network(wan_folder: Path) -> Any:
 def pairs(network: Any) -> Tensors:
     """The matrices of a LoRA for every layer of the blocks, in the authors' names: A, then B."""
     torch.manual_seed(8)
-    found = {}
+    found: Tensors = {}
     for theirs, ours in LAYERS.items():
         outputs, inputs = network.get_submodule(ours).weight.shape
         found |= {f"{theirs}.A": torch.randn(RANK, inputs), f"{theirs}.B": torch.randn(outputs, RANK)}
