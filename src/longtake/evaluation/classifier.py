@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.errors import ModelError
 from longtake.finite import SEEN, require_finite
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
@@ -73,7 +75,12 @@ def trained_classifier(
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
     classifier = AttributeClassifier()
     if path.exists():
-        load_model(classifier, path)
+        try:
+            load_model(classifier, path)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ModelError(
+                f"{path} holds no classifier of this version: delete it, to train it anew"
+            ) from error
         return classifier.eval()
     torch.manual_seed(0)
     frames, labels = rendered_stills(stills, seed=10_001)
