@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
-from longtake.errors import OptionError
+from longtake.errors import NumberError, OptionError
 from longtake.frames import FilmLength, number
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
@@ -70,8 +70,13 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
 Lora = Annotated[
-    Path | None,
-    typer.Option("--lora", metavar="RUN|DIR", help="A LoRA to add to the model, as train makes it."),
+    str | None,
+    typer.Option(
+        "--lora",
+        metavar="RUN|DIR|FILE",
+        help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
+        " diffusion-pipe's spelling.",
+    ),
 ]
 Preset = Annotated[
     PresetName | None,
@@ -154,6 +159,8 @@ def generate(
     except KeyboardInterrupt:
         say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
+    except NumberError as error:
+        raise NumberError(f"{error}; {_what_is_left(writer)}") from error
     report = {
         "file": str(writer.path),
         "num_frames": writer.num_frames,
@@ -245,7 +252,8 @@ def _film(parameters: dict[str, Any]) -> Film:
 def _model(parameters: dict[str, Any]) -> str | None:
     """The model to film with: the one given, or the preset's."""
     preset: PresetName | None = parameters["preset"]
-    return parameters["model"] or (PRESETS[preset].model if preset else None)
+    given: str | None = parameters["model"]
+    return PRESETS[preset].model if preset and given is None else given
 
 
 def _start(film: Film, clip: str | None, fit: bool) -> tuple["Pictures | None", dict[str, Any]]:
@@ -281,7 +289,7 @@ def _shoot(
     model: str | None,
     device: str,
     dtype: str | None,
-    lora: Path | None,
+    lora: str | None,
     start: "Pictures | None",
 ) -> Speed:
     from longtake.pipeline import LongTake

@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.errors import ModelError
+from longtake.finite import SEEN, require_finite
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
@@ -52,8 +55,9 @@ class AttributeClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, frames: Frames) -> dict[str, str]:
-        """The attributes that these frames (B, H, W, 3), taken together, most likely show."""
-        logits = self(pictures(frames))
+        """The attributes that these frames (B, H, W, 3), taken together, most likely show. NumberError if the network
+        makes no finite numbers of them."""
+        logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(frames)).items()}
         return {
             name: list(ATTRIBUTES[name])[int(rows.log_softmax(1).sum(0).argmax())]
             for name, rows in logits.items()
@@ -71,7 +75,12 @@ def trained_classifier(
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
     classifier = AttributeClassifier()
     if path.exists():
-        load_model(classifier, path)
+        try:
+            load_model(classifier, path)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ModelError(
+                f"{path} holds no classifier of this version: delete it, to train it anew"
+            ) from error
         return classifier.eval()
     torch.manual_seed(0)
     frames, labels = rendered_stills(stills, seed=10_001)

@@ -89,7 +89,7 @@ def table1(file: Path, setting: Setting, fit_start: bool = False) -> tuple[Setti
     clips lie beside it. The setting's model is Open-Sora v1.2 if it names none.
 
     OptionError, before anything is filmed, for a clip that is not there or that no film can begin with."""
-    model = setting.model or PRESETS["pa-o-base"].model
+    model = PRESETS["pa-o-base"].model if setting.model is None else setting.model
     setting = replace(setting, model=model, clips=file.parent, fit_start=fit_start)
     prompts = [Prompt(item.prompt, start=item.video) for item in read_benchmark(file)]
     for variant in TABLE1:

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 import longtake
-from longtake.errors import LongTakeError
+from longtake.errors import LongTakeError, NumberError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
@@ -221,5 +221,9 @@ def made_with() -> Record:
 
 
 def _or_null(values: Iterable[float]) -> list[float | None]:
-    """Seven digits are what is measured; JSON knows no NaN."""
+    """Seven digits are what is measured; JSON knows no NaN, which is where there is nothing to measure. NumberError for
+    a number that is infinite: a measure has gone wrong."""
+    values = list(values)
+    if any(map(math.isinf, values)):
+        raise NumberError(f"a measure makes infinite numbers: {values}")
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]

@@ -21,6 +21,7 @@ from longtake.models.base import ModelDefaults
 from longtake.models.folder import CLASSES, WEIGHTS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
+from longtake.models.weights import part_files
 from longtake.pipeline import LongTake
 from longtake.training.checkpoint import new_folder, write_tensors
 
@@ -101,7 +102,7 @@ def draw_strip(take: LongTake, prompts: tuple[str, ...], picture: Path) -> None:
 def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], sampling: ModelDefaults) -> None:
     """Write the model folder `source` with other weights of the transformer, in the precision they had there, and with
     what it is to be filmed with. A folder that is there already keeps all but its weights."""
-    precision = _precision(source / "transformer")
+    precision = _precision(source)
     weights = {name: tensor.to(precision[name]) for name, tensor in weights.items()}
     if folder.exists():
         write_tensors(folder / "transformer" / WEIGHTS["transformer"], weights, {"format": "pt"})
@@ -126,10 +127,10 @@ def export_lora(
     write_tensors(folder / LORA_WEIGHTS, {lora_key(name): tensor for name, tensor in weights.items()})
 
 
-def _precision(transformer: Path) -> dict[str, torch.dtype]:
-    """The type of each of a transformer's weights on disk."""
+def _precision(source: Path) -> dict[str, torch.dtype]:
+    """The type of each of the weights of a model folder's transformer."""
     types: dict[str, torch.dtype] = {}
-    for file in transformer.glob("*.safetensors"):
+    for file in part_files(source, "transformer").files:
         with safe_open(file, "pt") as weights:
             types |= {name: weights.get_slice(name)[:0].dtype for name in weights.keys()}  # noqa: SIM118
     return types

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.finite import is_finite
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
 from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
@@ -160,7 +161,10 @@ class Trainer:
         loss = sum(sums) / sum(counts)
         norm = gathered(torch.nn.utils.clip_grad_norm_(self.trained.values(), options.max_grad_norm)).item()
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise LongTakeError(f"the loss is {loss}, its gradient {norm}: try a smaller lr in another run")
+            cure = "try a smaller lr in another run"
+            if not (is_finite(batch.latents) and is_finite(batch.text)):
+                cure = "the film holds numbers that are not finite, prepare it anew"
+            raise LongTakeError(f"the loss is {loss}, its gradient {norm}: {cure}")
         lr = options.lr * SCHEDULES[options.schedule](self.step, options.steps, options.warmup)
         self._move(lr)
         return Step(
