@@ -23,6 +23,7 @@ ARROWS = {
     "errors": set(),
     "progressive": set(),
     "files": {"errors"},
+    "processes": {"errors"},
     "frames": {"errors"},
     "noise": {"errors"},
     "plan": {"errors", "frames"},

@@ -1,5 +1,6 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ import typer
 from longtake.errors import LongTakeError
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED = 130  # by Ctrl-C; another signal has a code of its own
+READER_GONE = 141
 
 app = typer.Typer(
     help="One unbroken shot of any length from a video diffusion model.",
@@ -38,4 +40,9 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """Print one line to stderr, whatever is in it."""
+    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, line), file=sys.stderr)
+
+
+def _visible(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()

@@ -8,11 +8,8 @@ against last ten seconds with a bootstrap interval over prompts.
 from __future__ import annotations
 
 import json
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.pipeline import LongTake
+from longtake.processes import processes
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
 Summary = dict[str, Any]
@@ -98,7 +96,7 @@ def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds
         for seed in range(seeds)
     ]
     missing = [job for job in jobs if not job.path.exists()]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with processes() as pool:
         for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
             pass
     strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]

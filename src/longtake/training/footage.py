@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from longtake.processes import processes
 from longtake.worlds.tracking_shot import HEIGHT, WIDTH, Shot, random_shot
 
 START_FRAMES = 4000  # a clip starts this far into its shot at the most
@@ -42,7 +41,7 @@ def _render(folder: Path, wanted: dict[str, int]) -> None:
     part = folder / "frames.npy.part"
     shape = (wanted["clips"], wanted["frames"], wanted["height"], wanted["width"], 3)
     store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with processes("fork") as pool:
         rendered = pool.map(_clip, jobs, chunksize=8)
         for place, clip in track(enumerate(rendered), "rendering footage", total=len(jobs)):
             store[place] = clip
