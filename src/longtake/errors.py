@@ -19,3 +19,7 @@ class OutputError(LongTakeError):
 
 class DataError(LongTakeError):
     """Film to train on that is missing, unreadable, or prepared for something else."""
+
+
+class LongTakeWarning(UserWarning):
+    """What a user should know, and nothing depends on."""

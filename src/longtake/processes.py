@@ -30,8 +30,9 @@ class _Pool(ProcessPoolExecutor):
 
 
 @contextmanager
-def processes(method: Literal["spawn", "fork"] = "spawn") -> Iterator[ProcessPoolExecutor]:
-    """A process a core. They end at once when this one is interrupted or fails, and when it is killed.
+def processes(method: Literal["spawn"] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """A process a core, started anew or, unless told so, as the platform does by itself. They end at once when this one
+    is interrupted or fails, and when it is killed.
 
     LongTakeError if one of them is killed.
     """

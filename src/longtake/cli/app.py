@@ -17,7 +17,16 @@ from longtake.errors import LongTakeError
 
 # What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
 REFUSALS = {
-    *(errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.EMFILE),
+    *(
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EMFILE,
+    ),
     *(errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
     *(errno.ESTALE, errno.ETXTBSY),
 }

@@ -39,6 +39,16 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise LongTakeError(f"this needs {error.name}: pip install 'longtake[{extra}]'") from error
 
 
+@contextmanager
+def stoppable(then: str) -> Iterator[None]:
+    """Say what to do `then`, when a command is stopped, and end it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped: {then}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def say(line: str) -> None:
     """Print one line to stderr, whatever is in it."""
     print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, line), file=sys.stderr)

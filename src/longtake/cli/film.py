@@ -1,6 +1,7 @@
 """The commands that film: generate, plan, models."""
 
 import json
+import os
 import re
 import resource
 import sys
@@ -27,11 +28,13 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.errors import OptionError
+from longtake.files import printable
 from longtake.frames import FilmLength
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
 from longtake.presets import PRESETS, PresetName, preset_options
+from longtake.prompts import decoded
 
 if TYPE_CHECKING:
     from longtake.video import Pictures, VideoWriter
@@ -142,14 +145,14 @@ def generate(
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     pictures, begun = _start(film, start, fit_start)
     metadata = film.metadata | begun
-    writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, metadata, overwrite)
+    writer = _writer(output or Path(f"{_slug(decoded(prompt))}.mp4"), film, metadata, overwrite)
     try:
         speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
     except KeyboardInterrupt:
         say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
     report = {
-        "file": str(writer.path),
+        "file": printable(writer.path),
         "num_frames": writer.num_frames,
         "seconds": float(writer.num_frames / film.rate),
         "frames_per_second": round(speed.frames_per_second, 2),
@@ -307,7 +310,8 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
 def _what_is_left(writer: "VideoWriter") -> str:
     if writer.num_frames == 0:
         return "nothing was written"
-    return f"{writer.num_frames} frames ({float(writer.num_frames / writer.fps):g} s) are in {writer.part}"
+    place = writer.part if writer.part.exists() else writer.path
+    return f"{writer.num_frames} frames ({float(writer.num_frames / writer.fps):g} s) are in {place}"
 
 
 def _one_line(report: dict[str, Any]) -> str:
@@ -355,7 +359,8 @@ def _latents(length: FilmLength) -> str:
 
 def _slug(prompt: str) -> str:
     words = "-".join(re.findall(r"\w+", prompt.lower()))
-    return words[:SLUG_LENGTH].rstrip("-") or "film"
+    name = words[:SLUG_LENGTH].rstrip("-") or "film"
+    return os.fsdecode(name.encode())  # for locales that have no such letters
 
 
 def _peak_memory() -> int:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import INTERRUPTED, Device, Json, Model, app, needs_extra, say
+from longtake.cli.common import Device, Json, Model, app, needs_extra, say, stoppable
 from longtake.cli.film import DtypeName, Fps, Size, film_options
+from longtake.files import exclusive_folder
 
 
 @app.command()
@@ -35,7 +36,7 @@ def prepare(
     options = film_options({**context.params, "prompt": "any"})
     with needs_extra("train"):
         from longtake.training.prepare import prepare
-    try:
+    with stoppable(f"prepare into {target} again to go on"), exclusive_folder(target):
         summary = prepare(
             source,
             target,
@@ -47,9 +48,6 @@ def prepare(
             dtype=dtype,
             say=say,
         )
-    except KeyboardInterrupt:
-        say(f"stopped: prepare into {target} again to go on")
-        raise typer.Exit(INTERRUPTED) from None
     if summary.unknown_words:
         say(f"note: the model does not know {', '.join(summary.unknown_words)}")
     if as_json:

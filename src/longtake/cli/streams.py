@@ -10,7 +10,18 @@ from select import select
 from typing import Any, TextIO
 
 # What our own lines draw and write with, in letters that every terminal has.
-LETTERS = {"█": "#", "░": ".", "…": "...", "–": "-", "—": "-", "−": "-", "×": "x", "±": "+-", "σ": "sigma", "∣": "|"}
+LETTERS = {
+    "█": "#",
+    "░": ".",
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "±": "+-",
+    "σ": "sigma",
+    "∣": "|",
+}
 
 
 class Outlet(io.FileIO):

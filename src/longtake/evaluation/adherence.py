@@ -96,7 +96,7 @@ def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds
         for seed in range(seeds)
     ]
     missing = [job for job in jobs if not job.path.exists()]
-    with processes() as pool:
+    with processes("spawn") as pool:
         for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
             pass
     strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]

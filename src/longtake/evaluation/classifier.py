@@ -97,7 +97,7 @@ def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tupl
     sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
     shots = [random_shot(rng, held_out=side) for side in sides]
     jobs = [(shot, rng.randrange(4000)) for shot in shots]
-    with processes("fork") as pool:
+    with processes() as pool:
         frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
     labels = {
         name: torch.tensor([list(ATTRIBUTES[name]).index(shot.attributes[name]) for shot in shots])

@@ -75,7 +75,7 @@ def films_of(jobs: Sequence[Job], device: str) -> Iterator[Took]:
     if device != "cpu":
         yield from map(film, jobs)
         return
-    with processes() as pool:
+    with processes("spawn") as pool:
         for future in as_completed([pool.submit(film, job) for job in jobs]):
             yield future.result()
 

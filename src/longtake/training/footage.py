@@ -41,7 +41,7 @@ def _render(folder: Path, wanted: dict[str, int]) -> None:
     part = folder / "frames.npy.part"
     shape = (wanted["clips"], wanted["frames"], wanted["height"], wanted["width"], 3)
     store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    with processes("fork") as pool:
+    with processes() as pool:
         rendered = pool.map(_clip, jobs, chunksize=8)
         for place, clip in track(enumerate(rendered), "rendering footage", total=len(jobs)):
             store[place] = clip
