@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from longtake.errors import LongTakeWarning, OutputError
 
 LOCK_SUFFIX = ".lock"  # beside a file that is written; in a folder, the whole name
@@ -27,16 +29,28 @@ def beside(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(path.name + ".part")
     try:
-        yield part
-        to_disk(part)
-        part.replace(path)
-    except OSError as error:
-        if error.filename not in (None, str(part)):  # of another file, which it names
-            raise
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        with writing(path):
+            yield part
+            to_disk(part)
+            part.replace(path)
     finally:
         with suppress(OSError):  # the first error is the one to tell
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file or folder that is written when the disk gives out, by an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(
+            str(path)
+        ):  # it names another one
+            raise
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
 
 
 @contextmanager
@@ -53,8 +67,10 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
-    """The same right to a folder and all in it, by a file `.lock` inside: whatever the folder is called, and wherever it
-    is mounted, there is one. A folder that is new is made, and gone again if nothing was put into it."""
+    """The same right to a folder and all in it, by a file `.lock` inside: one, by whatever name the folder is reached.
+
+    A folder that is new is made, and gone again if nothing was put into it.
+    """
     try:
         made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)

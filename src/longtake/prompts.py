@@ -33,7 +33,7 @@ def flaw(text: str) -> str | None:
 def _checked(text: str) -> str:
     text = decoded(text)
     if words := flaw(text):
-        raise PydanticCustomError("prompt", words)  # type: ignore[arg-type]  # wants a literal, for translations
+        raise PydanticCustomError("prompt", words)
     return text
 
 

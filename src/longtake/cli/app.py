@@ -4,7 +4,10 @@ import errno
 import os
 import sys
 import textwrap
-from typing import Annotated
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +16,7 @@ from longtake.cli import compare, convert, film, measure, prepare, train  # noqa
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, READER_GONE, app, say
 from longtake.cli.signals import exit_code, was_interrupted
 from longtake.cli.streams import Outlet
-from longtake.errors import LongTakeError
+from longtake.errors import LongTakeError, LongTakeWarning
 
 # What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
 REFUSALS = {
@@ -44,7 +47,8 @@ def _root(
 def run(stdout: Outlet | None) -> int:
     """Run the command that `sys.argv` names; returns what to exit with. stdout: what results are printed to."""
     try:
-        code = _command()
+        with _warnings_told():
+            code = _command()
     except Exception as error:
         if was_interrupted():  # a library has made something else of it
             code = INTERRUPTED
@@ -73,6 +77,22 @@ def _command() -> int:
         if message := error.format_message():  # none where help was shown in its place
             say(f"error: {message}")
     return BAD_INPUT
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Put our own warnings into a line each."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, LongTakeWarning):
+                say(f"note: {message}")
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = tell
+        yield
 
 
 def _in_a_line(error: Exception) -> str | None:

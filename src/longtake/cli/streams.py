@@ -79,7 +79,7 @@ def _through_outlet(stream: TextIO | None) -> TextIO:
     except (OSError, ValueError):  # a stream of a test's or a notebook's
         return stream
     # No buffer between: one that a signal interrupts would refuse what the signal's handler has to say.
-    return io.TextIOWrapper(outlet, stream.encoding, "longtake", line_buffering=True)  # type: ignore[type-var]
+    return io.TextIOWrapper(outlet, stream.encoding, "longtake", line_buffering=True)
 
 
 def _in_letters(error: UnicodeError) -> tuple[str, int]:

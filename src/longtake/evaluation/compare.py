@@ -22,7 +22,7 @@ from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
-from longtake.files import write_text
+from longtake.files import write_text, writing
 from longtake.models.load import model_folder
 from longtake.presets import PRESETS
 from longtake.processes import processes
@@ -65,8 +65,9 @@ def film_all(
     done(len(jobs) - len(missing), len(jobs))
     with (run / TIMES).open("a", encoding="utf-8") as times:
         for number, took in enumerate(films_of(missing, setting.device), start=len(jobs) - len(missing) + 1):
-            times.write(json.dumps(asdict(took)) + "\n")
-            times.flush()
+            with writing(run / TIMES):
+                times.write(json.dumps(asdict(took)) + "\n")
+                times.flush()
             done(number, len(jobs))
 
 
