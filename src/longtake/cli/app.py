@@ -7,7 +7,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, TextIO
 
 import typer
 
@@ -58,7 +58,7 @@ def run(stdout: Outlet | None) -> int:
         else:
             raise
     if code == INTERRUPTED:
-        code = exit_code() or code
+        code = exit_code()
     sys.stdout.flush()
     if code or stdout is None or stdout.error is None:
         return code
@@ -85,11 +85,18 @@ def _warnings_told() -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def tell(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        def tell(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, LongTakeWarning):
                 say(f"note: {message}")
             else:
-                show(message, category, *place)
+                show(message, category, filename, lineno, file, line)
 
         warnings.showwarning = tell
         yield

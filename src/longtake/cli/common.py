@@ -11,7 +11,7 @@ import typer
 from longtake.errors import LongTakeError
 
 BAD_INPUT = 2
-INTERRUPTED = 130  # by Ctrl-C; another signal has a code of its own
+INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
 READER_GONE = 141
 
 app = typer.Typer(

@@ -74,9 +74,9 @@ def gently(stop: Callable[[], None]) -> Iterator[None]:
         _stop.gently = None
 
 
-def exit_code() -> int | None:
-    """What a process exits with that was told to stop, 128 and the number of the signal; None if it was not."""
-    return None if _stop.signal is None else 128 + _stop.signal
+def exit_code() -> int:
+    """What a process exits with that was stopped: 128 and the number of the signal."""
+    return 128 + (_stop.signal or signal.SIGINT)
 
 
 def was_interrupted() -> bool:
