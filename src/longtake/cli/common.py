@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from longtake.errors import LongTakeError
+from longtake.files import printable
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
@@ -51,7 +52,7 @@ def stoppable(then: str) -> Iterator[None]:
 
 def say(line: str) -> None:
     """Print one line to stderr, whatever is in it."""
-    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, line), file=sys.stderr)
+    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, printable(line)), file=sys.stderr)
 
 
 def _visible(control: re.Match[str]) -> str:
