@@ -24,6 +24,7 @@ ARROWS = {
     "progressive": set(),
     "files": {"errors"},
     "processes": {"errors"},
+    "progress": set(),
     "frames": {"errors"},
     "noise": {"errors"},
     "plan": {"errors", "frames"},

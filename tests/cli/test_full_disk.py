@@ -40,7 +40,7 @@ COMMANDS = {
 )
 def test_a_full_disk_is_one_line(
     cli: Cli,
-    film: Path,
+    captioned_film: Path,
     tubelet_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

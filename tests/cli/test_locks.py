@@ -58,7 +58,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_second_is_told_who_writes(
-    cli: Cli, held: tuple[Path, subprocess.Popen[str]], film: Path, tubelet_folder: Path, name: str
+    cli: Cli, held: tuple[Path, subprocess.Popen[str]], captioned_film: Path, tubelet_folder: Path, name: str
 ) -> None:
     """Guards every folder that a command writes against a second one."""
     folder, other = held
@@ -69,7 +69,9 @@ def test_the_second_is_told_who_writes(
     assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
-def test_a_lock_of_a_crash_is_no_content(cli: Cli, film: Path, tubelet_folder: Path, tmp_path: Path) -> None:
+def test_a_lock_of_a_crash_is_no_content(
+    cli: Cli, captioned_film: Path, tubelet_folder: Path, tmp_path: Path
+) -> None:
     """Guards a run that goes on after a kill: what is left of its lock is neither held nor foreign, and goes."""
     for run, command in {
         "prepared": ("prepare", "film", "-o", "prepared", "--model", tubelet_folder),
@@ -84,7 +86,12 @@ def test_a_lock_of_a_crash_is_no_content(cli: Cli, film: Path, tubelet_folder: P
 
 @pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
 def test_a_run_may_be_where_one_is(
-    cli: Cli, film: Path, tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    cli: Cli,
+    captioned_film: Path,
+    tubelet_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     """Guards folders without a name, such as the one that one is in; and what is refused against being changed."""
     (tmp_path / "inside").mkdir()

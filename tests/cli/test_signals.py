@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import torch
 
 from longtake.cli.signals import exit_code, gently, stops
 from longtake.errors import LongTakeError
@@ -48,17 +50,38 @@ def test_a_signal_in_a_library_is_no_traceback(
     assert cli("generate", PROMPT, "--model", tubelet_folder).code == 143
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "weights"), "error: weights: Permission denied\n"),
+        (MemoryError(), "error: not enough memory (there is no more): a smaller size"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory."),
+            "error: not enough memory (CUDA out of memory.): a sm",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "error: not enough memory (DefaultCPUAll",
+        ),
+    ],
+)
+def test_what_disk_and_memory_refuse_is_one_line(
+    cli: Cli, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    """Guards against tracebacks where something smaller, or another place, would cure it."""
+    monkeypatch.setattr("longtake.pipeline.load_model", Mock(side_effect=error))
+    result = cli("generate", PROMPT, "--model", tubelet_folder)
+    assert result.code == 2 and result.err.startswith(words) and result.err.count("\n") == 1
+
+
 def test_a_mistake_of_ours_stays_a_traceback(
     cli: Cli, tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards bug reports: nothing but what disk and memory refuse becomes a line."""
-
-    def load(*_: object) -> None:
-        raise OSError(22, "Invalid argument")
-
-    monkeypatch.setattr("longtake.pipeline.load_model", load)
-    with pytest.raises(OSError, match="Invalid argument"):
-        cli("generate", PROMPT, "--model", tubelet_folder)
+    for error in (OSError(22, "Invalid argument"), RuntimeError("shapes differ")):
+        monkeypatch.setattr("longtake.pipeline.load_model", Mock(side_effect=error))
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            cli("generate", PROMPT, "--model", tubelet_folder)
 
 
 def test_a_signal_while_the_program_loads(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

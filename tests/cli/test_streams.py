@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from longtake.cli.common import say
 from longtake.cli.streams import Outlet, standard_streams
+from longtake.progress import track
 from longtake.video import probe
 
 Cli = Callable[..., Any]
@@ -132,3 +133,9 @@ def test_a_pipe_that_does_not_wait_gets_all() -> None:
         assert outlet.write(text) == len(text) and outlet.error is None
     thread.join()
     assert got == [text]
+
+
+def test_bars_are_no_results(capfd: pytest.CaptureFixture[str]) -> None:
+    """Guards JSON on stdout, and logs, against bars."""
+    assert list(track(range(3), "counting")) == [0, 1, 2]
+    assert capfd.readouterr() == ("", "")

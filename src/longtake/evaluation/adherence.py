@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
@@ -25,6 +24,7 @@ from longtake.evaluation.measures.adherence import Adherence
 from longtake.files import beside, write_text
 from longtake.pipeline import LongTake
 from longtake.processes import processes
+from longtake.progress import track
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
 Summary = dict[str, Any]

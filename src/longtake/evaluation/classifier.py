@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
 from longtake.processes import processes
+from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
-from rich.progress import track
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -30,6 +29,7 @@ from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
+from longtake.progress import track
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, claim, restore, save
 from longtake.training.finish import FINISH, draw_clips, finish
