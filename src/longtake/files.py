@@ -69,8 +69,13 @@ def exclusive(path: Path) -> Iterator[None]:
 def exclusive_folder(folder: Path) -> Iterator[None]:
     """The same right to a folder and all in it, by a file `.lock` inside: one, by whatever name the folder is reached.
 
-    A folder that is new is made, and gone again if nothing was put into it.
+    A folder that is new is made, and gone again if nothing was put into it. OutputError for a name that is no text,
+    since safetensors opens no file in it.
     """
+    if printable(folder) != str(folder):
+        raise OutputError(
+            f"the name of {printable(folder)} is not UTF-8, which tensors in it need: give another"
+        )
     try:
         made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
