@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from longtake.cli import app
+from longtake.cli.app import app
 
 GENERATE = ("generate", "a red car", "--frames", "4")
 

@@ -23,3 +23,7 @@ class DataError(LongTakeError):
 
 class NumberError(LongTakeError):
     """A number that is not finite, where only finite ones have a meaning."""
+
+
+class LongTakeWarning(UserWarning):
+    """What a user should know, and nothing depends on."""

@@ -2,38 +2,101 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from longtake.errors import OutputError
+from safetensors import SafetensorError
 
-LOCK_SUFFIX = ".lock"
+from longtake.errors import LongTakeWarning, OutputError
+
+LOCK_SUFFIX = ".lock"  # beside a file that is written; in a folder, the whole name
+HOLDER = b"process "  # begins what a lock says
+# Of file systems that know no locks.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A file to be written, beside its place; it is flushed to disk and put there, or removed if that fails."""
+    """A file to be written, beside its place; it is flushed to disk and put there, or removed if that fails.
+
+    OutputError, which names it, when the disk gives out; the one before stays.
+    """
     part = path.with_name(path.name + ".part")
     try:
-        yield part
-        to_disk(part)
-        part.replace(path)
+        with writing(path):
+            yield part
+            to_disk(part)
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file or folder that is written when the disk gives out, by an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(
+            str(path)
+        ):  # it names another one
+            raise
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """The right to write a file or a folder, which one process has at a time.
+    """The right to write a file, which one process has at a time.
 
-    The lock is a file `NAME.lock` beside `path`, gone afterwards. The system lets go of it when the process ends,
-    however it ends. OutputError, at once, while another one has it, or if no lock can be had there.
+    The lock is a file `NAME.lock` beside it, gone afterwards. The system lets go of it when the process ends, however
+    it ends. OutputError, at once, while another one has it, or if no lock can be had there. LongTakeWarning, and no
+    lock, on a file system that knows none.
     """
-    lock = path.with_name(path.name + LOCK_SUFFIX)
+    with _holding(path, path.with_name(path.name + LOCK_SUFFIX)):
+        yield
+
+
+@contextmanager
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """The same right to a folder and all in it, by a file `.lock` inside: one, by whatever name the folder is reached.
+
+    A folder that is new is made, and gone again if nothing was put into it. OutputError for a name that is no text,
+    since safetensors opens no file in it.
+    """
+    if printable(folder) != str(folder):
+        raise OutputError(
+            f"the name of {printable(folder)} is not UTF-8, which tensors in it need: give another"
+        )
+    try:
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    try:
+        with _holding(folder, folder / LOCK_SUFFIX):
+            yield
+    finally:
+        with suppress(OSError):  # the first one that holds something
+            for place in made:
+                place.rmdir()
+
+
+def contents(folder: Path) -> list[Path]:
+    """What a folder holds beside its lock, by name; nothing if it is none."""
+    return sorted(path for path in folder.iterdir() if path.name != LOCK_SUFFIX) if folder.is_dir() else []
+
+
+@contextmanager
+def _holding(path: Path, lock: Path) -> Iterator[None]:
     try:
         descriptor = _locked(lock)
     except BlockingIOError:
@@ -42,28 +105,54 @@ def exclusive(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise OutputError(f"cannot lock {path}: {error.strerror}") from error
+    if descriptor is None:
+        warnings.warn(
+            f"{path} cannot be locked there: start no second run that writes it", LongTakeWarning, 3
+        )
+        yield
+        return
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        with suppress(OSError):  # a full disk, which what is to be written will meet
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, HOLDER + f"{os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _locked(lock: Path) -> int:
-    """A descriptor of the lock file, locked. Tries again where the one before has just removed the file it opened."""
+def _locked(lock: Path) -> int | None:
+    """A descriptor of the lock file, locked; None where there are no locks. Tries again where the one before has just
+    removed the file it opened."""
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened(lock)
         try:
+            if os.pread(descriptor, len(HOLDER), 0) not in (b"", HOLDER):
+                raise FileExistsError(errno.EEXIST, f"{lock} is a file of another kind")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
-            raise
+            if error.errno not in NO_LOCKS:
+                raise
+            lock.unlink(missing_ok=True)
+            return None
         with suppress(FileNotFoundError):
             if os.path.samestat(lock.stat(), os.fstat(descriptor)):
                 return descriptor
         os.close(descriptor)
+
+
+def _opened(lock: Path) -> int:
+    careful = (
+        os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    )  # in a folder that is everybody's, it may be anything
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | careful, 0o666)
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY | careful)  # left by another user's crash
 
 
 def _holder(lock: Path) -> str:

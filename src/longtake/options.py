@@ -26,6 +26,7 @@ from longtake.frames import (
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
 from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, make_plan, sampling_by
+from longtake.prompts import PromptText
 
 DEFAULT_SECONDS = 60.0
 
@@ -102,8 +103,8 @@ class Options(BaseModel):
 class FilmOptions(Options):
     """The options of a film."""
 
-    prompt: str = Field(description="What to film.")
-    negative_prompt: str = Field("", description="What to steer away from; needs guidance.")
+    prompt: PromptText = Field(description="What to film.")
+    negative_prompt: PromptText = Field("", description="What to steer away from; needs guidance.")
     seconds: float | None = Field(
         None,
         description=f"Length of the film, to the nearest whole frame; {DEFAULT_SECONDS:g} if nothing is given.",

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.models.load import WAN_2_1, read_spec
+from longtake.models.load import read_spec
 from longtake.models.open_sora.spec import open_sora_spec
+from longtake.models.spec import WAN_2_1
 from longtake.training.data import frames_needed, latents_needed, smaller_windows
 from longtake.video import VideoWriter
 

@@ -1,5 +1,6 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from longtake.errors import LongTakeError
+from longtake.files import printable
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
+READER_GONE = 141
 
 
 class Command(TyperCommand):
@@ -58,5 +61,20 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise LongTakeError(f"this needs {error.name}: pip install 'longtake[{extra}]'") from error
 
 
+@contextmanager
+def stoppable(then: str) -> Iterator[None]:
+    """Say what to do `then`, when a command is stopped, and end it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped: {then}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """Print one line to stderr, whatever is in it."""
+    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, printable(line)), file=sys.stderr)
+
+
+def _visible(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()

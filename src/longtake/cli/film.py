@@ -1,6 +1,7 @@
 """The commands that film: generate, plan, models."""
 
 import json
+import os
 import re
 import resource
 import sys
@@ -27,11 +28,13 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.errors import NumberError, OptionError
+from longtake.files import printable
 from longtake.frames import FilmLength, number
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
 from longtake.presets import PRESETS, PresetName, added_to, preset_options
+from longtake.prompts import decoded
 
 if TYPE_CHECKING:
     from longtake.video import Pictures, VideoWriter
@@ -150,7 +153,7 @@ def generate(
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     pictures, begun = _start(film, start, fit_start)
     metadata = film.metadata | begun
-    writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, metadata, overwrite)
+    writer = _writer(output or Path(f"{_slug(decoded(prompt))}.mp4"), film, metadata, overwrite)
     if preset and (added := added_to(prompt)):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
@@ -162,7 +165,7 @@ def generate(
     except NumberError as error:
         raise NumberError(f"{error}; {_what_is_left(writer)}") from error
     report = {
-        "file": str(writer.path),
+        "file": printable(writer.path),
         "num_frames": writer.num_frames,
         "seconds": float(writer.num_frames / film.rate),
         "frames_per_second": round(speed.frames_per_second, 2),
@@ -333,7 +336,8 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
 def _what_is_left(writer: "VideoWriter") -> str:
     if writer.num_frames == 0:
         return "nothing was written"
-    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {writer.part}"
+    place = writer.part if writer.part.exists() else writer.path
+    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {place}"
 
 
 def _one_line(report: dict[str, Any]) -> str:
@@ -381,7 +385,8 @@ def _latents(length: FilmLength) -> str:
 
 def _slug(prompt: str) -> str:
     words = "-".join(re.findall(r"\w+", prompt.lower()))
-    return words[:SLUG_LENGTH].rstrip("-") or "film"
+    name = words[:SLUG_LENGTH].rstrip("-") or "film"
+    return os.fsdecode(name.encode())  # for locales that have no such letters
 
 
 def _peak_memory() -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import INTERRUPTED, Device, Json, Model, app, needs_extra, say
+from longtake.cli.common import Device, Json, Model, app, needs_extra, say, stoppable
 from longtake.cli.film import (
     ChunkSize,
     ContextSize,
@@ -18,6 +18,7 @@ from longtake.cli.film import (
     StepsPerChunk,
     film_options,
 )
+from longtake.files import exclusive_folder
 from longtake.frames import number
 from longtake.models.load import read_spec
 
@@ -52,7 +53,7 @@ def prepare(
     windows = options.resolved(read_spec(model)).settings
     with needs_extra("train"):
         from longtake.training.prepare import prepare
-    try:
+    with stoppable(f"prepare into {target} again to go on"), exclusive_folder(target):
         summary = prepare(
             source,
             target,
@@ -65,9 +66,6 @@ def prepare(
             dtype=dtype,
             say=say,
         )
-    except KeyboardInterrupt:
-        say(f"stopped: prepare into {target} again to go on")
-        raise typer.Exit(INTERRUPTED) from None
     if summary.unknown_words:
         say(f"note: the model does not know {', '.join(summary.unknown_words)}")
     if as_json:

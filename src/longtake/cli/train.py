@@ -3,9 +3,8 @@
 import hashlib
 import inspect
 import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +14,10 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say, stoppable
+from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
+from longtake.files import exclusive_folder
 from longtake.frames import lasting
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
@@ -84,7 +85,8 @@ def train(
             if dry_run:
                 _describe(model, options, data)
             else:
-                _train(model, options, data, run)
+                with exclusive_folder(run) if _first_process() else nullcontext():
+                    _train(model, options, data, run)
     except LongTakeError:
         if _first_process():
             raise
@@ -103,8 +105,10 @@ def train_default(
     """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
     with needs_extra("world,train"):
         from longtake.training.default import Recipe, train_default
-
-        print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
+    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
+        with exclusive_folder(run):
+            model = train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16))
+        print(model)
 
 
 def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
@@ -118,7 +122,7 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         trainer = Trainer(model, film, run, options, {"data": manifest})
         if trainer.step == options.steps:
             _say(f"{run} is finished: all its {options.steps} steps are taken")
-        with _progress(trainer.step, options.steps) as show, _gently(trainer):
+        with _progress(trainer.step, options.steps) as show, _a_step_at_a_time(trainer):
             for step in trainer.steps():
                 show(step)
     except KeyboardInterrupt:
@@ -131,23 +135,15 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         print(trainer.result)
 
 
-@contextmanager
-def _gently(trainer: "Trainer") -> Iterator[None]:
+def _a_step_at_a_time(trainer: "Trainer") -> AbstractContextManager[None]:
     """The first Ctrl-C lets a step end and keeps it, the second stops at once. Of many processes each would end at
     another step, so there the first one stops at once too."""
 
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    def stop() -> None:
         trainer.stop()
         say("stopping after this step; Ctrl-C once more to lose it")
 
-    before = signal.getsignal(signal.SIGINT)
-    if trainer.accelerator.num_processes == 1:
-        signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return gently(stop) if trainer.accelerator.num_processes == 1 else nullcontext()
 
 
 def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:

@@ -8,26 +8,25 @@ against last ten seconds with a bootstrap interval over prompts.
 from __future__ import annotations
 
 import json
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 
 from longtake.errors import OptionError
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
+from longtake.files import beside, write_text
 from longtake.pipeline import LongTake
+from longtake.processes import processes
+from longtake.progress import track
 from longtake.worlds.tracking_shot import ATTRIBUTES, FPS, Shot, is_held_out, random_shot
 
 Summary = dict[str, Any]
@@ -65,8 +64,8 @@ def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int
     frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
     summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
     summary["codec"] = codec_report(load_autoencoder(model))
-    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (run / "summary.md").write_text(as_table(summary))
+    write_text(run / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(run / "summary.md", as_table(summary))
     return summary
 
 
@@ -106,12 +105,13 @@ def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds
         for seed in range(seeds)
     ]
     missing = [job for job in jobs if not job.path.exists()]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with processes("spawn") as pool:
         for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
             pass
     strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]
-    Image.fromarray(np.concatenate(strips)).save(run / "sheet.png")
-    return summarise([json.loads(job.path.read_text()) for job in jobs])
+    with beside(run / "sheet.png") as part:
+        Image.fromarray(np.concatenate(strips)).save(part, format="PNG")
+    return summarise([json.loads(job.path.read_text(encoding="utf-8")) for job in jobs])
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ def film_and_read(job: Job) -> None:
         strip += [pictures[i] for i in range(-seen % every, len(pictures), every)]
         seen += len(pictures)
     assert len(judge.read) == job.seconds
-    Image.fromarray(np.concatenate(strip, axis=1)).save(job.path.with_suffix(".png"))
+    with beside(job.path.with_suffix(".png")) as part:
+        Image.fromarray(np.concatenate(strip, axis=1)).save(part, format="PNG")
     record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": judge.read}
-    job.path.with_suffix(".part").write_text(json.dumps(record))
-    job.path.with_suffix(".part").rename(job.path)
+    write_text(job.path, json.dumps(record))
 
 
 def summarise(records: list[dict[str, Any]], ends: int = 10) -> Summary:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from longtake.errors import OptionError
 from longtake.evaluation.prompts import read_text
+from longtake.prompts import flaw
 
 BETWEEN = "||"
 
@@ -38,6 +39,8 @@ def parse_benchmark(text: str) -> list[Item]:
         prompt, between, video = (part.strip() for part in line.rpartition(BETWEEN))
         if not (prompt and between and video):
             raise OptionError(f"line {number} is not PROMPT{BETWEEN}VIDEO: {line.strip()[:60]!r}")
+        if words := flaw(line):
+            raise OptionError(f"line {number} {words}")
         path = PureWindowsPath(video)  # knows the separators and roots of every system
         if path.anchor or ".." in path.parts:
             raise OptionError(f"line {number}: the video must be a path inside its folder, not {video!r}")

@@ -9,15 +9,12 @@ Shapes: B pictures, H W picture height and width.
 
 from __future__ import annotations
 
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
@@ -25,6 +22,8 @@ from torch.nn import functional
 
 from longtake.errors import ModelError
 from longtake.finite import SEEN, require_finite
+from longtake.processes import processes
+from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
@@ -107,7 +106,7 @@ def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tupl
     sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
     shots = [random_shot(rng, held_out=side) for side in sides]
     jobs = [(shot, rng.randrange(4000)) for shot in shots]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with processes() as pool:
         frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
     labels = {
         name: torch.tensor([list(ATTRIBUTES[name]).index(shot.attributes[name]) for shot in shots])

@@ -7,16 +7,11 @@ in a later call add films to those that are there.
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from statistics import fmean
-from threading import Thread
 
 from longtake.errors import LongTakeError, OptionError
 from longtake.evaluation.adherence import CLASSIFIER
@@ -27,9 +22,10 @@ from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
-from longtake.files import write_text
+from longtake.files import write_text, writing
 from longtake.models.load import model_folder
 from longtake.presets import PRESETS
+from longtake.processes import processes
 from longtake.start import read_start
 from longtake.training.checkpoint import CONFIG, claim
 from longtake.training.data import weights_hash
@@ -69,8 +65,9 @@ def film_all(
     done(len(jobs) - len(missing), len(jobs))
     with (run / TIMES).open("a", encoding="utf-8") as times:
         for number, took in enumerate(films_of(missing, setting.device), start=len(jobs) - len(missing) + 1):
-            times.write(json.dumps(asdict(took)) + "\n")
-            times.flush()
+            with writing(run / TIMES):
+                times.write(json.dumps(asdict(took)) + "\n")
+                times.flush()
             done(number, len(jobs))
 
 
@@ -79,7 +76,7 @@ def films_of(jobs: Sequence[Job], device: str) -> Iterator[Took]:
     if device != "cpu":
         yield from map(film, jobs)
         return
-    with _processes() as pool:
+    with processes("spawn") as pool:
         for future in as_completed([pool.submit(film, job) for job in jobs]):
             yield future.result()
 
@@ -178,30 +175,3 @@ def _check_world(setting: Setting) -> None:
             f"the tracking-shot world is {WIDTH}x{HEIGHT} at {FPS} frames a second, {model} {own.width}x{own.height}"
             f" at {own.fps:g}: give a file of --prompts instead"
         )
-
-
-@contextmanager
-def _processes() -> Iterator[ProcessPoolExecutor]:
-    """A process a core. They end at once when this one is interrupted or fails, and when it is killed."""
-    pool = ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

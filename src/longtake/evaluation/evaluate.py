@@ -6,8 +6,9 @@ A file is a row of its own, a folder of files a row together: a set, which has i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, shifts_of
 from longtake.evaluation.vbench.dimensions import VBench
-from longtake.files import printable
+from longtake.files import contents, printable
 from longtake.models.load import EMBEDDED, read_spec
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
@@ -137,7 +138,7 @@ def evaluate_files(
 
 
 def _begin(run: Path) -> None:
-    if not (run / CONFIG).exists() and run.is_dir() and any(run.iterdir()):
+    if not (run / CONFIG).exists() and contents(run):
         raise OutputError(f"{run} holds something else: give a new folder")
     claim(run, {"evaluation": "of video files"})
     (run / "films").mkdir(exist_ok=True)
@@ -157,7 +158,7 @@ def measure_file(
     """Measure one file and write its numbers into `run`, under its `number` and its name. LongTakeError, which names
     it, if that cannot be done."""
     try:
-        info = probe(clip.path)
+        info = _printable(probe(clip.path))
         prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
         shifts, notes = _shifts(info)
         judge, unjudged = _judge(classifier, prompt, info)
@@ -195,6 +196,11 @@ def measure_file(
     path = run / "films" / f"{clip_name(number, clip.path.stem)}.json"
     write_film(path, record, clips_of(measures), strip.jpeg())
     return read_film(path)
+
+
+def _printable(info: VideoInfo) -> VideoInfo:
+    """The same, whatever a file's metadata hold."""
+    return replace(info, metadata=json.loads(printable(json.dumps(info.metadata, ensure_ascii=False))))
 
 
 def _judge(

@@ -22,7 +22,7 @@ import numpy as np
 
 from longtake.errors import LongTakeError, OutputError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
-from longtake.files import write_text
+from longtake.files import printable, write_text
 from longtake.training.checkpoint import new_folder
 from longtake.video import Pictures, VideoWriter, probe, read_frames
 
@@ -76,4 +76,4 @@ def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
     left_over = len(clip) + sum(1 for _ in frames)
     if not written:
         raise LongTakeError(f"{film} has {left_over} frames, fewer than a clip of {SLICE_SECONDS:g} seconds")
-    return {"name": name, "file": str(film), "clips": written, "frames_left_over": left_over}
+    return {"name": name, "file": printable(film), "clips": written, "frames_left_over": left_over}

@@ -29,7 +29,7 @@ from longtake.errors import LongTakeError, NumberError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
-from longtake.files import write_text
+from longtake.files import beside, write_text
 from longtake.frames import apart, number
 from longtake.training.checkpoint import write_tensors
 from longtake.video import VideoWriter
@@ -172,7 +172,8 @@ def write_film(path: Path, record: Record, clips: Clips, strip: bytes) -> None:
 
     The JSON comes last and at once: a film whose JSON is there is finished."""
     write_tensors(path.with_suffix(".safetensors"), {"clips": torch.from_numpy(clips).half()})
-    path.with_suffix(".jpg").write_bytes(strip)
+    with beside(path.with_suffix(".jpg")) as part:
+        part.write_bytes(strip)
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 

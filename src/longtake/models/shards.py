@@ -50,7 +50,7 @@ def write_shards(folder: Path, name: str, tensors: Mapping[str, Tensor], say: Ca
         for path in folder.glob("*.safetensors*"):
             if path.name not in wanted:
                 path.unlink()
-    except (OSError, SafetensorError) as error:
+    except (OSError, OutputError) as error:
         raise OutputError(
             f"cannot write {folder} ({error}): make room and give the same command again, what is finished is kept"
         ) from error

@@ -31,6 +31,7 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
+from longtake.files import contents
 from longtake.frames import frames_of, lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
@@ -316,7 +317,7 @@ def _begin(target: Path, plan: Manifest) -> None:
             raise OutputError(
                 f"{target} was prepared with another {', '.join(others)}: take another folder or delete it"
             )
-    elif target.is_dir() and any(path.suffix != ".part" for path in target.iterdir()):
+    elif any(path.suffix != ".part" for path in contents(target)):
         raise OutputError(f"{target} holds something else: take another folder")
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from longtake.files import write_text
+from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
 from longtake.models.folder import CLASSES, WEIGHTS
 from longtake.models.lora import CONFIG, lora_config, lora_key
@@ -66,8 +66,9 @@ class Report:
 
     def add(self, step: Step) -> None:
         row = {key: getattr(step, key) for key in ("step", "kind", "loss", "grad_norm", "lr")}
-        self._log.write(json.dumps(row) + "\n")
-        self._log.flush()
+        with writing(Path(self._log.name)):
+            self._log.write(json.dumps(row) + "\n")
+            self._log.flush()
         values = {"loss/all": step.loss, f"loss/{step.kind}": step.loss}
         values |= {f"sigma/{low / LEVELS:.1f}": loss for low, loss in step.levels.items()}
         values |= {"train/grad_norm": step.grad_norm, "train/lr": step.lr}
@@ -96,7 +97,8 @@ def draw_strip(take: LongTake, prompts: tuple[str, ...], picture: Path) -> None:
     strip = Image.fromarray(np.concatenate(rows))
     strip.thumbnail((STRIP_WIDTH, strip.height))
     picture.parent.mkdir(exist_ok=True)
-    strip.save(picture)
+    with beside(picture) as part:
+        strip.save(part, format="PNG")
 
 
 def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], sampling: ModelDefaults) -> None:

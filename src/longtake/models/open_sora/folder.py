@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.errors import ModelError, OutputError
-from longtake.files import write_text
+from longtake.files import contents, write_text
 from longtake.models.configs import TextEncoderConfig, checked
 from longtake.models.folder import CLASSES, CONFIGS, OPEN_SORA, WEIGHTS, fetched, is_hub_name, read_json
 from longtake.models.kinds import PICKLES, refuse_foreign
@@ -82,7 +82,7 @@ def _claim(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file: name a folder")
     known = {*CLASSES, "longtake.json"}
-    for path in sorted(target.iterdir()) if target.is_dir() else ():
+    for path in contents(target):
         if path.name.removesuffix(".part") not in known:
             raise OutputError(f"{target} holds something else, {path.name}: take another folder")
 
