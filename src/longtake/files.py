@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, put there; their locks and names."""
+"""Files that are whole or not there: written beside their place, flushed to disk, put there; and their locks."""
 
 from __future__ import annotations
 
@@ -73,15 +73,25 @@ def _holder(lock: Path) -> str:
         return "another process"
 
 
+@contextmanager
+def folder_made(folder: Path) -> Iterator[None]:
+    """A folder and those it lies in, made where missing; if what is done then fails, new ones that are empty go again."""
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file; the one before stays whole until this one is."""
+    """Write a text file; the one before stays whole until this one is. Characters that UTF-8 does not know are escaped
+    as JSON escapes them."""
     with beside(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def printable(name: Path | str) -> str:
-    """A name as text; bytes of it that are none are question marks."""
-    return str(name).encode(errors="replace").decode()
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def to_disk(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from longtake.errors import LongTakeError, OptionError
+from longtake.names import printable
 from longtake.options import Film
 from longtake.video import Pictures, probe, read_timed, resampled
 
@@ -47,4 +48,4 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
 
 def origin(path: os.PathLike[str], pictures: Pictures) -> dict[str, Any]:
     """What a film's metadata say of the clip that it begins with: its name, and what its pictures are."""
-    return {"start": {"name": Path(path).name, "sha256": sha256(pictures.tobytes()).hexdigest()}}
+    return {"start": {"name": printable(Path(path).name), "sha256": sha256(pictures.tobytes()).hexdigest()}}

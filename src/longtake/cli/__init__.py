@@ -31,4 +31,8 @@ def main() -> NoReturn:
         say(f"error: {error}")
     except typer.TyperException as error:
         say(f"error: {error.format_message()}")
+    except OSError as error:
+        if error.filename is None:  # not of a file that was named
+            raise
+        say(f"error: cannot use {error.filename}: {error.strerror}")
     sys.exit(BAD_INPUT)

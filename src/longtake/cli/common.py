@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from longtake.errors import LongTakeError
+from longtake.names import printable
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -38,4 +39,5 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """Print one line, whatever characters the names in it hold."""
+    print(printable(line), file=sys.stderr)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
 from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
-from longtake.files import printable
+from longtake.names import printable
 from longtake.plan import Method
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def compare(
         say(f"stopped: give the same command again, and {run} goes on")
     if not stopped or any((run / "films").glob("*.json")):
         summary, path = report(run, [] if report_only else [_command()])
-        print(f"{markdown(summary)}\n{path}")
+        print(f"{markdown(summary)}\n{printable(path)}")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -194,7 +194,8 @@ def evaluate(
         if clips is not None:
             measured = {record["file"] for record in records if record["row"] != REAL}
             export_clips([clip.path for clip in found if printable(clip.path) in measured], clips)
-        print(json.dumps(records, indent=2, ensure_ascii=False) if as_json else markdown(summary))
+        text = json.dumps(records, indent=2, ensure_ascii=False) if as_json else markdown(summary)
+        print(text.encode(errors="backslashreplace").decode())  # what UTF-8 does not know, as JSON escapes it
         for film in summary.films:
             for note in film.record["notes"]:
                 say(f"note: {film.record['file']}: {note}")

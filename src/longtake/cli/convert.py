@@ -7,6 +7,7 @@ import typer
 
 from longtake.cli.common import INTERRUPTED, app, say
 from longtake.models.load import converted_folder, read_spec
+from longtake.names import printable
 
 
 @app.command()
@@ -47,4 +48,4 @@ def convert(
         say(f"stopped: give the same command again, and {folder} goes on")
         raise typer.Exit(INTERRUPTED) from None
     spec = read_spec(folder)
-    print(f"{folder}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")
+    print(f"{printable(folder)}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")

@@ -9,6 +9,7 @@ import typer
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, app, needs_extra, say
 from longtake.cli.film import DtypeName, Fps, Size, film_options
+from longtake.names import printable
 
 
 @app.command()
@@ -56,6 +57,6 @@ def prepare(
         print(json.dumps(asdict(summary), indent=2))
     else:
         print(
-            f"{summary.folder}: {summary.clips} clips, {summary.shots} shots, {summary.latents} latents,"
+            f"{printable(summary.folder)}: {summary.clips} clips, {summary.shots} shots, {summary.latents} latents,"
             f" {summary.seconds:g} s, {summary.skipped} skipped"
         )

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
 from longtake.errors import LongTakeError, OptionError
 from longtake.models.load import model_folder, read_spec
+from longtake.names import printable
 from longtake.training.options import TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
@@ -100,7 +101,7 @@ def train_default(
     with needs_extra("world,train"):
         from longtake.training.default import Recipe, train_default
 
-        print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
+        print(printable(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16))))
 
 
 def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
@@ -124,7 +125,7 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         _say(f"stopped after {trainer.step} steps: give the same command again, and {run} goes on")
         raise typer.Exit(INTERRUPTED)
     if _first_process():
-        print(trainer.result)
+        print(printable(trainer.result))
 
 
 @contextmanager
