@@ -75,7 +75,7 @@ def _holder(lock: Path) -> str:
 
 @contextmanager
 def folder_made(folder: Path) -> Iterator[None]:
-    """A folder and those it lies in, made where missing; if what is done then fails, new ones that are empty go again."""
+    """A folder and those it lies in, made where missing; if what is done then fails, new empty ones go again."""
     new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 # What systems put beside people's files: resource forks of zip files, thumbnails and bins of network disks.
@@ -32,6 +33,13 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
     for name in names:
         groups.setdefault(comparable(name), []).append(name)
     return groups
+
+
+def repeated(names: Iterable[str]) -> str:
+    """Names that count as one, in words."""
+    listed = list(names)
+    spelt = " and ".join(printable(name) for name in dict.fromkeys(listed))
+    return f"{len(listed)} times, as {spelt}, which count as one name: keep one of them"
 
 
 def leads_out(name: str) -> bool:
@@ -108,6 +116,27 @@ def walk(folder: Path) -> Listing:
         names.sort(key=PurePosixPath)
     found.passed.sort()
     return found
+
+
+class Finder:
+    """Files of a folder, found by names as other systems spell them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def listing(self) -> Listing:
+        return walk(self.folder)
+
+    @cached_property
+    def _groups(self) -> dict[str, list[str]]:
+        return grouped(self.listing.files)
+
+    def find(self, name: str) -> list[str]:
+        """The file that has exactly this name, or those that have it as names are compared."""
+        if os.path.isfile(self.folder / name):  # no other check takes any string
+            return [PurePosixPath(name).as_posix()]
+        return self._groups.get(comparable(name), [])
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def _csv_rows(path: Path, raw: bytes) -> Iterator[tuple[str, Row]]:
         if "file_name" not in columns or not {*CAPTION_COLUMNS} & {*columns}:
             raise DataError(f"{path} needs the columns file_name and text, not {_told(columns)}")
         for row in rows:
-            place, surplus = f"{path} line {rows.line_num}", row.pop(None, [])  # type: ignore[call-overload]
+            place, surplus = f"{path} line {rows.line_num}", row.pop(None, [])
             if any(surplus):
                 raise DataError(
                     f"{place} has more cells than the table has columns: put text that holds commas in quotes"

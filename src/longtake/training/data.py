@@ -62,9 +62,11 @@ class Record(_Stored):
 
 
 class FileRecord(Record):
-    """What became of one video file, which was last written at `modified`, in nanoseconds."""
+    """What became of one video file, which was last written at `modified`, in nanoseconds; `sha256` is that of its
+    bytes, empty where it was prepared before that was noted."""
 
     modified: int = 0
+    sha256: str = ""
 
 
 class Manifest(Record):
@@ -99,6 +101,11 @@ def read_stored(path: Path, kind: type[Stored]) -> Stored:
         raise DataError(f"{path} is missing: make it with longtake prepare") from None
     except (OSError, ValidationError) as error:
         raise DataError(f"{path} is damaged or of another version: prepare the film anew") from error
+
+
+def record_path(folder: Path, number: int) -> Path:
+    """Where a prepared folder says what became of a video file."""
+    return folder / "shards" / f"{number:05d}.json"
 
 
 def caption_path(folder: Path, caption: str) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from longtake.errors import OutputError
 from longtake.worlds.tracking_shot import HEIGHT, WIDTH, Shot, random_shot
 
 START_FRAMES = 4000  # a clip starts this far into its shot at the most
@@ -29,7 +30,7 @@ def footage(folder: Path, clips: int, frames: int, seed: int) -> tuple[NDArray[n
         _render(folder, wanted)
     stored = json.loads(index.read_text())
     if stored["footage"] != wanted:
-        raise ValueError(
+        raise OutputError(
             f"{folder} holds other footage ({stored['footage']}); choose another folder or remove it"
         )
     return np.load(pixels, mmap_mode="r"), [Shot(**shot) for shot in stored["shots"]]

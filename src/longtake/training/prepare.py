@@ -31,11 +31,13 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
+from longtake.files import folder_made
 from longtake.frames import frames_of
 from longtake.models.base import VideoModel
-from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
+from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
+from longtake.training.changes import LISTING, changed_source, digest, is_same, listing
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
@@ -48,6 +50,7 @@ from longtake.training.data import (
     hashes,
     latents_needed,
     read_stored,
+    record_path,
 )
 from longtake.training.sources import Skipped, SourceClip, find_clips
 from longtake.video import TimedPicture, read_timed, resampled
@@ -96,21 +99,24 @@ def prepare(
     DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
+    check_device(device)
     spec = read_spec(model)
     film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
     clips, skipped = find_clips(source)
+    rows = listing(clips)
     plan = Manifest(
         model=spec.name,
         **hashes(model_folder(model)),
-        source=_fingerprint(clips),
+        source=digest(rows),
         dtype=str(resolve_dtype(dtype, device)).removeprefix("torch."),
         width=film.settings.width,
         height=film.settings.height,
         fps=str(film.rate),
         min_latents=min_latents or latents_needed(spec, spec.defaults),
     )
-    _begin(target, plan)
+    _check_target(target, plan, clips, skipped)
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
+    _begin(target, plan, rows)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")
     _write_stored(target / MANIFEST, plan)  # not complete until what has changed is made anew
@@ -198,7 +204,7 @@ class _Lab:
                 yield record
 
     def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> FileRecord:
-        path = self.target / "shards" / f"{number:05d}.json"
+        path = record_path(self.target, number)
         record = self._stored(path, clip) or self._made(path, clip, show)
         for item in record.skipped:
             say(f"skipped {item.name}: {item.reason}")
@@ -207,18 +213,24 @@ class _Lab:
     def _stored(self, path: Path, clip: SourceClip) -> FileRecord | None:
         """What became of a clip that was finished, if its file is the same and what was made of it is there."""
         record = read_stored(path, FileRecord) if path.exists() else None
-        if record is None or record.modified != clip.modified:
+        if record is None or not is_same(record, clip):
             return None
         needed = [
             (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
         ]
-        return record if all(file.is_file() for files in needed for file in files) else None
+        if not all(file.is_file() for files in needed for file in files):
+            return None
+        if record.modified != clip.modified:  # touched, or copied
+            record = record.model_copy(update={"modified": clip.modified})
+            _write_stored(path, record)
+        return record
 
     def _made(self, path: Path, clip: SourceClip, show: Show) -> FileRecord:
         """Look at a clip, and write what becomes of it."""
-        modified, shard = clip.modified, path.with_suffix(".safetensors")
+        modified, sha256, shard = clip.modified, "", path.with_suffix(".safetensors")
         clips: list[PreparedClip] = []
         try:
+            sha256 = clip.sha256()
             self._embed(clip.caption)
             clips, skipped = self._encode(shard, clip, show)
         except OutputError:
@@ -227,7 +239,7 @@ class _Lab:
             skipped = [Skipped(clip.name, str(error))]
         if not clips:
             shard.unlink(missing_ok=True)
-        record = FileRecord(modified=modified, clips=clips, skipped=skipped)
+        record = FileRecord(modified=modified, sha256=sha256, clips=clips, skipped=skipped)
         _write_stored(path, record)
         return record
 
@@ -287,32 +299,34 @@ class _Lab:
             file.write(save({TEXT: states[:length].contiguous()}))
 
 
-def _begin(target: Path, plan: Manifest) -> None:
-    """Make a target folder, or find that it was made for the same."""
-    if (target / MANIFEST).exists():
+def _check_target(target: Path, plan: Manifest, clips: list[SourceClip], skipped: Iterable[Skipped]) -> None:
+    """OutputError for a target folder that was made for something else; nothing is changed."""
+    if os.path.exists(target / MANIFEST):
         old = read_stored(target / MANIFEST, Manifest)
         same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
         others = [name for name in same if getattr(old, name) != getattr(plan, name)]
         if others:
+            how = f" ({changed_source(target, old, clips, skipped)})" if "source" in others else ""
             raise OutputError(
-                f"{target} was prepared with another {', '.join(others)}: take another folder or delete it"
+                f"{target} was prepared with another {', '.join(others)}{how}: take another folder or delete it"
             )
-    elif target.is_dir() and any(path.suffix != ".part" for path in target.iterdir()):
+    elif os.path.isdir(target) and any(path.suffix != ".part" for path in target.iterdir()):
         raise OutputError(f"{target} holds something else: take another folder")
+
+
+def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
+    """Make a target folder, unless it is there."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        if not (target / MANIFEST).exists():
-            _write_stored(target / MANIFEST, plan)
-        for folder in ("shards", "captions"):
-            (target / folder).mkdir(exist_ok=True)
+        with folder_made(target):
+            if not (target / MANIFEST).exists():
+                _write_stored(target / MANIFEST, plan)
+            if not (target / LISTING).exists():
+                with _written(target / LISTING) as file:
+                    file.write(rows)
+            for folder in ("shards", "captions"):
+                (target / folder).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {target}: {error.strerror}") from error
-
-
-def _fingerprint(clips: list[SourceClip]) -> str:
-    """A hash of the names, sizes and captions of clips."""
-    rows = [[clip.name, clip.num_bytes, clip.caption] for clip in clips]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:

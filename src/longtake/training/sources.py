@@ -7,6 +7,7 @@ clip that cannot be used is skipped with a reason; a folder or a table that cann
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from longtake.errors import DataError
-from longtake.names import comparable, grouped, is_hidden, leads_out, printable, walk
+from longtake.names import Finder, comparable, grouped, is_hidden, leads_out, printable, repeated
 from longtake.training.captions import TABLES, caption_of, caption_of_row, json_object, rows_of
 
 VIDEOS = {".mp4", ".mov", ".webm", ".mkv"}
@@ -46,6 +47,14 @@ class SourceClip:
             return self.path.stat().st_mtime_ns
         except OSError:
             return 0
+
+    def sha256(self) -> str:
+        """The hash of the video file's bytes. DataError if it cannot be read."""
+        with self.open() as file:
+            try:
+                return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            except OSError as error:
+                raise DataError(f"cannot be read ({error})") from error
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -78,8 +87,9 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"no folder {folder}: give one that holds {EXPECTED}")
+    finder = Finder(folder)
     try:
-        there = walk(folder)
+        there = finder.listing
     except OSError as error:
         raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
     shards, hidden = _of_kind(there.files, {".tar"}), list(there.hidden)
@@ -90,7 +100,7 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
     if shards:
         found = [item for shard in shards for item in _in_shard(folder, shard, hidden)]
     elif tables:
-        found = list(_in_table(folder, tables[0], grouped(there.files)))
+        found = list(_in_table(folder, tables[0], finder))
     else:
         found = list(_beside(folder, there.files))
     known = {item.name for item in found}
@@ -122,18 +132,13 @@ def _paired(names: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, s
     for video in dict.fromkeys(_of_kind(names, VIDEOS)):
         name = PurePosixPath(comparable(video))
         films = groups[str(name)]
-        captions = next(filter(None, (groups.get(str(name.with_suffix(kind))) for kind in kinds)), [None])
+        captions = next(filter(None, (groups.get(str(name.with_suffix(kind))) for kind in kinds)), [])
         if len(films) > 1:
-            yield Skipped(printable(video), f"is there {_repeated(films)}")
+            yield Skipped(printable(video), f"is there {repeated(films)}")
         elif len(captions) > 1:
-            yield Skipped(printable(video), f"has a caption {_repeated(captions)}")
+            yield Skipped(printable(video), f"has a caption {repeated(captions)}")
         else:
-            yield video, captions[0]
-
-
-def _repeated(names: Sequence[str | None]) -> str:
-    spelt = " and ".join(printable(str(name)) for name in dict.fromkeys(names))
-    return f"{len(names)} times, as {spelt}, which count as one name: keep one of them"
+            yield video, captions[0] if captions else None
 
 
 def _beside(folder: Path, names: Sequence[str]) -> Iterator[SourceClip | Skipped]:
@@ -190,8 +195,7 @@ def _caption_in(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], te
     return caption_of(raw) if text.lower().endswith(".txt") else caption_of_row(json_object(raw))
 
 
-def _in_table(folder: Path, table: str, files: Mapping[str, list[str]]) -> Iterator[SourceClip | Skipped]:
-    """The clips of a table. files: what is in the folder, by what names are compared by."""
+def _in_table(folder: Path, table: str, finder: Finder) -> Iterator[SourceClip | Skipped]:
     named = set()
     for place, row in rows_of(folder / table):
         told = row.get("file_name")
@@ -199,9 +203,9 @@ def _in_table(folder: Path, table: str, files: Mapping[str, list[str]]) -> Itera
             raise DataError(f"{place}: file_name is missing")
         if leads_out(told):
             raise DataError(f"{place}: file_name must be a path inside {folder}, not {told!r}")
-        file = _file(folder, told, files)
+        file = finder.find(told)
         if len(file) > 1:
-            raise DataError(f"{place} names {told!r}, which is there {_repeated(file)}")
+            raise DataError(f"{place} names {told!r}, which is there {repeated(file)}")
         if not file:
             raise DataError(f"{place} names {told!r}, which is not in {folder}")
         if file[0] in named:
@@ -212,10 +216,3 @@ def _in_table(folder: Path, table: str, files: Mapping[str, list[str]]) -> Itera
             yield SourceClip(name, caption_of_row(row), folder / file[0])
         except DataError as error:
             yield Skipped(name, str(error))
-
-
-def _file(folder: Path, name: str, files: Mapping[str, list[str]]) -> list[str]:
-    """The file in a folder that has exactly this name, or those that have it as names are compared."""
-    if os.path.isfile(folder / name):  # no other check takes any string
-        return [PurePosixPath(name).as_posix()]
-    return files.get(comparable(name), [])
