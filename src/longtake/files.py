@@ -1,9 +1,10 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, put there; and their locks."""
+"""Files that are whole or not there: written beside their place, flushed to disk, put there; their locks and names."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from longtake.errors import OutputError
 
 LOCK_SUFFIX = ".lock"
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @contextmanager
@@ -92,6 +94,18 @@ def write_text(path: Path, text: str) -> None:
     as JSON escapes them."""
     with beside(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def printable(name: Path | str) -> str:
+    """A name as text of one line: control characters, and bytes that are no text, are escapes such as \\n and \\xff."""
+    return UNPRINTABLE.sub(_escape, str(name))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode()
 
 
 def to_disk(path: Path) -> None:

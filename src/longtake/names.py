@@ -7,7 +7,6 @@ tables and archives of Windows have backslashes. All of these are the same name 
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from longtake.files import printable
+
 # What systems put beside people's files: resource forks of zip files, thumbnails and bins of network disks.
 LITTER = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def comparable(name: str) -> str:
@@ -53,18 +53,6 @@ def is_hidden(name: str) -> bool:
     return any(
         part in LITTER or (part.startswith(".") and part != "..") for part in PurePosixPath(name).parts
     )
-
-
-def printable(name: Path | str) -> str:
-    """A name as text of one line: control characters, and bytes that are no text, are escapes such as \\n and \\xff."""
-    return UNPRINTABLE.sub(_escape, str(name))
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
-        return f"\\x{code - 0xDC00:02x}"
-    return match[0].encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)

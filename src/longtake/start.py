@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from longtake.errors import LongTakeError, OptionError
-from longtake.names import printable
+from longtake.files import printable
 from longtake.options import Film
 from longtake.video import Pictures, probe, read_timed, resampled
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from longtake.errors import LongTakeError
-from longtake.names import printable
+from longtake.files import printable
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
 from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
-from longtake.names import printable
+from longtake.files import printable
 from longtake.plan import Method
 
 if TYPE_CHECKING:

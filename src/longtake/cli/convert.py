@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from longtake.cli.common import INTERRUPTED, app, say
+from longtake.files import printable
 from longtake.models.load import converted_folder, read_spec
-from longtake.names import printable
 
 
 @app.command()

@@ -28,9 +28,9 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.errors import OptionError
+from longtake.files import printable
 from longtake.frames import FilmLength
 from longtake.models.load import list_models, read_spec
-from longtake.names import printable
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
 from longtake.presets import PRESETS, PresetName, preset_options

@@ -9,7 +9,7 @@ import typer
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, app, needs_extra, say
 from longtake.cli.film import DtypeName, Fps, Size, film_options
-from longtake.names import printable
+from longtake.files import printable
 
 
 @app.command()

@@ -16,9 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
 from longtake.errors import LongTakeError, OptionError
-from longtake.files import write_text
+from longtake.files import printable, write_text
 from longtake.models.load import model_folder, read_spec
-from longtake.names import printable
 from longtake.training.options import TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given

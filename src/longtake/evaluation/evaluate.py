@@ -34,8 +34,9 @@ from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, shifts_of
 from longtake.evaluation.vbench.dimensions import VBench
+from longtake.files import printable
 from longtake.models.load import EMBEDDED, read_spec
-from longtake.names import grouped, is_hidden, printable
+from longtake.names import grouped, is_hidden
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
 from longtake.training.checkpoint import CONFIG, check_claim, claim

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from longtake.errors import DataError
-from longtake.names import Finder, comparable, grouped, is_hidden, leads_out, printable, repeated
+from longtake.files import printable
+from longtake.names import Finder, comparable, grouped, is_hidden, leads_out, repeated
 from longtake.training.captions import TABLES, caption_of, caption_of_row, json_object, rows_of
 
 VIDEOS = {".mp4", ".mov", ".webm", ".mkv"}
