@@ -53,9 +53,9 @@ MEASURED = ["'`\"$(x)", "a\nb", "\u202eleft", "-y", "a|b", "<b>&amp;", "\udcff",
 
 Cli = Callable[..., Any]
 
-names = st.text(
-    st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60
-).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 200)
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60).filter(
+    lambda name: name not in {".", ".."} and len(name.encode()) < 200
+)
 
 
 def tree(folder: Path) -> dict[str, object]:
