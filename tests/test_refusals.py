@@ -60,7 +60,7 @@ def damaged(model: Path, folder: Path, part: str) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path, tubelet_folder: Path) -> Path:
-    """Where commands are given: films, prompts, models whole and damaged, folders of something else and of other runs."""
+    """Where commands are given: films, prompts, models whole and damaged, folders of other things and of other runs."""
     for name in ("data/a.mp4", "data/b.mp4"):
         film(tmp_path / name, size=9000)
     film(tmp_path / "short" / "a.mp4", frames=4)
@@ -261,8 +261,8 @@ def test_film_that_has_changed_is_told_by_its_clips(
 
 
 def test_a_clip_of_the_same_size_is_told_too(cli: Cli, place: Path) -> None:
-    """Guards a run against a clip that was replaced by one of as many bytes, which prepare would have prepared anew into
-    it; a clip that was only copied or touched is the same."""
+    """Guards a run against a clip that was replaced by one of as many bytes, which prepare would have prepared anew
+    into it; a clip that was only copied or touched is the same."""
     assert cli(*TRAIN, "-o", "run").code == 0
     os.utime(place / "data" / "a.mp4", ns=(1, 1))
     assert cli(*TRAIN, "-o", "run").err == "run is finished: all its 1 steps are taken\n"

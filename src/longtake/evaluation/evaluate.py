@@ -155,9 +155,9 @@ def evaluate_files(
 
 def _check_run(run: Path) -> None:
     """OutputError for a folder that is no evaluation."""
+    check_claim(run, CLAIM)
     if not os.path.exists(run / CONFIG) and os.path.isdir(run) and os.listdir(run):
         raise OutputError(f"{run} holds something else: give a new folder")
-    check_claim(run, CLAIM)
 
 
 def _begin(run: Path) -> None:

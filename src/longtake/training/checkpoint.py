@@ -47,8 +47,10 @@ def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> N
 
 
 def check_claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
-    """OutputError if a folder is another run, whose options differ from these in more than the `free` ones."""
+    """OutputError for a file, and for another run, whose options differ from these in more than the `free` ones."""
     path = run / CONFIG
+    if os.path.lexists(run) and not os.path.isdir(run):
+        raise OutputError(f"{run} is a file: name a folder")
     if not os.path.exists(path):
         return
     try:

@@ -112,8 +112,7 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
     ]
     found += [Skipped(printable(name), reason) for name, reason in there.passed]
     if hidden:
-        others = f", and so are {len(hidden) - 1} more files and folders" if len(hidden) > 1 else ""
-        found.append(Skipped(printable(hidden[0]), f"is hidden{others}"))
+        found.append(Skipped(printable(hidden[0]), f"is hidden or a system's own ({len(hidden)} in all)"))
     clips = [item for item in found if isinstance(item, SourceClip)]
     skipped = [item for item in found if isinstance(item, Skipped)]
     if not clips:
