@@ -67,6 +67,13 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 
 
+def film(path: Path, pictures: np.ndarray) -> None:
+    """A film of these pictures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, pictures.shape[2], pictures.shape[1], 24, {}) as writer:
+        writer.write(pictures)
+
+
 def tree(folder: Path) -> dict[str, object]:
     """What is below a folder, to the byte."""
     return {
@@ -197,10 +204,10 @@ def test_odd_names_are_measured_and_reported(cli: Cli, tmp_path: Path, pictures:
     among the clips for other tools."""
     with VideoWriter(tmp_path / "x.mp4", 32, 32, 24, {"start": {"name": "\udcff"}}) as writer:
         writer.write(pictures)
-    film = (tmp_path / "x.mp4").read_bytes()
+    data = (tmp_path / "x.mp4").read_bytes()
     (tmp_path / "odd").mkdir()
     for name in MEASURED:
-        (tmp_path / "odd" / f"{name}.mp4").write_bytes(film)
+        (tmp_path / "odd" / f"{name}.mp4").write_bytes(data)
     given = [f"odd/{name}.mp4" for name in MEASURED]
     result = cli("evaluate", *given, "-o", "run", "--json", "--clips", "clips")
     assert result.code == 0, result.err
@@ -226,9 +233,7 @@ def test_a_folder_called_real_film_is_no_real_film(cli: Cli, tmp_path: Path, pic
         "real film/.a.mp4",
         "real film/._b.mp4",
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        with VideoWriter(tmp_path / name, 32, 32, 24, {}) as writer:
-            writer.write(pictures)
+        film(tmp_path / name, pictures)
     os.mkfifo(tmp_path / "real film" / "pipe.mp4")
     result = cli("evaluate", "real film", "--real", "truth")
     assert result.code == 0, result.err
@@ -255,8 +260,7 @@ def test_any_name_goes_from_source_to_batch(
 ) -> None:
     """Guards the whole way of film that is trained on: found, prepared, prepared once only, drawn with its caption."""
     folder = tmp_path_factory.mktemp("way")
-    with VideoWriter(folder / "x.mp4", 32, 32, 24, {}) as writer:
-        writer.write(pictures[:12])
+    film(folder / "x.mp4", pictures[:12])
     (folder / "data").mkdir()
     for number, name in enumerate(drawn):
         shutil.copyfile(folder / "x.mp4", folder / "data" / f"{name}.mP4")
@@ -267,11 +271,11 @@ def test_any_name_goes_from_source_to_batch(
         prepare(folder / "data", folder / "out", tubelet_folder, width=32, height=32, say=said.append)
     assert said == []
     spec = read_spec(tubelet_folder)
-    film = PreparedFilm(folder / "out", spec, hashes(tubelet_folder), spec.defaults)
+    prepared = PreparedFilm(folder / "out", spec, hashes(tubelet_folder), spec.defaults)
     expected = {printable(f"{name}.mP4"): f"car {number}" for number, name in enumerate(drawn)}
-    assert {clip.name: clip.caption for clip in film.clips} == expected
+    assert {clip.name: clip.caption for clip in prepared.clips} == expected
     window = draw_window(torch.Generator().manual_seed(0), spec.defaults, Shares())
-    latents, states = film.batch(window, 4, torch.Generator().manual_seed(0), 0.0)
+    latents, states = prepared.batch(window, 4, torch.Generator().manual_seed(0), 0.0)
     assert latents.shape[:3] == (4, 4, window.num_latents) and states.isfinite().all()
 
 
@@ -362,8 +366,7 @@ def test_names_that_are_too_long_are_one_line(
     cli: Cli, tmp_path: Path, pictures: np.ndarray, command: tuple[str, ...], name: str
 ) -> None:
     """Guards every command: one line, exit code 2, and nothing is there that was not."""
-    with VideoWriter(tmp_path / "a.mp4", 32, 32, 24, {}) as writer:
-        writer.write(pictures)
+    film(tmp_path / "a.mp4", pictures)
     lay(tmp_path / "data", "a.mp4", "a.txt")
     (tmp_path / "data" / "a.txt").write_text("a red car")
     if len(name) == 251 and command[0] in ("prepare", "train", "train-default", "evaluate"):
@@ -372,3 +375,71 @@ def test_names_that_are_too_long_are_one_line(
     result = cli(*(word.replace("{}", name) for word in command))
     assert result.code == 2 and result.err.count("\n") == 1 and result.err.startswith("error: "), result.err
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param("a:b", marks=pytest.mark.xfail(strict=True, reason=BY_NAME)),
+        *("-y", "a\nb", "%s {0} [x]", "日本 👩\u200d🚀"),
+    ],
+)
+def test_folders_of_any_name_are_written_and_read(
+    cli: Cli,
+    tmp_path: Path,
+    tubelet_folder: Path,
+    pictures: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    odd: str,
+) -> None:
+    """Guards folders of film, prepared film, models, runs and numbers: each command takes the last one's."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    (tmp_path / odd).mkdir()
+    shutil.copytree(tubelet_folder, tmp_path / odd / odd)
+    film(tmp_path / odd / "film" / f"{odd}.mp4", pictures)
+    (tmp_path / odd / "film" / f"{odd}.txt").write_text("a red car")
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_image", lambda *_, **__: None)
+    model, at = ("--model", f"./{odd}/{odd}"), f"./{odd}"
+    train = ("--data", f"{at}/out", "--steps", "1", "--batch-size", "2", "--warmup", "0")
+    for command in [
+        ("prepare", f"{at}/film", "-o", f"{at}/out", *model, "--size", "32x32"),
+        ("train", *train, *model, "-o", f"{at}/{odd}.run"),
+        (
+            "generate",
+            "a red car",
+            "--model",
+            f"{at}/{odd}.run/model",
+            "--frames",
+            "48",
+            "-o",
+            f"{at}/new.mp4",
+        ),
+        ("evaluate", f"{at}/new.mp4", "-o", f"{at}/{odd}.numbers", "--clips", f"{at}/{odd}.clips"),
+    ]:
+        result = cli(*command)
+        assert result.code == 0, result
+        assert printable(odd) in result.out + result.err or command[0] == "evaluate"
+
+
+def test_folders_whose_names_are_no_text(
+    cli: Cli, tmp_path: Path, tubelet_folder: Path, pictures: np.ndarray
+) -> None:
+    """Guards bytes that are not UTF-8: film may lie there, what holds tensors may not, and that is said at once."""
+    odd, model = tmp_path / "\udcff", ("--model", tubelet_folder)
+    film(odd / "\udcfe.mp4", pictures)
+    (odd / "\udcfe.txt").write_text("a red car")
+    assert cli("prepare", odd, "-o", "out", *model, "--size", "32x32").code == 0
+    assert cli("evaluate", odd).code == 0
+    shutil.copytree(tmp_path / "out", tmp_path / "\udcfe")
+    before = tree(tmp_path)
+    for command in [
+        ("prepare", odd, "-o", odd / "new", *model),
+        ("train", "--data", odd, "-o", odd / "new", *model),
+        ("train", "--data", "out", "-o", odd / "new", *model),
+        ("train", "--data", "\udcfe", "-o", "new", *model),
+        ("evaluate", odd / "\udcfe.mp4", "-o", odd / "new"),
+        ("compare", "--world", "1", "-o", odd / "new"),
+    ]:
+        result = cli(*command)
+        assert result.code == 2 and "is no name in UTF-8: " in result.err.splitlines()[-1]
+        assert tree(tmp_path) == before

@@ -96,6 +96,11 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def is_text(name: Path | str) -> bool:
+    """Whether all bytes of a name are text in UTF-8, as safetensors and tokenizers want it."""
+    return not re.search("[\ud800-\udfff]", str(name))
+
+
 def printable(name: Path | str) -> str:
     """A name as text of one line: control characters, and bytes that are no text, are escapes such as \\n and \\xff."""
     return UNPRINTABLE.sub(_escape, str(name))

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from longtake.errors import OutputError
-from longtake.files import beside, folder_made, to_disk, write_text
+from longtake.files import beside, folder_made, is_text, to_disk, write_text
 
 State = Mapping[str, nn.Module | torch.optim.Optimizer]
 NAME = "checkpoint.safetensors"
@@ -51,6 +51,8 @@ def check_claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()
     path = run / CONFIG
     if os.path.lexists(run) and not os.path.isdir(run):
         raise OutputError(f"{run} is a file: name a folder")
+    if not is_text(run):
+        raise OutputError(f"{run} is no name in UTF-8: give another folder")
     if not os.path.exists(path):
         return
     try:

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from longtake.errors import DataError
+from longtake.files import is_text
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.training.loss import Window
@@ -156,6 +157,8 @@ class PreparedFilm:
         self, folder: str | Path, spec: ModelSpec, hashes: Mapping[str, str], sampling: ModelDefaults
     ) -> None:
         self.folder = folder = Path(folder)
+        if not is_text(folder):
+            raise DataError(f"{folder} is no name in UTF-8: give the folder another")
         self.manifest = read_stored(folder / MANIFEST, Manifest)
         if not self.manifest.complete:
             raise DataError(f"{folder} is not finished: run longtake prepare again, it goes on where it was")

@@ -31,7 +31,7 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.files import folder_made
+from longtake.files import folder_made, is_text
 from longtake.frames import frames_of
 from longtake.models.base import VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
@@ -301,6 +301,8 @@ class _Lab:
 
 def _check_target(target: Path, plan: Manifest, clips: list[SourceClip], skipped: Iterable[Skipped]) -> None:
     """OutputError for a target folder that was made for something else; nothing is changed."""
+    if not is_text(target):
+        raise OutputError(f"{target} is no name in UTF-8: take another folder")
     if os.path.exists(target / MANIFEST):
         old = read_stored(target / MANIFEST, Manifest)
         same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
