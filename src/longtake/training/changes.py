@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from longtake.errors import OutputError
+from longtake.files import is_text
 from longtake.training.data import MANIFEST, FileRecord, Manifest, read_stored, record_path
 from longtake.training.sources import Skipped, SourceClip, find_clips
 
@@ -27,24 +29,28 @@ def digest(rows: bytes) -> str:
     return hashlib.sha256(rows).hexdigest()
 
 
-def changed_source(
-    target: Path, manifest: Manifest, clips: Sequence[SourceClip], skipped: Iterable[Skipped]
-) -> str:
-    """How clips differ from those that a folder was prepared from, in words."""
-    new = {clip.name: {"another size": clip.num_bytes, "another caption": clip.caption} for clip in clips}
-    old = _listed(target / LISTING, manifest.source)
-    if old is None:  # before there were listings
-        old = {item.name: {} for item in manifest.skipped} if manifest.complete else {}
-        old |= {clip.name: {"another caption": clip.caption} for clip in manifest.clips}
-        new = {name: facts for name, facts in new.items() if name in old or manifest.complete}
-    return _in_words(_changes(old, new, {item.name: item.reason for item in skipped}))
+def check_target(target: Path, plan: Manifest, clips: list[SourceClip], skipped: Iterable[Skipped]) -> None:
+    """OutputError for a target folder that was made for something else; nothing is changed."""
+    if not is_text(target):
+        raise OutputError(f"{target} is no name in UTF-8: take another folder")
+    if os.path.exists(target / MANIFEST):
+        old = read_stored(target / MANIFEST, Manifest)
+        same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
+        others = [name for name in same if getattr(old, name) != getattr(plan, name)]
+        if others:
+            how = f" ({_changed(target, old, clips, skipped)})" if "source" in others else ""
+            raise OutputError(
+                f"{target} was prepared with another {', '.join(others)}{how}: take another folder or delete it"
+            )
+    elif os.path.isdir(target) and any(path.suffix != ".part" for path in target.iterdir()):
+        raise OutputError(f"{target} holds something else: take another folder")
 
 
 def check_source(source: Path, target: Path) -> None:
     """OutputError, which names the clips, if video files are not those that a folder was prepared from."""
     manifest, (clips, skipped) = read_stored(target / MANIFEST, Manifest), find_clips(source)
     if digest(listing(clips)) != manifest.source:
-        changed = changed_source(target, manifest, clips, skipped)
+        changed = _changed(target, manifest, clips, skipped)
     else:
         records = ((record_path(target, number), clip) for number, clip in enumerate(clips))
         others = [
@@ -74,10 +80,32 @@ def check_film(run: Path, manifest: Manifest) -> None:
     if old == manifest:
         return
     others = [name for name in Manifest.model_fields if getattr(old, name) != getattr(manifest, name)]
-    told = _in_words(_changes(_shots(old), _shots(manifest), {}))
+    told = _in_words(_changes(_shots(old), _shots(manifest), {})) or "its clips come in another order"
     if {*others} - {"clips", "skipped", "source"}:
         told = f"prepared with another {', '.join(others)}"
     raise OutputError(f"{run} learns from other film: {told}; give the film as it was, or another run")
+
+
+def _changed(
+    target: Path, manifest: Manifest, clips: Sequence[SourceClip], skipped: Iterable[Skipped]
+) -> str:
+    """How clips differ from those that a folder was prepared from, in words."""
+    new = {clip.name: {"another size": clip.num_bytes, "another caption": clip.caption} for clip in clips}
+    old, otherwise = _listed(target / LISTING, manifest.source), "its clips come in another order"
+    if old is None:  # it is older than listings are
+        old, otherwise = (
+            {clip.name: {"another caption": clip.caption} for clip in manifest.clips},
+            "which is not known",
+        )
+        left_out = {
+            name for item in manifest.skipped for name in (item.name, item.name.rpartition(" at ")[0])
+        }
+        new = {
+            name: facts
+            for name, facts in new.items()
+            if name in old or (manifest.complete and name not in left_out)
+        }
+    return _in_words(_changes(old, new, {item.name: item.reason for item in skipped})) or otherwise
 
 
 def _listed(path: Path, source: str) -> dict[str, Facts] | None:
@@ -117,6 +145,6 @@ def _changes(old: Mapping[str, Facts], new: Mapping[str, Facts], why: Mapping[st
 
 
 def _in_words(changes: Iterable[str]) -> str:
-    told = list(changes) or ["its clips come in another order"]
+    told = list(changes)
     more = [f"and {len(told) - TOLD} changes more"] if len(told) > TOLD else []
     return ", ".join([*told[:TOLD], *more])

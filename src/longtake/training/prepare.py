@@ -31,13 +31,13 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.files import folder_made, is_text
+from longtake.files import folder_made
 from longtake.frames import frames_of
 from longtake.models.base import VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
-from longtake.training.changes import LISTING, changed_source, digest, is_same, listing
+from longtake.training.changes import LISTING, check_target, digest, is_same, listing
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
@@ -114,7 +114,7 @@ def prepare(
         fps=str(film.rate),
         min_latents=min_latents or latents_needed(spec, spec.defaults),
     )
-    _check_target(target, plan, clips, skipped)
+    check_target(target, plan, clips, skipped)
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
     _begin(target, plan, rows)
     for item in skipped:
@@ -297,23 +297,6 @@ class _Lab:
         length = used[-1] + 1 if used else 0
         with _written(path) as file:
             file.write(save({TEXT: states[:length].contiguous()}))
-
-
-def _check_target(target: Path, plan: Manifest, clips: list[SourceClip], skipped: Iterable[Skipped]) -> None:
-    """OutputError for a target folder that was made for something else; nothing is changed."""
-    if not is_text(target):
-        raise OutputError(f"{target} is no name in UTF-8: take another folder")
-    if os.path.exists(target / MANIFEST):
-        old = read_stored(target / MANIFEST, Manifest)
-        same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
-        others = [name for name in same if getattr(old, name) != getattr(plan, name)]
-        if others:
-            how = f" ({changed_source(target, old, clips, skipped)})" if "source" in others else ""
-            raise OutputError(
-                f"{target} was prepared with another {', '.join(others)}{how}: take another folder or delete it"
-            )
-    elif os.path.isdir(target) and any(path.suffix != ".part" for path in target.iterdir()):
-        raise OutputError(f"{target} holds something else: take another folder")
 
 
 def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
