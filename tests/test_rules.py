@@ -25,6 +25,7 @@ ARROWS = {
     "files": {"errors"},
     "processes": {"errors"},
     "progress": set(),
+    "names": {"files"},
     "frames": {"errors"},
     "noise": {"errors"},
     "plan": {"errors", "frames"},

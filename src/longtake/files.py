@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ LOCK_SUFFIX = ".lock"  # beside a file that is written; in a folder, the whole n
 HOLDER = b"process "  # begins what a lock says
 # Of file systems that know no locks.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @contextmanager
@@ -162,15 +164,42 @@ def _holder(lock: Path) -> str:
         return "another process"
 
 
+@contextmanager
+def folder_made(folder: Path) -> Iterator[None]:
+    """A folder and those it lies in, made where missing; if what is done then fails, new empty ones go again."""
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file; the one before stays whole until this one is."""
+    """Write a text file; the one before stays whole until this one is. Characters that UTF-8 does not know are escaped
+    as JSON escapes them."""
     with beside(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def is_text(name: Path | str) -> bool:
+    """Whether all bytes of a name are text in UTF-8, as safetensors and tokenizers want it."""
+    return not re.search("[\ud800-\udfff]", str(name))
 
 
 def printable(name: Path | str) -> str:
-    """A name as text; bytes of it that are none are question marks."""
-    return str(name).encode(errors="replace").decode()
+    """A name as text of one line: control characters, and bytes that are no text, are escapes such as \\n and \\xff."""
+    return UNPRINTABLE.sub(_escape, str(name))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode()
 
 
 def to_disk(path: Path) -> None:

@@ -154,12 +154,12 @@ def small_table1(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_table1")
 def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path) -> None:
     """Guards --preset table1-open-sora: a benchmark with a clip a line, two films of each by three presets, each begun
-    with its own clip; what is left of Table 1's protocol is 60 seconds and weights."""
+    with its own clip, however its name is spelt; what is left of Table 1's protocol is 60 seconds and weights."""
     shades = {"dark": 60, "light": 200}
     for name, shade in shades.items():
         with VideoWriter(tmp_path / f"{name}.mp4", 64, 48, 24, {}) as writer:
             writer.write(np.full((17, 48, 64, 3), shade, np.uint8))
-    (tmp_path / "benchmark.txt").write_text("a red car||dark.mp4\na red car||light.mp4\n")
+    (tmp_path / "benchmark.txt").write_text("a red car||.\\dark.MP4\na red car||./light.mp4\n")
     command = ("compare", "--preset", "table1-open-sora", "--model", open_sora_folder, "--seconds", "2")
     code, out, err = cli(*command, "--prompts", "benchmark.txt", "-o", "run")
     assert code == 0, err
@@ -181,6 +181,7 @@ def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path)
     [
         (("--prompts", "one.txt"), "no clip nowhere.mp4 to begin with"),
         (("--prompts", "two.txt"), "line 1 is not PROMPT||VIDEO"),
+        (("--prompts", "twice.txt"), "twice.txt has a || here.mp4 twice: keep one of them"),
         (("--world", "1"), "takes --prompts FILE"),
         (("--prompts", "one.txt", "--methods", "fifo"), "its methods and steps are its own"),
     ],
@@ -191,6 +192,8 @@ def test_the_papers_comparison_says_what_it_lacks(
     """Guards a comparison of hours that would fail at its last clip."""
     (tmp_path / "one.txt").write_text("a||nowhere.mp4\n")
     (tmp_path / "two.txt").write_text("a prompt\n")
+    (tmp_path / "twice.txt").write_text("a||here.mp4\na||here.MP4\n")
+    (tmp_path / "here.mp4").touch()
     command = ("compare", "--preset", "table1-open-sora", "--model", open_sora_folder, "-o", "run")
     code, _, err = cli(*command, *arguments)
     assert (code, err.count("\n")) == (2, 1) and says in err

@@ -1,6 +1,5 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -72,9 +71,5 @@ def stoppable(then: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Print one line to stderr, whatever is in it."""
-    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", _visible, printable(line)), file=sys.stderr)
-
-
-def _visible(control: re.Match[str]) -> str:
-    return control[0].encode("unicode_escape").decode()
+    """Print one line to stderr, whatever characters the names in it hold."""
+    print(printable(line), file=sys.stderr)

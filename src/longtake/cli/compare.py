@@ -132,7 +132,7 @@ def compare(
             say(f"stopped: give the same command again, and {run} goes on")
         if not stopped or any((run / "films").glob("*.json")):
             summary, path = report(run, [] if report_only else [_command()])
-            print(f"{markdown(summary)}\n{path}")
+            print(f"{markdown(summary)}\n{printable(path)}")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 

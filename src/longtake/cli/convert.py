@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from longtake.cli.common import app, say, stoppable
-from longtake.files import exclusive_folder
+from longtake.files import exclusive_folder, printable
 from longtake.models.load import converted_folder, read_spec
 
 
@@ -45,4 +45,4 @@ def convert(
     with stoppable(f"give the same command again, and {folder} goes on"), exclusive_folder(folder):
         convert_open_sora(transformer, vae, folder, text_encoder or TEXT_ENCODER, say)
     spec = read_spec(folder)
-    print(f"{folder}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")
+    print(f"{printable(folder)}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")

@@ -6,6 +6,7 @@ import re
 import resource
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -39,7 +40,7 @@ from longtake.prompts import decoded
 if TYPE_CHECKING:
     from longtake.video import Pictures, VideoWriter
 
-SLUG_LENGTH = 60
+SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
 
 
@@ -342,7 +343,7 @@ def _what_is_left(writer: "VideoWriter") -> str:
 
 def _one_line(report: dict[str, Any]) -> str:
     return (
-        f"{report['file']}: {number(report['seconds'])} s, {report['num_frames']} frames,"
+        f"{printable(report['file'])}: {number(report['seconds'])} s, {report['num_frames']} frames,"
         f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
     )
 
@@ -384,8 +385,11 @@ def _latents(length: FilmLength) -> str:
 
 
 def _slug(prompt: str) -> str:
-    words = "-".join(re.findall(r"\w+", prompt.lower()))
-    name = words[:SLUG_LENGTH].rstrip("-") or "film"
+    """A name of the words of a prompt, of any script, with room behind them: a file name has 255 bytes at most."""
+    text = unicodedata.normalize("NFC", prompt.lower())
+    letters = (c if c == "_" or unicodedata.category(c)[0] in "LNM" else " " for c in text)
+    words = "-".join(word for word in "".join(letters).split() if unicodedata.category(word[0])[0] != "M")
+    name = words[:SLUG_LENGTH].encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-") or "film"
     return os.fsdecode(name.encode())  # for locales that have no such letters
 
 

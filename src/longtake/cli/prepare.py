@@ -18,7 +18,7 @@ from longtake.cli.film import (
     StepsPerChunk,
     film_options,
 )
-from longtake.files import exclusive_folder
+from longtake.files import exclusive_folder, printable
 from longtake.frames import number
 from longtake.models.load import read_spec
 
@@ -72,6 +72,6 @@ def prepare(
         print(json.dumps(asdict(summary), indent=2))
     else:
         print(
-            f"{summary.folder}: {summary.clips} clips, {summary.shots} shots, {summary.latents} latents,"
+            f"{printable(summary.folder)}: {summary.clips} clips, {summary.shots} shots, {summary.latents} latents,"
             f" {number(summary.seconds)} s, {summary.skipped} skipped"
         )

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say, stoppable
 from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
-from longtake.files import exclusive_folder
+from longtake.files import exclusive_folder, printable, write_text
 from longtake.frames import lasting
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
@@ -108,18 +108,23 @@ def train_default(
     with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
             model = train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16))
-        print(model)
+        print(printable(model))
 
 
 def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
+    from longtake.training.changes import FILM, check_film
+    from longtake.training.data import MANIFEST
     from longtake.training.trainer import Trainer
 
     try:
         film = _film(model, options, _prepared(model, options, data, run))
         if not options.sample_prompts:
             options = options.model_copy(update={"sample_prompts": tuple(film.captions[:SHOWN])})
-        manifest = hashlib.sha256((film.folder / "manifest.json").read_bytes()).hexdigest()
-        trainer = Trainer(model, film, run, options, {"data": manifest})
+        check_film(run, film.manifest)
+        manifest = (film.folder / MANIFEST).read_bytes()
+        trainer = Trainer(model, film, run, options, {"data": hashlib.sha256(manifest).hexdigest()})
+        if _first_process():
+            write_text(run / FILM, manifest.decode())
         if trainer.step == options.steps:
             _say(f"{run} is finished: all its {options.steps} steps are taken")
         with _progress(trainer.step, options.steps) as show, _a_step_at_a_time(trainer):
@@ -132,7 +137,7 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         _say(f"stopped after {trainer.step} steps: give the same command again, and {run} goes on")
         raise typer.Exit(INTERRUPTED)
     if _first_process():
-        print(trainer.result)
+        print(printable(trainer.result))
 
 
 def _a_step_at_a_time(trainer: "Trainer") -> AbstractContextManager[None]:
@@ -148,19 +153,28 @@ def _a_step_at_a_time(trainer: "Trainer") -> AbstractContextManager[None]:
 
 def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:
     """The folder of prepared film: the one given, or what is made of it in the run."""
-    if (data / "manifest.json").exists():
+    if os.path.exists(data / "manifest.json"):
         return data
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise OptionError(
             f"{data} is not prepared, which takes one process: longtake prepare {data} -o FOLDER"
         )
+    from longtake.training.changes import check_source
+    from longtake.training.checkpoint import CONFIG
     from longtake.training.prepare import prepare
     from longtake.training.trainer import check_run
 
+    target = run / "data"
     check_run(model, run, options)
+    if os.path.exists(run / CONFIG):
+        if not (target / "manifest.json").exists():
+            raise OptionError(
+                f"{run} learns from film that was prepared elsewhere: give that folder as --data"
+            )
+        check_source(data, target)
     spec = read_spec(model)
-    prepare(data, run / "data", model, windows=options.sampling(spec), say=say)
-    return run / "data"
+    prepare(data, target, model, windows=options.sampling(spec), say=say)
+    return target
 
 
 def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFilm":
@@ -179,7 +193,7 @@ def _describe(model: str | None, options: TrainOptions, data: Path) -> None:
     from longtake.training.estimate import estimate
     from longtake.training.sources import find_clips
 
-    if (data / "manifest.json").exists():
+    if os.path.exists(data / "manifest.json"):
         film = _film(model, options, data)
         sampling = film.sampling
     else:

@@ -24,9 +24,12 @@ from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.files import beside, write_text
+from longtake.models.load import model_folder
 from longtake.pipeline import LongTake
 from longtake.processes import processes
 from longtake.progress import track
+from longtake.training.checkpoint import claim
+from longtake.training.data import weights_hash
 from longtake.worlds.tracking_shot import ATTRIBUTES, FPS, Shot, is_held_out, random_shot
 
 Summary = dict[str, Any]
@@ -58,7 +61,14 @@ def captioned_shots(count: int) -> list[tuple[Shot, str]]:
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
-    """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md."""
+    """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md.
+
+    ModelError as of load_model, OutputError for a folder of other films."""
+    spec, weights = (
+        LongTake.from_pretrained(model).model.spec,
+        weights_hash(model_folder(model), "transformer"),
+    )
+    claim(run, {"model": spec.name, "weights": weights, "seeds": seeds, "seconds": seconds})
     classifier = trained_classifier(run / CLASSIFIER)
     summary = film_prompts(run, model, prompts, seeds, seconds)
     frames, labels = rendered_stills(1200, seed=20_002, held_out=True)

@@ -11,6 +11,7 @@ films.json says which film each was."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -48,9 +49,15 @@ def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
 
 
 def check_new(folder: Path) -> None:
-    """OutputError for a folder that exists."""
-    if folder.exists():
+    """OutputError for a folder that exists, or that no disk can hold by this name."""
+    if os.path.lexists(folder):
         raise OutputError(f"{folder} exists: choose another name")
+    try:
+        os.lstat(folder.with_name(folder.name + ".part"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from error
 
 
 def clip_name(number: int, stem: str) -> str:

@@ -231,6 +231,11 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: str | torch.device) -
     return known[name]
 
 
+def check_device(device: str | torch.device) -> None:
+    """OptionError for a device that is not there."""
+    _device(device)
+
+
 def _whole_folder(model: str | Path | None) -> Path:
     """The folder of a model, checked: known classes and whole weights."""
     folder = model_folder(model)

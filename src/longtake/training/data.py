@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from longtake.errors import DataError
+from longtake.files import is_text
 from longtake.frames import lasting
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
@@ -64,9 +65,11 @@ class Record(_Stored):
 
 
 class FileRecord(Record):
-    """What became of one video file, which was last written at `modified`, in nanoseconds."""
+    """What became of one video file, which was last written at `modified`, in nanoseconds; `sha256` is that of its
+    bytes, empty where it was prepared before that was noted."""
 
     modified: int = 0
+    sha256: str = ""
 
 
 class Manifest(Record):
@@ -101,6 +104,11 @@ def read_stored(path: Path, kind: type[Stored]) -> Stored:
         raise DataError(f"{path} is missing: make it with longtake prepare") from None
     except (OSError, ValidationError) as error:
         raise DataError(f"{path} is damaged or of another version: prepare the film anew") from error
+
+
+def record_path(folder: Path, number: int) -> Path:
+    """Where a prepared folder says what became of a video file."""
+    return folder / "shards" / f"{number:05d}.json"
 
 
 def caption_path(folder: Path, caption: str) -> Path:
@@ -193,6 +201,8 @@ class PreparedFilm:
         self, folder: str | Path, spec: ModelSpec, hashes: Mapping[str, str], sampling: ModelDefaults
     ) -> None:
         self.folder = folder = Path(folder)
+        if not is_text(folder):
+            raise DataError(f"{folder} is no name in UTF-8: give the folder another")
         self.manifest = read_stored(folder / MANIFEST, Manifest)
         if not self.manifest.complete:
             raise DataError(f"{folder} is not finished: run longtake prepare again, it goes on where it was")

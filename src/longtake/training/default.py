@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
+from longtake.models.load import check_device
 from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import per_frame_timesteps
@@ -183,8 +184,9 @@ class Filmmaker(nn.Module):
 def train_default(run: Path, recipe: Recipe) -> Path:
     """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder.
 
-    OutputError for the folder of another recipe.
+    OutputError for the folder of another recipe, OptionError for a device that is not there.
     """
+    check_device(recipe.device)
     claim(run, asdict(recipe), FREE)
     pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet().to(recipe.device)

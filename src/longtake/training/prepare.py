@@ -31,12 +31,13 @@ from safetensors.torch import save
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.files import contents
+from longtake.files import folder_made
 from longtake.frames import frames_of, lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
-from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
+from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
+from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
@@ -50,6 +51,7 @@ from longtake.training.data import (
     hashes,
     latents_needed,
     read_stored,
+    record_path,
     too_short,
 )
 from longtake.training.sources import Skipped, SourceClip, find_clips
@@ -101,22 +103,25 @@ def prepare(
     DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
+    check_device(device)
     spec = read_spec(model)
     film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
     clips, skipped = find_clips(source)
     sampling = None if min_latents else windows or spec.defaults
+    rows = listing(clips)
     plan = Manifest(
         model=spec.name,
         **hashes(model_folder(model)),
-        source=_fingerprint(clips),
+        source=digest(rows),
         dtype=str(resolve_dtype(dtype, device)).removeprefix("torch."),
         width=film.settings.width,
         height=film.settings.height,
         fps=str(film.rate),
         min_latents=latents_needed(spec, sampling) if sampling else min_latents,
     )
-    _begin(target, plan)
+    check_target(target, plan, clips, skipped)
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
+    _begin(target, plan, rows)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")
     _write_stored(target / MANIFEST, plan)  # not complete until what has changed is made anew
@@ -209,7 +214,7 @@ class _Lab:
                 yield record
 
     def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> FileRecord:
-        path = self.target / "shards" / f"{number:05d}.json"
+        path = record_path(self.target, number)
         record = self._stored(path, clip) or self._made(path, clip, show)
         for item in record.skipped:
             say(f"skipped {item.name}: {item.reason}")
@@ -218,18 +223,24 @@ class _Lab:
     def _stored(self, path: Path, clip: SourceClip) -> FileRecord | None:
         """What became of a clip that was finished, if its file is the same and what was made of it is there."""
         record = read_stored(path, FileRecord) if path.exists() else None
-        if record is None or record.modified != clip.modified:
+        if record is None or not is_same(record, clip):
             return None
         needed = [
             (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
         ]
-        return record if all(file.is_file() for files in needed for file in files) else None
+        if not all(file.is_file() for files in needed for file in files):
+            return None
+        if record.modified != clip.modified:  # touched, or copied
+            record = record.model_copy(update={"modified": clip.modified})
+            _write_stored(path, record)
+        return record
 
     def _made(self, path: Path, clip: SourceClip, show: Show) -> FileRecord:
         """Look at a clip, and write what becomes of it."""
-        modified, shard = clip.modified, path.with_suffix(".safetensors")
+        modified, sha256, shard = clip.modified, "", path.with_suffix(".safetensors")
         clips: list[PreparedClip] = []
         try:
+            sha256 = clip.sha256()
             self._embed(clip.caption)
             clips, skipped = self._encode(shard, clip, show)
         except OutputError:
@@ -238,7 +249,7 @@ class _Lab:
             skipped = [Skipped(clip.name, str(error))]
         if not clips:
             shard.unlink(missing_ok=True)
-        record = FileRecord(modified=modified, clips=clips, skipped=skipped)
+        record = FileRecord(modified=modified, sha256=sha256, clips=clips, skipped=skipped)
         _write_stored(path, record)
         return record
 
@@ -303,36 +314,22 @@ class _Lab:
             file.write(save({TEXT: states[:length].contiguous()}))
 
 
-def _begin(target: Path, plan: Manifest) -> None:
-    """Make a target folder, or find that it was made for the same."""
-    if (target / MANIFEST).exists():
-        old = read_stored(target / MANIFEST, Manifest)
-        if old.complete and not old.clips:  # nothing of it can be trained on: it is made anew
-            for record in (target / "shards").glob("*.json"):
-                record.unlink()
-            return
-        same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
-        others = [name for name in same if getattr(old, name) != getattr(plan, name)]
-        if others:
-            raise OutputError(
-                f"{target} was prepared with another {', '.join(others)}: take another folder or delete it"
-            )
-    elif any(path.suffix != ".part" for path in contents(target)):
-        raise OutputError(f"{target} holds something else: take another folder")
+def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
+    """Make a target folder, unless it is there. One that holds nothing to train on is made anew."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        if not (target / MANIFEST).exists():
-            _write_stored(target / MANIFEST, plan)
-        for folder in ("shards", "captions"):
-            (target / folder).mkdir(exist_ok=True)
+        with folder_made(target):
+            if (target / MANIFEST).exists() and is_useless(read_stored(target / MANIFEST, Manifest)):
+                for file in ((target / MANIFEST), (target / LISTING), *(target / "shards").glob("*.json")):
+                    file.unlink(missing_ok=True)
+            if not (target / MANIFEST).exists():
+                _write_stored(target / MANIFEST, plan)
+            if not (target / LISTING).exists():
+                with _written(target / LISTING) as file:
+                    file.write(rows)
+            for folder in ("shards", "captions"):
+                (target / folder).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {target}: {error.strerror}") from error
-
-
-def _fingerprint(clips: list[SourceClip]) -> str:
-    """A hash of the names, sizes and captions of clips."""
-    rows = [[clip.name, clip.num_bytes, clip.caption] for clip in clips]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:

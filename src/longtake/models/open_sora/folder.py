@@ -6,6 +6,7 @@ What is there already is kept, and model_index.json is written last: a folder wi
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +61,8 @@ def convert_open_sora(
     another model; OutputError for a target that is something else, and when the disk gives out.
     """
     _claim(target)
+    for source in (transformer, vae, text_encoder):
+        _check_source(source)
     weights = ["*.safetensors", "*.json"]
     _write_network(_located(transformer, weights, say), target, say)
     _write_vae(_located(vae, weights, say), target, say)
@@ -87,12 +90,17 @@ def _claim(target: Path) -> None:
             raise OutputError(f"{target} holds something else, {path.name}: take another folder")
 
 
+def _check_source(source: str) -> None:
+    """ModelError for what is neither here nor could be fetched."""
+    if not os.path.exists(source) and not is_hub_name(source):
+        raise ModelError(f"no file or folder {source}, and no name of the hub")
+
+
 def _located(source: str, wanted: list[str], say: Say) -> Path:
     """A file or folder, or where the wanted files of a repository lie once fetched."""
-    if Path(source).exists():
+    _check_source(source)
+    if os.path.exists(source):
         return Path(source)
-    if not is_hub_name(source):
-        raise ModelError(f"no file or folder {source}, and no name of the hub")
     say(f"fetching {source} from the hub, into its cache")
     return fetched(source, wanted)
 
