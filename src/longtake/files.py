@@ -26,6 +26,11 @@ def beside(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def lock_path(path: Path) -> Path:
+    """The file that is there while a process has the right to write `path`, and after one that was killed."""
+    return path.with_name(path.name + LOCK_SUFFIX)
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """The right to write a file or a folder, which one process has at a time.
@@ -33,7 +38,7 @@ def exclusive(path: Path) -> Iterator[None]:
     The lock is a file `NAME.lock` beside `path`, gone afterwards. The system lets go of it when the process ends,
     however it ends. OutputError, at once, while another one has it, or if no lock can be had there.
     """
-    lock = path.with_name(path.name + LOCK_SUFFIX)
+    lock = lock_path(path)
     try:
         descriptor = _locked(lock)
     except BlockingIOError:
@@ -43,8 +48,9 @@ def exclusive(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot lock {path}: {error.strerror}") from error
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        with suppress(OSError):  # a full disk takes no name, and the lock holds without one
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
         lock.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from longtake.errors import LongTakeError, OptionError
 from longtake.options import Film
-from longtake.video import Pictures, probe, read_timed, resampled
+from longtake.video import Pictures, probe, read_timed, resampled, same_rate
 
 
 def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> Pictures:
@@ -26,14 +26,16 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
     if not Path(path).is_file():
         raise OptionError(f"no clip {path} to begin with")
     info = probe(path)
-    if not fit and (info.width, info.height, info.fps) != (width, height, rate):
+    at_rate = info.is_constant and same_rate(info.fps, rate)
+    if not fit and ((info.width, info.height) != (width, height) or not at_rate):
         raise OptionError(
-            f"{path} is {info.width}x{info.height} at {float(info.fps):.6g} fps, the film {width}x{height} at"
+            f"{path} is {info.width}x{info.height} at {'' if info.is_constant else 'a varying rate, about '}"
+            f"{float(info.fps):.6g} fps, the film {width}x{height} at"
             f" {float(rate):.6g}: give --fit-start to scale, crop and resample it"
         )
     try:
         with open(path, "rb") as file:
-            frames = resampled(read_timed(file, width, height), rate)
+            frames = resampled(read_timed(file, width, height), info.fps if at_rate else rate)
             pictures = list(islice(frames, film.given_frames))
     except LongTakeError as error:
         raise LongTakeError(f"{path} {error}") from error
