@@ -20,7 +20,7 @@ from av.stream import Disposition
 from longtake.errors import LongTakeError
 from longtake.files import printable
 from longtake.video.picture import Pictures, covering, shown
-from longtake.video.timeline import Timeline, slack
+from longtake.video.timeline import Continuation, Timeline, slack
 
 Source = str | os.PathLike[str] | IO[bytes]  # a file object must be able to seek
 Projection = Callable[[av.VideoFrame, Fraction], Pictures]
@@ -32,6 +32,10 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,m4v,ogg,asf,gif,apng,ivf,h264,hevc,"
     "yuv4mpegpipe"
 )
+REASONS: dict[type[Exception], str] = {
+    av.InvalidDataError: "it is damaged, cut off or no video",
+    av.ArgumentError: "it is of a kind that is not opened: give mp4, mov, webm, mkv, avi, gif or the like",
+}
 
 
 @dataclass(frozen=True)
@@ -163,10 +167,21 @@ def _decoded(
     says, which may change."""
     codec, container_shape = stream.codec_context, stream.sample_aspect_ratio
     told_by_codec = not container_shape or container_shape == codec.sample_aspect_ratio
+    go_on, begun = Continuation(stream), False
     for packet in container.demux(stream):
         if packet.is_corrupt and strict:
             raise LongTakeError("is damaged or cut off")
-        for frame in [] if packet.is_corrupt else stream.decode(packet):
+        if packet.is_corrupt:
+            continue
+        go_on(packet)
+        try:
+            frames = stream.decode(packet)
+        except av.InvalidDataError:
+            if strict or begun:  # recordings of broadcasts begin anywhere
+                raise
+            continue
+        for frame in frames:
+            begun = True
             if frame.is_corrupt and strict:
                 raise LongTakeError("is damaged or cut off")
             pixel_shape = codec.sample_aspect_ratio if told_by_codec else container_shape
@@ -181,14 +196,14 @@ def _opened(source: Source) -> Iterator[tuple[av.container.InputContainer, av.Vi
             file = (
                 stack.enter_context(open(source, "rb")) if isinstance(source, str | os.PathLike) else source
             )
-            file.seek(0)
-            if not file.read(1):
-                raise LongTakeError("is empty")
+            if not file.seek(0, os.SEEK_END):
+                raise LongTakeError("cannot be read as a video file (it is empty)")
             file.seek(0)
             options = {"format_whitelist": FORMATS}
             container = stack.enter_context(av.open(file, "r", options=options, metadata_errors="ignore"))
         except VIDEO_ERRORS as error:
-            raise LongTakeError(f"cannot be read as a video file ({error.strerror})") from error
+            reason = REASONS.get(type(error), error.strerror)
+            raise LongTakeError(f"cannot be read as a video file ({reason})") from error
         try:
             yield container, _best(container)
         except VIDEO_ERRORS as error:

@@ -23,6 +23,7 @@ from longtake.video.rate import ROUNDING, Times, constant_rate, typical_rate
 # These hold pictures without times; what FFmpeg says of their length it takes from their size.
 UNTIMED = {"h264", "hevc", "m4v", "mpegvideo"}
 MISSING = Fraction(1, 2)  # seconds that a file may announce and not hold
+RESTART = 1  # seconds by which times must go back
 LONGEST_PICTURE = 3600  # seconds; a longer one is a jump in time
 
 
@@ -49,8 +50,10 @@ class Timeline:
         """Look through a file. LongTakeError if it holds no pictures, or tells nothing of their times."""
         own, is_damaged = _Pictures(stream), False
         tracks = {other.index: _Track(other) for other in container.streams} | {stream.index: own}
+        go_on = Continuation(stream)
         for packet in container.demux():
             is_damaged |= packet.is_corrupt
+            go_on(packet)
             if packet.size and not packet.is_corrupt:
                 tracks[packet.stream.index].add(packet)
         if not own.times:
@@ -108,6 +111,25 @@ class Timeline:
         if self.is_constant:
             seconds = round(seconds * self.rate) / self.rate
         return first * self.time_base + seconds
+
+
+class Continuation:
+    """Lets the times of a stream's packets go on where they start again, as where files were put one behind another.
+
+    To be called with each packet of a film in turn, whose times it changes."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.stream = stream
+        self._shift = self._reached = 0
+
+    def __call__(self, packet: av.Packet) -> None:
+        if packet.stream is not self.stream or packet.dts is None:
+            return
+        if packet.dts + self._shift < self._reached - RESTART / packet.time_base:
+            self._shift = self._reached - packet.dts
+        packet.dts += self._shift
+        packet.pts = None if packet.pts is None else packet.pts + self._shift
+        self._reached = packet.dts + (packet.duration or 0)
 
 
 def slack(fps: Fraction) -> Fraction:

@@ -144,7 +144,7 @@ class VideoWriter:
             _check_new(self.path)
 
     def _open(self) -> None:
-        """Write the header. Closing a container without one kills the process."""
+        """Write the header. A trailer without one kills the process."""
         self._container = av.open(self._file, "w", format="mp4", options=MUXER)
         self._container.metadata.update(self.metadata)
         self._stream = self._container.add_stream("libx264", rate=self.fps, options=self.encoder)
@@ -187,6 +187,8 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._closing:
+            if not self.num_frames:  # a trailer behind no picture kills the process, as one behind no header
+                return
             try:
                 self._finish()
             except VIDEO_ERRORS as failure:
@@ -195,7 +197,7 @@ class VideoWriter:
                 if error is None:
                     raise OutputError(f"cannot finish {self.part}: {failure.strerror}") from failure
                 return
-            if error is None and self.num_frames:
+            if error is None:
                 os.replace(self.part, self.path)
 
     def _finish(self) -> None:
