@@ -21,12 +21,13 @@ from longtake.errors import LongTakeError
 
 Pictures = NDArray[np.uint8]
 
-# Without the three flags white comes out at 253, and every conversion to RGB is darker by one.
+# Without accuracy white comes out at 253, and every conversion to RGB is darker by one.
 SCALER = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
+    | Interpolation.BITEXACT
 )
 HD_WIDTH, HD_HEIGHT = 1280, 720
 SKEW = 1 / 50  # about a degree

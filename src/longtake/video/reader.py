@@ -44,7 +44,8 @@ class VideoInfo:
     codec's name; and the values that the writer was given as metadata.
 
     is_constant: whether every picture of the file comes at its tick of `fps`. Otherwise `fps` is a choice, and pictures
-    are repeated or left out. missing: the seconds that the file announces and does not hold, 0 if it is whole."""
+    are repeated or left out. missing: the seconds that the file announces and does not hold, 0 if it is whole.
+    is_damaged: whether packets are known to be wrong, which `read_frames` leaves out."""
 
     num_frames: int
     fps: Fraction
@@ -54,6 +55,7 @@ class VideoInfo:
     metadata: dict[str, Any]
     is_constant: bool
     missing: Fraction
+    is_damaged: bool
 
     @property
     def seconds(self) -> Fraction:
@@ -69,6 +71,8 @@ class VideoInfo:
             )
         if self.missing:
             notes.append(f"{_cut_off(self.seconds, self.missing)}, measured up to there")
+        elif self.is_damaged:
+            notes.append("parts of it are damaged, and left out")
         return notes
 
 
@@ -99,6 +103,7 @@ def probe(source: Source) -> VideoInfo:
             metadata=_metadata(container),
             is_constant=timeline.is_constant,
             missing=timeline.missing,
+            is_damaged=timeline.is_damaged,
         )
 
 
