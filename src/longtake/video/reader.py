@@ -20,7 +20,7 @@ from av.stream import Disposition
 from longtake.errors import LongTakeError
 from longtake.files import printable
 from longtake.video.picture import Pictures, covering, shown
-from longtake.video.timeline import Continuation, Timeline, slack
+from longtake.video.timeline import Mending, Timeline, slack
 
 Source = str | os.PathLike[str] | IO[bytes]  # a file object must be able to seek
 Projection = Callable[[av.VideoFrame, Fraction], Pictures]
@@ -172,13 +172,13 @@ def _decoded(
     says, which may change."""
     codec, container_shape = stream.codec_context, stream.sample_aspect_ratio
     told_by_codec = not container_shape or container_shape == codec.sample_aspect_ratio
-    go_on, begun = Continuation(stream), False
+    mend, begun = Mending(container, stream), False
     for packet in container.demux(stream):
         if packet.is_corrupt and strict:
             raise LongTakeError("is damaged or cut off")
         if packet.is_corrupt:
             continue
-        go_on(packet)
+        mend(packet)
         try:
             frames = stream.decode(packet)
         except av.InvalidDataError:

@@ -24,6 +24,7 @@ from longtake.video.rate import ROUNDING, Times, constant_rate, typical_rate
 UNTIMED = {"h264", "hevc", "m4v", "mpegvideo"}
 MISSING = Fraction(1, 2)  # seconds that a file may announce and not hold
 RESTART = 1  # seconds by which times must go back
+GIF_SHORTEST, GIF_USUAL = 2, 10  # hundredths of a second
 LONGEST_PICTURE = 3600  # seconds; a longer one is a jump in time
 
 
@@ -50,10 +51,10 @@ class Timeline:
         """Look through a file. LongTakeError if it holds no pictures, or tells nothing of their times."""
         own, is_damaged = _Pictures(stream), False
         tracks = {other.index: _Track(other) for other in container.streams} | {stream.index: own}
-        go_on = Continuation(stream)
+        mend = Mending(container, stream)
         for packet in container.demux():
             is_damaged |= packet.is_corrupt
-            go_on(packet)
+            mend(packet)
             if packet.size and not packet.is_corrupt:
                 tracks[packet.stream.index].add(packet)
         if not own.times:
@@ -113,13 +114,15 @@ class Timeline:
         return first * self.time_base + seconds
 
 
-class Continuation:
-    """Lets the times of a stream's packets go on where they start again, as where files were put one behind another.
+class Mending:
+    """Changes the times of a stream's packets to those at which players show them; to be called with each of a film in
+    turn.
 
-    To be called with each packet of a film in turn, whose times it changes."""
+    Times that start again, as where files were put one behind another, go on. A gif's pictures that are shown for less
+    than 2 hundredths of a second are shown for 10."""
 
-    def __init__(self, stream: av.VideoStream) -> None:
-        self.stream = stream
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        self.stream, self.is_gif = stream, container.format.name == "gif"
         self._shift = self._reached = 0
 
     def __call__(self, packet: av.Packet) -> None:
@@ -129,7 +132,10 @@ class Continuation:
             self._shift = self._reached - packet.dts
         packet.dts += self._shift
         packet.pts = None if packet.pts is None else packet.pts + self._shift
-        self._reached = packet.dts + (packet.duration or 0)
+        length = packet.duration or 0
+        self._reached = packet.dts + length
+        if self.is_gif and packet.size and length < GIF_SHORTEST:
+            self._shift += GIF_USUAL - length
 
 
 def slack(fps: Fraction) -> Fraction:

@@ -3,8 +3,9 @@
 A film is written to `NAME.part` beside its target and renamed when complete. The part is a fragmented mp4
 with one fragment a second, unbuffered, so that every complete second of it plays after a kill; closing turns
 it into an ordinary mp4. The encoder is held to one thread and a look-ahead of four pictures: a second then
-reaches the disk five pictures after it is complete, and equal pictures give equal bytes whatever the
-machine's core count and instructions (so no mbtree, whose AVX-512 form differs, even from itself). One process at a time writes a film, and none begins while another one does."""
+reaches the disk five pictures after it is complete. Equal pictures give equal bytes whatever the machine's
+core count and instructions; so mbtree is off, whose AVX-512 form differs from the others and from itself.
+One process at a time writes a film, and none begins while another one does."""
 
 from __future__ import annotations
 
