@@ -2,7 +2,7 @@
 
 Knows nothing of models or prompts. Pictures are uint8 RGB arrays (H, W, 3), several of them (F, H, W, 3)."""
 
-from longtake.video.picture import Pictures
+from longtake.video.frame import Pictures
 from longtake.video.rate import same_rate
 from longtake.video.reader import (
     TimedPicture,

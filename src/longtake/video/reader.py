@@ -19,7 +19,7 @@ from av.stream import Disposition
 
 from longtake.errors import LongTakeError
 from longtake.files import printable
-from longtake.video.picture import Pictures, covering, shown
+from longtake.video.frame import Pictures, covering, shown
 from longtake.video.timeline import Mending, Timeline, slack
 
 Source = str | os.PathLike[str] | IO[bytes]  # a file object must be able to seek

@@ -28,7 +28,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from longtake.errors import LongTakeError, OutputError
 from longtake.files import exclusive, lock_path
-from longtake.video.picture import Pictures
+from longtake.video.frame import Pictures
 from longtake.video.reader import METADATA_PREFIX, VIDEO_ERRORS, probe
 
 SUFFIX = ".mp4"
