@@ -10,9 +10,11 @@ from typing import IO
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from longtake.errors import LongTakeError
-from longtake.video import Pictures, VideoWriter, probe, read_frames, read_timed, resampled
+from longtake.video import Pictures, TimedPicture, VideoWriter, probe, read_frames, read_timed, resampled
 
 WIDTH, HEIGHT = 96, 64
 CLOCK = Fraction(1, 90_000)
@@ -243,6 +245,24 @@ def test_a_jump_of_hours_is_told() -> None:
         LongTakeError, match=r"jumps 11.1 hours ahead in time 1.2 seconds after its start: cut it there"
     ):
         probe(foreign("matroska", "libx264", times))
+
+
+@given(
+    lengths=st.lists(st.sampled_from([1, 3, 7, 33, 40, 42, 400, 1000]), min_size=1, max_size=30),
+    fps=st.sampled_from([8, 24, Fraction(24000, 1001), 30]),
+)
+def test_resampling_shows_what_is_shown(lengths: list[int], fps: Fraction) -> None:
+    """Guards variable frame rates: at every tick, to a millisecond, the frame that is shown then; no tick lost."""
+    pictures, start = [], Fraction(5)
+    for number, length in enumerate(lengths):
+        end = start + Fraction(length, 1000)
+        pictures.append(TimedPicture(start, end, np.full((1, 1, 3), number, np.uint8)))
+        start = end
+    seen = [int(pixels[0, 0, 0]) for pixels in resampled(iter(pictures), Fraction(fps))]
+    ticks = [5 + k / Fraction(fps) + Fraction(1, 1000) for k in range(len(seen) + 1)]
+    assert ticks[-1] >= start and all(tick < start for tick in ticks[:-1])
+    for number, tick in zip(seen, ticks, strict=False):
+        assert pictures[number].start <= tick < pictures[number].end
 
 
 def test_resampling_to_the_rate_of_a_film_gives_each_picture_once() -> None:

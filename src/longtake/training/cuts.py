@@ -19,7 +19,8 @@ from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.video import Pictures, TimedPicture
 
-LOOK_AHEAD = 2  # pictures that the detector must see behind the one it judges, and the longest flash
+LOOK_AHEAD = 2  # pictures that the detector must see behind the one it judges
+LONGEST_FLASH = 2  # pictures
 CHANGE = 15.0  # the least that is another shot, as the detector measures it
 DETECTOR_SIDE = 256  # pictures are thinned out to about so many pixels a row before it sees them
 LONGEST_PICTURE = Fraction(1)  # seconds
@@ -45,13 +46,10 @@ def _numbered(pictures: Iterable[TimedPicture]) -> Iterator[tuple[int, TimedPict
 def _judged(pictures: Iterable[TimedPicture]) -> Iterator[tuple[bool, TimedPicture]]:
     """Each picture behind whether another shot begins with it, LOOK_AHEAD pictures late."""
     waiting: deque[tuple[TimedPicture, Pictures]] = deque()
-    before: Pictures | None = None
-    flash = 0  # pictures, from the next one on, that no shot begins with
+    before: deque[Pictures] = deque(maxlen=LONGEST_FLASH + 1)
     for picture, thinned, cut in _detected(pictures, waiting):
-        if cut and not flash and before is not None:
-            flash = _flash(before, [later for _, later in waiting])
-        yield cut and not flash, picture
-        before, flash = thinned, max(0, flash - 1)
+        yield cut and not _goes_on(before, [thinned, *(later for _, later in waiting)]), picture
+        before.append(thinned)
 
 
 def _detected(
@@ -83,13 +81,15 @@ def _detected(
         yield *waiting.popleft(), cut
 
 
-def _flash(before: Pictures, later: Sequence[Pictures]) -> int:
-    """The pictures of a flash and the one behind it, 0 if it is none: what was `before` does not come again in what is
-    `later`."""
-    for length, picture in enumerate(later, 1):
-        if _change(before, picture) < CHANGE:
-            return length + 1
-    return 0
+def _goes_on(before: Sequence[Pictures], after: Sequence[Pictures]) -> bool:
+    """Whether pictures at either side of a place are alike that have something else between them, for no longer than a
+    flash."""
+    return any(
+        _change(before[-back], after[ahead]) < CHANGE
+        for back in range(1, len(before) + 1)
+        for ahead in range(len(after))
+        if 1 < back + ahead <= LONGEST_FLASH + 1
+    )
 
 
 def _change(one: Pictures, other: Pictures) -> float:
