@@ -70,6 +70,14 @@ def test_jittered_pictures_have_a_usual_rate() -> None:
     times = np.sort(np.arange(300) * 33_333 + jitter)
     assert constant_rate(times, Fraction(1, 1_000_000), Fraction(30)) is None
     assert typical_rate(times, Fraction(1, 1_000_000)) == 30
+    early = np.array([33 * k + 2 * (k % 7) for k in range(100)])  # most steps are of 35 milliseconds
+    assert typical_rate(early, Fraction(1, 1000)) == 30
+
+
+def test_stills_do_not_slow_a_film() -> None:
+    """Guards recordings of screens, where nothing comes for seconds while nothing moves."""
+    times = np.array([17 * k for k in range(20)] + [3001 + 17 * k for k in range(10)])
+    assert typical_rate(times, Fraction(1, 1000)) == 60
 
 
 @pytest.mark.parametrize(

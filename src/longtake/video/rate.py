@@ -14,6 +14,7 @@ NTSC = Fraction(1000, 1001)
 WHOLE = tuple(map(Fraction, (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)))
 USUAL = (*WHOLE, *(rate * NTSC for rate in (24, 30, 60, 120, 240)))
 SAME = Fraction(1, 10_000)  # rates that differ by less are one: 24 and 23.976 differ by ten times as much
+STILL = 1.5  # times as long as most pictures are shown
 LARGEST_DENOMINATOR = 10_000
 
 Times = NDArray[np.int64]  # of pictures (F,), in ascending order, in units of a time base
@@ -48,17 +49,19 @@ def constant_rate(times: Times, time_base: Fraction, declared: Fraction | None) 
 
 def typical_rate(times: Times, time_base: Fraction) -> Fraction:
     """A rate for pictures that come at varying times: the first usual one that has a tick for each of them, as where
-    some were dropped, or else that of the median time from one to the next. There must be two times that differ."""
+    some were dropped, or else that of the mean time from one to the next, but for stills. There must be two times that
+    differ."""
     rounding = max(time_base, ROUNDING)
     for rate in USUAL:
         if _has_ticks(times, time_base, rate, rounding):
             return rate
     steps = np.diff(times)
-    step = Fraction(float(np.median(steps[steps > 0]))) * time_base
+    steps = steps[steps > 0]
+    step = Fraction(float(steps[steps < STILL * np.median(steps)].mean())) * time_base
     near = [rate for rate in WHOLE if abs(1 / rate - step) <= rounding]
     if near:
         return min(near, key=lambda rate: abs(1 / rate - step))
-    return Fraction(round(1 / step)) if step < 1 else 1 / step
+    return Fraction(round(1 / step)) if step < 1 else (1 / step).limit_denominator(LARGEST_DENOMINATOR)
 
 
 def _is_round(rate: Fraction) -> bool:
