@@ -239,12 +239,14 @@ def test_films_put_behind_one_another_go_on() -> None:
 
 
 def test_a_jump_of_hours_is_told() -> None:
-    """Guards measurements of days of one still."""
-    times = steady(30) + steady(30, begin=40_000)
+    """Guards measurements of days of one still, also where the last picture is said to last so long."""
+    jump = foreign("matroska", "libx264", steady(30) + steady(30, begin=40_000))
     with pytest.raises(
-        LongTakeError, match=r"jumps 11.1 hours ahead in time 1.2 seconds after its start: cut it there"
+        LongTakeError, match=r"has no picture for 11.1 hours, 1.2 seconds after its start: cut it there"
     ):
-        probe(foreign("matroska", "libx264", times))
+        probe(jump)
+    with pytest.raises(LongTakeError, match=r"has no picture for 5.6 hours, 1.0 seconds after its start"):
+        probe(foreign("mp4", "libx264", steady(24), last=Fraction(20_000)))
 
 
 @given(

@@ -55,7 +55,7 @@ class Timeline:
         for packet in container.demux():
             is_damaged |= packet.is_corrupt
             mend(packet)
-            if packet.size and not packet.is_corrupt:
+            if packet.size and not packet.is_corrupt and packet.stream.index in tracks:
                 tracks[packet.stream.index].add(packet)
         if not own.times:
             raise LongTakeError("holds no pictures")
@@ -98,12 +98,12 @@ class Timeline:
         return Fraction(0) if before is None else before + 1 / self.rate
 
     def check_jumps(self) -> None:
-        """LongTakeError if there is no picture for longer than any still lasts."""
-        gaps = np.diff(self.times) * float(self.time_base)
-        if len(gaps) and gaps.max() > LONGEST_PICTURE:
-            at = gaps[: gaps.argmax() + 1].sum() - gaps.max()
+        """LongTakeError if a picture is shown for longer than any still is."""
+        lengths = np.append(np.diff(self.times) * float(self.time_base), float(self.hold))
+        if lengths.max() > LONGEST_PICTURE:
+            at = lengths[: lengths.argmax()].sum()
             raise LongTakeError(
-                f"jumps {gaps.max() / 3600:.1f} hours ahead in time {at:.1f} seconds after its start: cut it there"
+                f"has no picture for {lengths.max() / 3600:.1f} hours, {at:.1f} seconds after its start: cut it there"
             )
 
     def _place(self, time: Fraction | int) -> Fraction:
