@@ -55,6 +55,11 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {error}") from error
 
 
+def lock_path(path: Path) -> Path:
+    """The file that is there while a process has the right to write `path`, and after one that was killed."""
+    return path.with_name(path.name + LOCK_SUFFIX)
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """The right to write a file, which one process has at a time.
@@ -63,7 +68,7 @@ def exclusive(path: Path) -> Iterator[None]:
     it ends. OutputError, at once, while another one has it, or if no lock can be had there. LongTakeWarning, and no
     lock, on a file system that knows none.
     """
-    with _holding(path, path.with_name(path.name + LOCK_SUFFIX)):
+    with _holding(path, lock_path(path)):
         yield
 
 
@@ -74,7 +79,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     A folder that is new is made, and gone again if nothing was put into it. OutputError for a name that is no text,
     since safetensors opens no file in it.
     """
-    if printable(folder) != str(folder):
+    if not is_text(folder):
         raise OutputError(
             f"the name of {printable(folder)} is not UTF-8, which tensors in it need: give another"
         )

@@ -14,7 +14,7 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.files import printable
 from longtake.frames import apart, number
 from longtake.options import Film
-from longtake.video import Pictures, probe, read_timed, resampled
+from longtake.video import Pictures, probe, read_timed, resampled, same_rate
 
 KINDS = "mp4, mov, mkv or webm"
 VIDEOS = {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm"}
@@ -54,15 +54,17 @@ def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> P
         info = probe(path)
     except LongTakeError as error:
         raise LongTakeError(f"{error}{_other_kind(path)}") from error
-    if not fit and (info.width, info.height, info.fps) != (width, height, rate):
+    at_rate = info.is_constant and same_rate(info.fps, rate)
+    if not fit and ((info.width, info.height) != (width, height) or not at_rate):
         its, wanted = apart(info.fps, rate)
+        varying = "" if info.is_constant else "a varying rate, about "
         raise OptionError(
-            f"{path} is {info.width}x{info.height} at {its} fps, the film {width}x{height} at {wanted} fps: give"
-            " --fit-start to scale, crop and resample it"
+            f"{path} is {info.width}x{info.height} at {varying}{its} fps, the film {width}x{height} at {wanted} fps:"
+            " give --fit-start to scale, crop and resample it"
         )
     try:
         with open(path, "rb") as file:
-            frames = resampled(read_timed(file, width, height), rate)
+            frames = resampled(read_timed(file, width, height), info.fps if at_rate else rate)
             pictures = list(islice(frames, film.given_frames))
     except LongTakeError as error:
         raise LongTakeError(f"{path} {error}{_other_kind(path)}") from error

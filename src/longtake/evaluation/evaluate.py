@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 from longtake.errors import LongTakeError, OutputError
@@ -41,7 +40,7 @@ from longtake.names import grouped, is_hidden
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
 from longtake.training.checkpoint import CONFIG, check_claim, claim
-from longtake.video import VideoInfo, probe, read_frames
+from longtake.video import VideoInfo, probe, read_frames, same_rate
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, described
 
 # What is taken for film in a folder; a file that is named is opened whatever it is called.
@@ -62,7 +61,6 @@ SUFFIXES = {
 }
 SUFFIXES |= {".3gp", ".gif", ".y4m", ".part"}
 CLAIM = {"evaluation": "of video files"}
-MISSING = Fraction(1, 2)  # seconds that a file may announce and not hold
 
 
 @dataclass(frozen=True)
@@ -191,23 +189,19 @@ def measure_file(
 ) -> Measured:
     """Measure one file. LongTakeError, which names it, if that cannot be done."""
     try:
-        info = _printable(probe(clip.path))
-        prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
-        shifts, notes = _shifts(info)
-        judge, unjudged = _judge(classifier, prompt, info)
-        measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
-        pictures = (picture[None] for picture in read_frames(clip.path))
-        told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
-        numbers = measure_film(told, info.fps, measures, strip)
+        with clip.path.open("rb") as file:
+            info = _printable(probe(file))
+            prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
+            shifts, notes = _shifts(info)
+            judge, unjudged = _judge(classifier, prompt, info)
+            measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
+            pictures = (picture[None] for picture in read_frames(file))
+            told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
+            numbers = measure_film(told, info.fps, measures, strip)
+    except OSError as error:
+        raise LongTakeError(f"{printable(clip.path)}: cannot be read ({error.strerror})") from error
     except LongTakeError as error:
-        raise LongTakeError(
-            str(error) if str(clip.path) in str(error) else f"{clip.path}: {error}"
-        ) from error
-    read = numbers["num_frames"] / info.fps
-    if info.announced is not None and read + MISSING < info.announced:
-        notes.append(
-            f"cut off after {float(read):.2f} of {float(info.announced):.2f} seconds, measured up to there"
-        )
+        raise LongTakeError(f"{printable(clip.path)}: {error}") from error
     seed = info.metadata.get("seed")
     record: Record = {
         "row": clip.row,
@@ -218,7 +212,7 @@ def measure_file(
         "codec": info.codec,
         "size": [info.width, info.height],
         "options": info.metadata,
-        "notes": [*notes, *unjudged, *left_over(numbers)],
+        "notes": [*notes, *info.notes, *unjudged, *left_over(numbers)],
         "made": made_with(),
         **numbers,
     }
@@ -249,7 +243,7 @@ def _judge(
     """What reads the adherence of a film, if that is wanted and can be; and, in words, if it cannot."""
     if classifier is None:
         return None, []
-    if (info.width, info.height, info.fps) != (WIDTH, HEIGHT, FPS):
+    if (info.width, info.height) != (WIDTH, HEIGHT) or not same_rate(info.fps, FPS):
         return None, [f"no adherence: it is read off films of {WIDTH}x{HEIGHT} at {FPS} frames a second"]
     try:
         return (classifier, described(prompt)), []

@@ -14,13 +14,11 @@ import math
 import os
 import struct
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, count, groupby, islice
-from operator import itemgetter
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +26,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import save
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made
@@ -38,6 +35,7 @@ from longtake.models.load import check_device, load_encoders, model_folder, read
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
+from longtake.training.cuts import shots
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
@@ -57,8 +55,6 @@ from longtake.training.data import (
 from longtake.training.sources import Skipped, SourceClip, find_clips
 from longtake.video import TimedPicture, read_timed, resampled
 
-LOOK_AHEAD = 2  # pictures that the detector of cuts must see behind the one it judges
-DETECTOR_SIDE = 256  # pictures are thinned out to about so many pixels a row before it sees them
 PORTION = 16  # frames that are encoded together
 HEADER = 256  # bytes before the latents in a shard
 
@@ -144,47 +140,6 @@ def prepare(
     if sampling and longest + sampling.context_size > plan.min_latents:  # with less context it would do
         say(f"note: {limit}")
     return _summary(target, manifest, lab.model, film.rate)
-
-
-def shots(pictures: Iterable[TimedPicture]) -> Iterator[Iterator[TimedPicture]]:
-    """A film in unbroken shots, each to be read before the next; a gap in time ends one as a cut does."""
-    for _, shot in groupby(_numbered(pictures), key=itemgetter(0)):
-        yield (picture for _, picture in shot)
-
-
-def _numbered(pictures: Iterable[TimedPicture]) -> Iterator[tuple[int, TimedPicture]]:
-    """Each picture behind the number of its shot."""
-    number, end = 0, None
-    for starts, picture in _judged(pictures):
-        number += starts or picture.start != end
-        end = picture.end
-        yield number, picture
-
-
-def _judged(pictures: Iterable[TimedPicture]) -> Iterator[tuple[bool, TimedPicture]]:
-    """Each picture behind whether it differs from the one before it as only another shot does.
-
-    The detector judges a picture when it has seen LOOK_AHEAD more; it is shown the first and the last one repeatedly,
-    so that it judges them all.
-    """
-    detector, places = AdaptiveDetector(min_scene_len=1, window_width=LOOK_AHEAD), count()
-
-    def starts(picture: TimedPicture) -> bool:
-        step = max(1, picture.pixels.shape[1] // DETECTOR_SIDE)
-        thinned = np.ascontiguousarray(picture.pixels[::step, ::step, ::-1])
-        return bool(detector.process_frame(FrameTimecode(next(places), fps=24.0), thinned))
-
-    waiting: deque[TimedPicture] = deque()
-    for picture in pictures:
-        if not waiting:
-            for _ in range(LOOK_AHEAD):
-                starts(picture)
-        waiting.append(picture)
-        new = starts(picture)
-        if len(waiting) > LOOK_AHEAD:
-            yield new, waiting.popleft()
-    while waiting:
-        yield starts(picture), waiting.popleft()
 
 
 class _Lab:
@@ -319,8 +274,8 @@ def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
     try:
         with folder_made(target):
             if (target / MANIFEST).exists() and is_useless(read_stored(target / MANIFEST, Manifest)):
-                for file in ((target / MANIFEST), (target / LISTING), *(target / "shards").glob("*.json")):
-                    file.unlink(missing_ok=True)
+                for stale in (target / MANIFEST, target / LISTING, *(target / "shards").glob("*.json")):
+                    stale.unlink(missing_ok=True)
             if not (target / MANIFEST).exists():
                 _write_stored(target / MANIFEST, plan)
             if not (target / LISTING).exists():
