@@ -175,7 +175,7 @@ def test_the_command_keeps_what_is_filmed(
     assert (
         "error: the network makes numbers of latent 9 of the film, at second 1.50, that are not finite" in err
     )
-    assert err.rstrip().endswith("32 frames (1.33333 s) are in film.mp4.part")
+    assert err.rstrip().endswith("32 frames (1.333 s) are in film.mp4.part")
     assert not (tmp_path / "film.mp4").exists()
     with av.open(str(tmp_path / "film.mp4.part")) as film:
         assert sum(1 for _ in film.decode(video=0)) == 32

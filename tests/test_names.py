@@ -53,11 +53,7 @@ ODD = [
     "ü" * 119,
 ]
 
-BY_NAME = "video.py has FFmpeg open films by their names, which it takes for addresses"
-ANY = [
-    *ODD,
-    *(pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=BY_NAME)) for name in PROTOCOLS),
-]
+ANY = [*ODD, *PROTOCOLS]
 MEASURED = ["'`\"$(x)", "a\nb", "-y", "a|b", "<b>&amp;", "\udcff", "\udcfe"]
 
 Cli = Callable[..., Any]
@@ -380,8 +376,7 @@ def test_names_that_are_too_long_are_one_line(
 @pytest.mark.parametrize(
     "odd",
     [
-        pytest.param("a:b", marks=pytest.mark.xfail(strict=True, reason=BY_NAME)),
-        *("-y", "a\nb", "%s {0} [x]", "日本 👩\u200d🚀"),
+        *("a:b", "-y", "a\nb", "%s {0} [x]", "日本 👩\u200d🚀"),
     ],
 )
 def test_folders_of_any_name_are_written_and_read(

@@ -44,9 +44,9 @@ def film(
 
 
 def tree(folder: Path) -> dict[str, object]:
-    """What is below a folder, to the byte and the nanosecond."""
+    """What is below a folder, its files to the byte and the nanosecond. Folders may have held a lock."""
     return {
-        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
+        str(path.relative_to(folder)): path.is_file() and (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.rglob("*"))
     }
 

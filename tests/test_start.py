@@ -96,7 +96,7 @@ def test_a_clip_of_varying_rate_is_resampled_on_request(film: Film, tmp_path: Pa
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     with pytest.raises(
-        OptionError, match="at a varying rate, about 24 fps, the film 32x32 at 24: give --fit-start"
+        OptionError, match="at a varying rate, about 24 fps, the film 32x32 at 24 fps: give --fit-start"
     ):
         read_start(path, film)
     shown = read_start(path, film, fit=True)[:, 0, 0, 0] // 7

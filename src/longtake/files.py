@@ -80,9 +80,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     since safetensors opens no file in it.
     """
     if not is_text(folder):
-        raise OutputError(
-            f"the name of {printable(folder)} is not UTF-8, which tensors in it need: give another"
-        )
+        raise OutputError(f"{printable(folder)} is no name in UTF-8: take another folder")
     try:
         made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def test_any_text_is_printed(text: str) -> None:
 def test_a_line_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Guards one line a message, and the terminal, against names with line breaks and escape sequences."""
     say("no folder a\nb\x1b[31m\udce9")
-    assert capsys.readouterr().err == "no folder a\\nb\\x1b[31m?\n"
+    assert capsys.readouterr().err == "no folder a\\nb\\x1b[31m\\xe9\n"
 
 
 @pytest.mark.parametrize(

@@ -233,8 +233,9 @@ def _is_film(clip: Clip) -> bool:
 
 
 def _printable(info: VideoInfo) -> VideoInfo:
-    """The same, whatever a file's metadata hold."""
-    return replace(info, metadata=json.loads(printable(json.dumps(info.metadata, ensure_ascii=False))))
+    """The same, with question marks for what in a file's metadata is no text."""
+    text = json.dumps(info.metadata, ensure_ascii=False)
+    return replace(info, metadata=json.loads(text.encode(errors="replace")))
 
 
 def _judge(
