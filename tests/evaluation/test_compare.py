@@ -20,6 +20,7 @@ from longtake.evaluation.jobs import Job, Took, film, world_prompts
 from longtake.evaluation.variants import Setting, Variant, shifts_of, variants_of
 from longtake.presets import PRESETS
 from longtake.video import VideoWriter
+from portable import in_two_processes
 
 VOID = {"meta", "img", "input", "br", "line"}
 COMMAND = (
@@ -83,6 +84,7 @@ def in_this_process(stop_after: int | None = None) -> Callable[[Sequence[Job], s
     return all_of
 
 
+@in_two_processes
 def test_a_run_goes_on_where_it_stopped(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
 ) -> None:

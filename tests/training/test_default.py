@@ -48,7 +48,7 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
     tells of each step once."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
     vae, latents = tiny_footage()
-    recipe = Recipe(steps=4, latents_per_step=22, save_every=2)
+    recipe = Recipe(steps=4, latents_per_step=22, save_every=2, layers=1, heads=1)
     train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(default, "_step", stopping_at(3))
