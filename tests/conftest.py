@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -36,6 +37,7 @@ from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
+from longtake.video import VideoWriter
 from portable import OtherMaker
 
 # Tiny tensors gain nothing from a second thread, and on a busy machine they wait for it.
@@ -352,3 +354,15 @@ def open_sora_model(open_sora_folder: Path) -> OpenSoraModel:
     model = load_model(open_sora_folder)
     assert isinstance(model, OpenSoraModel)
     return model
+
+
+@pytest.fixture
+def captioned_film(tmp_path: Path) -> Path:
+    """A folder with one captioned film of two seconds, in the folder that commands run in."""
+    folder = tmp_path / "film"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a red car")
+    rows = np.linspace(0, 200, 32).astype(np.uint8)[None, :, None, None]
+    with VideoWriter(folder / "a.mp4", 48, 32, 24, {}) as writer:
+        writer.write(np.concatenate([np.broadcast_to(rows + np.uint8(i), (1, 32, 48, 3)) for i in range(48)]))
+    return folder

@@ -108,7 +108,7 @@ def test_another_recipes_run_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     """Guards a run whose learning rate had fallen against being gone on with for more steps, or for anything else."""
     monkeypatch.setattr(default, "footage", Mock(side_effect=KeyboardInterrupt))
     train = partial(default.train_default, tmp_path)
-    for same in (Recipe(), Recipe(device="cuda", save_every=9)):
+    for same in (Recipe(), Recipe(device="meta", save_every=9)):
         with pytest.raises(KeyboardInterrupt):
             train(same)
     for other, words in (

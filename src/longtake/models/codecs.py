@@ -17,11 +17,13 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
 from torch import Tensor, nn
 
+from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder
 from longtake.models.open_sora.autoencoder import GROUP_FRAMES, GROUP_LATENTS, AutoencoderOpenSora
 from longtake.models.tubelet import PIXELS, AutoencoderTubelet
 
 FRAMES_PER_LATENT = 4
+ENCODED = "what the autoencoder makes of pictures"
 
 
 class WanDecoder:
@@ -43,7 +45,7 @@ class WanDecoder:
             frames.append(vae.decoder(hidden, feat_cache=self._cache, feat_idx=[0], first_chunk=self._first))
             self._first = False
         pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
-        return pixels.float().clamp(-1, 1)
+        return _clamped(pixels)
 
 
 class WanEncoder:
@@ -82,7 +84,7 @@ class TubeletDecoder:
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        return self._vae.decode(_raw(self._vae, latents)).float().clamp(-1, 1)
+        return _clamped(self._vae.decode(_raw(self._vae, latents)))
 
 
 class TubeletEncoder:
@@ -114,7 +116,7 @@ class OpenSoraDecoder:
             height, width = (side * self._vae.spatial_compression_ratio for side in latents.shape[3:])
             return latents.new_empty(len(latents), 3, 0, height, width, dtype=torch.float32)
         num_frames = latents.shape[2] // GROUP_LATENTS * GROUP_FRAMES
-        return self._vae.decode(latents.to(self._vae.device), num_frames).float().clamp(-1, 1)
+        return _clamped(self._vae.decode(latents.to(self._vae.device), num_frames))
 
 
 class OpenSoraEncoder:
@@ -129,7 +131,7 @@ class OpenSoraEncoder:
         frames = self._waiting.take(frames)
         if frames.shape[2] == 0:
             return _no_latents(frames, self._vae.config.z_dim, self._vae.spatial_compression_ratio)
-        return self._vae.encode(frames.to(self._vae.device, self._vae.dtype))
+        return require_finite(self._vae.encode(frames.to(self._vae.device, self._vae.dtype)), ENCODED)
 
 
 CODECS: dict[type, tuple[Callable[[Any], Decoder], Callable[[Any], Encoder]]] = {
@@ -184,7 +186,12 @@ def _raw(vae: Any, latents: Tensor) -> Tensor:
 
 def _normalised(vae: Any, raw: Tensor) -> Tensor:
     mean, std = _statistics(vae)
-    return (raw.float() - mean) / std
+    return require_finite((raw.float() - mean) / std, ENCODED)
+
+
+def _clamped(frames: Tensor) -> Tensor:
+    """Frames in [-1, 1], float32. What is not finite is NaN: an infinite number is no white."""
+    return frames.float().clamp(-1, 1).masked_fill(~frames.isfinite(), torch.nan)
 
 
 def _no_latents(frames: Tensor, channels: int, factor: int) -> Tensor:

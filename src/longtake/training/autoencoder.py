@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor, nn
 
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.pipeline import to_tensor
+from longtake.progress import track
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.schedule import trapezoid
 

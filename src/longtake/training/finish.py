@@ -9,11 +9,11 @@ import random
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, read_spec
+from longtake.progress import track
 from longtake.training.loss import Window
 from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer
