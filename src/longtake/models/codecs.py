@@ -103,7 +103,7 @@ class TubeletEncoder:
 
 
 class OpenSoraDecoder:
-    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Gives what `vae.decode` does, to rounding."""
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
@@ -120,7 +120,7 @@ class OpenSoraDecoder:
 
 
 class OpenSoraEncoder:
-    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Gives what `vae.encode` does, to rounding."""
+    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Equals `vae.encode` to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
