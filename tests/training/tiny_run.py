@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults
@@ -54,6 +55,7 @@ def main(model: str, runs: str) -> None:
     for run, options in json.loads(runs).items():
         for step in trainer(model, Path(run), **options).steps():
             print(step.step, flush=True)
+    PartialState().destroy_process_group()  # or its threads may abort a process that ends
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         with _progress(trainer.step, options.steps) as show, _a_step_at_a_time(trainer):
             for step in trainer.steps():
                 show(step)
+        trainer.accelerator.end_training()  # or the threads of gloo may abort a process that ends
     except KeyboardInterrupt:
         _say(f"stopped: give the same command again, and {run} goes on from its newest checkpoint")
         raise typer.Exit(INTERRUPTED) from None
