@@ -1,7 +1,8 @@
 """The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,17 @@ def tiny_footage() -> tuple[AutoencoderTubelet, torch.Tensor]:
     return vae, latents
 
 
+@contextmanager
+def told_at_once(stop: Callable[[], None]) -> Iterator[None]:
+    """Work that is told to stop as it begins."""
+    stop()
+    yield
+
+
+def restored_step(folder: Path) -> int:
+    return restore(folder, {})
+
+
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped in its fourth of four steps and went on ends with the bytes of one that never was, and
@@ -53,6 +65,9 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(default, "_step", stopping_at(3))
         train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
+    with pytest.raises(KeyboardInterrupt):  # told to stop, it ends the step, the third, and keeps it
+        train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS, gently=told_at_once)
+    assert restored_step(tmp_path / "parts" / "filmmaker") == 3
     model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
     logs = [(tmp_path / run / "losses.jsonl").read_text() for run in ("whole", "parts")]

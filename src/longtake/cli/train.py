@@ -105,9 +105,10 @@ def train_default(
     """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
     with needs_extra("world,train"):
         from longtake.training.default import Recipe, train_default
+    recipe = Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)
     with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
-            model = train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16))
+            model = train_default(run, recipe, _after_a_step)
         print(printable(model))
 
 
@@ -142,14 +143,18 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
 
 
 def _a_step_at_a_time(trainer: "Trainer") -> AbstractContextManager[None]:
-    """The first Ctrl-C lets a step end and keeps it, the second stops at once. Of many processes each would end at
-    another step, so there the first one stops at once too."""
+    """Of many processes each would end at another step, so there the first Ctrl-C stops at once."""
+    return _after_a_step(trainer.stop) if trainer.accelerator.num_processes == 1 else nullcontext()
 
-    def stop() -> None:
-        trainer.stop()
+
+def _after_a_step(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """The first Ctrl-C lets a step end and keeps it, the second stops at once."""
+
+    def told() -> None:
+        stop()
         say("stopping after this step; Ctrl-C once more to lose it")
 
-    return gently(stop) if trainer.accelerator.num_processes == 1 else nullcontext()
+    return gently(told)
 
 
 def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:

@@ -48,6 +48,7 @@ from longtake.training.loss import (
 from longtake.training.muon import Muon
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
+from longtake.training.stopping import Gently, Stop, at_once
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128
@@ -181,7 +182,7 @@ class Filmmaker(nn.Module):
         return {"muon": Muon(inner, lr=muon_lr), "adam": torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98))}
 
 
-def train_default(run: Path, recipe: Recipe) -> Path:
+def train_default(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder.
 
     OutputError for the folder of another recipe, OptionError for a device that is not there.
@@ -190,11 +191,11 @@ def train_default(run: Path, recipe: Recipe) -> Path:
     claim(run, asdict(recipe), FREE)
     pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet().to(recipe.device)
-    train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae")
+    train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae", gently=gently)
     latents = encoded(run / "latents", vae, pixels)
-    model = train_filmmaker(run, recipe, vae, latents, shots)
+    model = train_filmmaker(run, recipe, vae, latents, shots, gently=gently)
     options = FINISH.model_copy(update={"bf16": recipe.bf16})
-    return finish(model, run / "finish", latents, shots, options)
+    return finish(model, run / "finish", latents, shots, options, gently)
 
 
 @torch.no_grad()
@@ -224,6 +225,7 @@ def train_filmmaker(
     latents: Tensor,
     shots: list[Shot],
     start: Path | None = None,
+    gently: Gently = at_once,
 ) -> Path:
     """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips.
 
@@ -244,22 +246,29 @@ def train_filmmaker(
     rates = {id(group): group["lr"] for group in _groups(optimizers)}
     run.mkdir(parents=True, exist_ok=True)
     cut_log(run / "losses.jsonl", first)
-    for step in track(range(first, recipe.steps), "training the transformer"):
-        for group in _groups(optimizers):
-            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
-        kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
-        for optimizer in optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
-        average.update_parameters(filmmaker)
-        log_path = run / "losses.jsonl"
-        with writing(log_path), log_path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
-        if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
-            export(run / "model", vae, average.module, tokenizer, recipe.sampling)
-            save(run / "filmmaker", state, step + 1)
-            draw_losses(run / "losses.jsonl", run / "losses.png")
-            draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+    stop = Stop()
+    with gently(stop):
+        for step in track(range(first, recipe.steps), "training the transformer"):
+            for group in _groups(optimizers):
+                group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
+            kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
+            for optimizer in optimizers.values():
+                optimizer.step()
+                optimizer.zero_grad()
+            average.update_parameters(filmmaker)
+            log_path = run / "losses.jsonl"
+            with writing(log_path), log_path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
+            shown = (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps
+            if shown:
+                export(run / "model", vae, average.module, tokenizer, recipe.sampling)
+            if shown or stop.asked:
+                save(run / "filmmaker", state, step + 1)
+            if stop.asked:
+                raise KeyboardInterrupt
+            if shown:
+                draw_losses(run / "losses.jsonl", run / "losses.png")
+                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
     return run / "model"
 
 
