@@ -24,7 +24,7 @@ from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train
 from longtake.training.finish import FINISH, finish
 from longtake.training.footage import footage
 from longtake.training.loss import Shares
-from longtake.training.muon import orthogonalise
+from longtake.training.muon import Muon, orthogonalise
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import Shot
 
@@ -198,6 +198,16 @@ def test_orthogonalise() -> None:
             orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
         )
         assert values.min() > 0.6 and values.max() < 1.3
+
+
+@pytest.mark.parametrize(("shape", "scale"), [((20, 5), 2.0), ((5, 20), 1.0)])
+def test_muon_steps_further_where_a_matrix_is_tall(shape: tuple[int, int], scale: float) -> None:
+    """Guards the length of a step: lr, times the root of rows to columns where there are more rows."""
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    weight.grad = gradient
+    Muon([weight], lr=0.1, momentum=0.0).step()
+    torch.testing.assert_close(weight.detach(), -0.1 * scale * orthogonalise(gradient))
 
 
 def test_trapezoid() -> None:

@@ -365,7 +365,7 @@ def test_training_can_tell_other_latents(tmp_path: Path, ready: Callable[..., Su
 
 KILLED = """
 import os, signal, sys, torch
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))
 from pathlib import Path
 from longtake.training import prepare
 def dying(frames, portions=iter(range(99)), convert=prepare.to_tensor):

@@ -1,6 +1,7 @@
 """Trains on film in memory, for tests that need processes: `python tiny_run.py MODEL '{"RUN": {OPTIONS}, …}'`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,5 +60,5 @@ def main(model: str, runs: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))  # as the tests that start it
     main(*sys.argv[1:])
