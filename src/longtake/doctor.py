@@ -180,7 +180,7 @@ def _devices() -> Iterator[Check]:
 
 def _codec() -> Iterator[Check]:
     """Two pictures go through H.264 and come back."""
-    versions = import_module("av").library_versions
+    versions = vars(import_module("av"))["library_versions"]
     libraries = {name: ".".join(map(str, version)) for name, version in versions.items()}
     numpy = import_module("numpy")
     from longtake.video import VideoWriter, read_frames
