@@ -31,7 +31,7 @@ BANK = {"left": -0.17, "right": 0.17}
 CLIMB = {"climbing": 0.00125, "sinking": -0.00125}  # of the altitude, a frame: 3 % a second
 ALTITUDE = {"low": (12.0, 20.0), "high": (36.0, 52.0)}  # cells over the ground
 LIMITS = (11.0, 95.0)
-PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.04, "sinking": -0.36}
+PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.04, "sinking": -0.28}
 SWING, SWING_FRAMES = 0.35, 517  # how much a turn tightens and widens, so that it never closes to a circle
 
 

@@ -48,7 +48,7 @@ def grown(kind: str, seed: int) -> Land:
     noise = Noise(seed)
     height, albedo = KINDS[kind](noise)
     shore = smooth(-height, -0.05, 0.25)  # water lies at sea level, whatever is below it
-    height = height.clamp_min(0)
+    height = _blurred(height.clamp_min(0), 1)  # crests as wide as the steps of a ray, which would miss some of them
     slope_x, slope_y = (height.roll(-1, axis) - height.roll(1, axis) for axis in (1, 0))
     hollow = _blurred(height, 12) - height
     albedo = albedo * (1 - 0.05 * hollow.clamp(-2, 6))[..., None]
@@ -114,8 +114,8 @@ def _mountains(noise: Noise) -> Grown:
     height = height - height.quantile(0.01)
     slope = _steepness(height)
     level = height / 70 + 0.03 * fine
-    rock = mix(colour(0.34, 0.31, 0.30), colour(0.50, 0.46, 0.43), smooth(fine, -1, 1.5))
-    snow = smooth(level, 0.34, 0.50) * (1 - 0.8 * smooth(slope, 1.0, 1.6))
+    rock = mix(colour(0.38, 0.35, 0.34), colour(0.54, 0.50, 0.47), smooth(fine, -1, 1.5))
+    snow = smooth(level, 0.26, 0.42) * (1 - 0.75 * smooth(slope, 1.3, 2.0))
     albedo = mix(colour(0.17, 0.27, 0.11), rock, smooth(level + 0.15 * slope, 0.22, 0.42))
     return height + 1, mix(albedo, colour(0.95, 0.96, 1.0), snow)
 
@@ -130,7 +130,7 @@ def _hills(noise: Noise) -> Grown:
 
 def _dunes(noise: Noise) -> Grown:
     wave = noise(1.9, 6, 40, (1.0, 2.2)) + 0.25 * noise(2.0, 3, 8)
-    crest = (1 - wave.abs() / 1.9).clamp(0, 1) ** 1.6
+    crest = (1 - (wave**2 + 0.04).sqrt() / 1.9).clamp(0, 1) ** 1.6
     ripple = noise(0.2, 130, 260, (0.5, 1.6))
     height = 24 * crest + 6 * noise(2.4, 3, 10) + 0.10 * ripple
     sand = mix(colour(0.76, 0.52, 0.28), colour(0.93, 0.74, 0.45), smooth(crest + 0.03 * ripple, 0.1, 0.8))

@@ -41,7 +41,7 @@ def light(time: str, weather: str) -> Light:
             horizon=mist,
             sun=plain.sun * 0.5,
             shade=plain.shade * 1.2,
-            haze=1 / 85,
+            haze=1 / 115,
             stars=0.0,
             disc=plain.disc * 0.12,
         )
