@@ -1,11 +1,12 @@
-# make env   the environment in .venv: Python 3.11 or newer, everything else comes from pip
-# make test  every check
-# make demo  one unbroken minute of film, out/demo.mp4
+# make env       the environment in .venv: Python 3.11 or newer, everything else comes from pip
+# make test      every check
+# make portable  the tests as other processors would run them, shuffled too: half an hour
+# make demo      one unbroken minute of film, out/demo.mp4
 
 BIN := .venv/bin
 STAMP := .venv/made-by-make
 
-.PHONY: env test demo
+.PHONY: env test portable demo
 
 env: $(STAMP)
 
@@ -26,6 +27,9 @@ test: env
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+portable: env
+	$(BIN)/python tests/matrix.py
 
 demo: env
 	mkdir -p out

@@ -5,6 +5,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import json
+import random
 import shutil
 import signal
 import struct
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -35,9 +37,11 @@ from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
+from longtake.video import VideoWriter
+from portable import OtherMaker
 
 # Tiny tensors gain nothing from a second thread, and on a busy machine they wait for it.
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))
 
 # A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -184,6 +188,21 @@ def save_folder(
     index = {"_class_name": "WanPipeline", **{name: entry for name, (entry, _) in parts.items()}}
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def pytest_configure() -> None:
+    """Compute as another maker's processor does if LONGTAKE_MAKER is a number: each number is another one."""
+    if maker := os.environ.get("LONGTAKE_MAKER"):
+        OtherMaker(int(maker)).__enter__()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle the files, and the tests within each, if LONGTAKE_SHUFFLE is a number."""
+    if seed := os.environ.get("LONGTAKE_SHUFFLE"):
+        rng = random.Random(int(seed))
+        place = {path: rng.random() for path in sorted({item.path for item in items})}
+        rng.shuffle(items)
+        items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -335,3 +354,15 @@ def open_sora_model(open_sora_folder: Path) -> OpenSoraModel:
     model = load_model(open_sora_folder)
     assert isinstance(model, OpenSoraModel)
     return model
+
+
+@pytest.fixture
+def captioned_film(tmp_path: Path) -> Path:
+    """A folder with one captioned film of two seconds, in the folder that commands run in."""
+    folder = tmp_path / "film"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a red car")
+    rows = np.linspace(0, 200, 32).astype(np.uint8)[None, :, None, None]
+    with VideoWriter(folder / "a.mp4", 48, 32, 24, {}) as writer:
+        writer.write(np.concatenate([np.broadcast_to(rows + np.uint8(i), (1, 32, 48, 3)) for i in range(48)]))
+    return folder

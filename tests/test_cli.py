@@ -130,7 +130,7 @@ def test_words_the_model_cannot_tell_apart_are_named(cli: Cli, tubelet_folder: P
         ([PROMPT, "--seconds", "-2"], "seconds must be a positive number"),
         ([PROMPT, "--seconds", "nan"], "seconds must be a positive number"),
         ([PROMPT, "--seconds", "1", "--frames", "24"], "not both"),
-        ([PROMPT, "--seconds", "1.01"], "nearest lengths"),
+        ([PROMPT, "--seconds", "0.001"], "less than half a frame"),
         ([PROMPT, "--seconds", "long"], "'--seconds'"),
         ([PROMPT, "--size", "50x32"], "width 50 does not fit"),
         ([PROMPT, "--size", "48"], "two numbers of pixels"),

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from longtake.errors import OptionError
+from longtake.frames import exact_fps
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps, exact_fps
+from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps
 from longtake.plan import Method
 
 SPEC = ModelSpec(
@@ -90,7 +91,16 @@ def test_what_is_given_is_used() -> None:
         ({"seconds": -1}, "seconds must be a positive number"),
         ({"seconds": float("nan")}, "seconds must be a positive number"),
         ({"seconds": float("inf")}, "seconds must be a positive number"),
-        ({"seconds": 0.03}, "nearest lengths"),
+        ({"seconds": 0.02}, "0.02 s at 24 fps are less than half a frame, which lasts 0.042 s: ask for more"),
+        (
+            {"seconds": 1e308},
+            "are more than 1,000,000,000 frames, the longest film: ask for 41666666 s or less",
+        ),
+        ({"num_frames": 10**30}, "num_frames should be less than or equal to 1000000000"),
+        ({"num_inference_steps": 10**30}, "num_inference_steps should be less than or equal to 10000"),
+        ({"chunk_size": 10**30}, "chunk_size should be less"),
+        ({"context_size": 10**30}, "context_size should be less"),
+        ({"width": 10**30}, "width should be less"),
         ({"seconds": "long"}, "seconds should be a valid number"),
         ({"num_frames": 0}, "num_frames should be greater than or equal to 1, not 0"),
         ({"seconds": 1, "num_frames": 24}, "not both"),
@@ -102,7 +112,15 @@ def test_what_is_given_is_used() -> None:
         ({"fps": float("nan")}, "fps should be"),
         ({"fps": 0}, "fps should be"),
         ({"fps": 1000}, "fps should be less"),
-        ({"fps": 23.97612}, "fps may have three decimals"),
+        (
+            {"fps": 23.97612},
+            "fps may have three decimals, .*; got 23.97612, the nearest that works is 23.976",
+        ),
+        ({"fps": 0.0001}, "got 0.0001, the nearest that works is 0.001"),
+        ({"fps": "24/0"}, "fps should be a valid number"),
+        ({"fps": "1/4000"}, "got 0.00025, the nearest that works is 0.001"),
+        ({"fps": "film"}, "fps should be a valid number"),
+        ({"fps": "9" * 5000 + "/1"}, "fps should be"),
         ({"num_inference_steps": 0}, "num_inference_steps should be"),
         ({"steps_per_chunk": 25}, "steps_per_chunk must lie in 1 to num_inference_steps"),
         ({"chunk_size": 0}, "chunk_size should be"),
@@ -170,6 +188,51 @@ def test_other_rates_are_the_decimals_they_are_written_as(thousandths: int) -> N
     """Guards against binary fractions: 12.1 is 121/10."""
     rate = exact_fps(thousandths / 1000)
     assert rate == Fraction(thousandths, 1000) or rate.denominator == 1001
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        ("24000/1001", Fraction(24000, 1001)),
+        ("23.976", Fraction(24000, 1001)),
+        ("29.97003", Fraction(30000, 1001)),
+        ("119.88", Fraction(120000, 1001)),
+        ("239.76", Fraction(240000, 1001)),
+        ("14.985", Fraction(15000, 1001)),
+        ("25000/1001", Fraction(25000, 1001)),
+        ("25.0", Fraction(25)),
+        ("12.5", Fraction(25, 2)),
+        ("0.5", Fraction(1, 2)),
+        ("1/3", Fraction(1, 3)),
+        (Fraction(48000, 1001), Fraction(48000, 1001)),
+    ],
+)
+def test_rates_are_numbers_or_fractions(fps: Any, rate: Fraction) -> None:
+    """Guards rates as files and cameras name them: each films a minute, at the exact rate, to the nearest frame."""
+    film = FilmOptions(prompt="a", fps=fps).resolved(SPEC)
+    assert film.rate == rate and abs(film.length.num_frames - 60 * rate) <= Fraction(1, 2)
+
+
+@given(st.integers(1, 240_000), st.integers(1, 1001))
+def test_fractions_come_back(numerator: int, denominator: int) -> None:
+    """Guards fractions that pass through a float: they are the same behind it, or the rate they round to in a file."""
+    if numerator <= 240 * denominator:
+        rate = exact_fps(numerator / denominator)
+        assert rate == Fraction(numerator, denominator) or rate.denominator == 1001
+
+
+def test_what_is_not_as_it_was_asked_for_is_told() -> None:
+    """Guards lengths that are rounded, and a context that is there though 0 was asked for."""
+    options: dict[str, Any] = {"prompt": "a"}
+    assert FilmOptions(**options, seconds=10, fps=29.97).resolved(SPEC).notes == (
+        "10 s at 29.97 fps is no whole number of frames: the film has 300 frames, 10.01 s",
+    )
+    assert FilmOptions(**options, seconds=10).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, num_frames=7, fps=29.97).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, context_size=0).resolved(SPEC).notes == ()
+    assert FilmOptions(**options, method="replacement").resolved(SPEC).notes == ()
+    (told,) = FilmOptions(**options, context_size=0, method="replacement").resolved(SPEC).notes
+    assert told.startswith("method replacement cannot do without a context: it has 4 latents of it")
 
 
 def test_lengths_follow_the_exact_rate() -> None:

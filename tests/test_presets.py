@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import Mock
 
 import pytest
 
@@ -102,6 +103,21 @@ def test_the_score_is_appended_once() -> None:
     assert film("pa-o-base", prompt=own).prompt == own
 
 
+def test_what_is_added_to_a_prompt_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Guards against words that nobody wrote: planning and filming say what the preset adds, once, on stderr, and
+    nothing where nothing is added."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    told = 'note: preset pa-o-base adds " aesthetic score: 6.5." to'
+    code, out, err = cli("plan", "--preset", "pa-o-base")
+    assert (code, err) == (0, f"{told} a prompt that names no score\n") and "note" not in out
+    monkeypatch.setattr(
+        "longtake.pipeline.LongTake.from_pretrained", Mock(side_effect=OptionError("no further"))
+    )
+    command = ("generate", "--preset", "pa-o-base", "--start", "text", "--frames", "17", "-o", "film.mp4")
+    assert cli(*command, "a red car")[2] == f"{told} the prompt\nerror: no further\n"
+    assert cli(*command, "a red car, aesthetic score: 5.0.")[2] == "error: no further\n"
+
+
 @pytest.mark.parametrize("prompt", ["", " \n"])
 def test_an_empty_prompt_is_refused(prompt: str) -> None:
     """Guards against a film of the score alone."""
@@ -169,7 +185,11 @@ def test_plan_needs_no_weights(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_pa
         (("plan", "--bfloat16-shift"), "--bfloat16-shift needs a preset"),
         (("plan", "--preset", "pa-o-base", "--method", "fifo"), "sets steps_per_chunk itself"),
         (("plan", "--start", "clip.mp4"), "needs a context_size of 1 or more"),
-        (("plan", "--preset", "pa-o-base", "--frames", "17"), "starts with 17 given frames"),
+        (
+            ("plan", "--preset", "pa-o-base", "--frames", "17"),
+            "begins with 17 frames (0.708 s at 24 fps) of the clip, as many as its context holds, and 17 frames were"
+            " asked for: ask for 18 or more",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(

@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -52,11 +53,54 @@ def test_another_size_or_rate_is_resampled_on_request(film: Film, tmp_path: Path
         clip(tmp_path / "large.mp4", 17, 96, 64),
         clip(tmp_path / "slow.mp4", 9, fps=12),
     ):
-        with pytest.raises(OptionError, match="the film 32x32 at 24: give --fit-start"):
+        with pytest.raises(OptionError, match="the film 32x32 at 24 fps: give --fit-start"):
             read_start(path, film)
         assert read_start(path, film, fit=True).shape == (17, 32, 32, 3)
     slow = read_start(tmp_path / "slow.mp4", film, fit=True)[:, :, :16].mean(axis=(1, 2, 3))
     assert np.abs(slow - np.arange(17) // 2 * 8).max() < 4
+
+
+def test_rates_equal_up_to_rounding_are_equal(open_sora_model: OpenSoraModel, tmp_path: Path) -> None:
+    """Guards 59.9401 frames a second, refused where 59.9401 are wanted, and clips that begin at an hour."""
+    options = FilmOptions(prompt=PROMPT, num_frames=30, fps=59.94, **SMALL)
+    film = options.resolved(open_sora_model.spec, from_clip=True)
+    rate = Fraction(60000, 1001)
+    for base in (Fraction(1, 1000), Fraction(1, 90_000)):
+        path = tmp_path / f"{base.denominator}.mkv"
+        with av.open(path, "w") as container:
+            stream = container.add_stream("ffv1", rate=rate)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+            stream.codec_context.time_base = base
+            for i in range(20):
+                picture = np.full((32, 32, 3), 8 * i, np.uint8)
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")
+                frame.time_base, frame.pts = base, round((3600 + i / rate) / base)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        assert read_start(path, film)[:, 0, 0, 0].tolist() == [8 * i for i in range(17)]
+
+
+def test_a_clip_of_varying_rate_is_resampled_on_request(film: Film, tmp_path: Path) -> None:
+    """Guards phones' clips: on average at the film's rate is not at it; what is shown is what is seen at each tick."""
+    path = tmp_path / "varying.mkv"
+    times = [k * 1000 // 24 for k in range(36) if k not in (5, 6, 20)]
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for i, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 7 * i, np.uint8), "rgb24").reformat(
+                format="bgr0"
+            )
+            frame.time_base, frame.pts = Fraction(1, 1000), time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(
+        OptionError, match="at a varying rate, about 24 fps, the film 32x32 at 24 fps: give --fit-start"
+    ):
+        read_start(path, film)
+    shown = read_start(path, film, fit=True)[:, 0, 0, 0] // 7
+    assert shown.tolist() == [0, 1, 2, 3, 4, 4, 4, *range(5, 15)]
 
 
 @pytest.mark.parametrize("fit", [False, True])
@@ -66,15 +110,40 @@ def test_bad_clips_are_one_line(film: Film, tmp_path: Path, fit: bool) -> None:
     cut.write_bytes(clip(tmp_path / "whole.mp4", 60).read_bytes()[:-2000])
     no_film.write_bytes(b"no film")
     for path, message in (
-        (short, "short.mp4 has 16 frames at 24 fps, the film begins with 17: take a longer clip"),
+        (
+            short,
+            "short.mp4 lasts 0.667 s, 16 frames at the film's 24 fps; the film begins with the first 0.708 s of a clip,"
+            " 17 such frames, as many as its context holds: take a longer clip",
+        ),
         (cut, "cut.mp4"),
-        (no_film, "cannot read .*no.mp4 as a video file"),
+        (no_film, "no.mp4 cannot be read as a video file[^;]*$"),
         (tmp_path / "none.mp4", "no clip .*none.mp4"),
         (tmp_path, "no clip"),
     ):
         with pytest.raises(LongTakeError, match=message) as error:
             read_start(path, film, fit)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fit", [False, True])
+def test_another_kind_of_video_is_told_what_is_taken(film: Film, tmp_path: Path, fit: bool) -> None:
+    """Guards kinds that some other program calls video."""
+    (tmp_path / "clip.swf").write_bytes(b"FWS\x06 no film")
+    with pytest.raises(
+        LongTakeError, match=r"clip.swf .*; films begin with mp4, mov, mkv or webm: convert it to one"
+    ):
+        read_start(tmp_path / "clip.swf", film, fit)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "IMG_1.JPG", "IMG_1.HEIC"])
+def test_photos_are_named_for_what_they_are(film: Film, tmp_path: Path, name: str) -> None:
+    """Guards a photo in place of a clip: what is taken is said, and how to make it, in one line."""
+    (tmp_path / name).write_bytes(b"a photo")
+    with pytest.raises(
+        OptionError, match=r"is a photo, and films begin with video \(mp4, mov, mkv or webm\)"
+    ) as error:
+        read_start(tmp_path / name, film)
+    assert "-frames:v 17 " in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["tubelet_model", "wan_model", "open_sora_model"])

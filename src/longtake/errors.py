@@ -19,3 +19,11 @@ class OutputError(LongTakeError):
 
 class DataError(LongTakeError):
     """Film to train on that is missing, unreadable, or prepared for something else."""
+
+
+class NumberError(LongTakeError):
+    """A number that is not finite, where only finite ones have a meaning."""
+
+
+class LongTakeWarning(UserWarning):
+    """What a user should know, and nothing depends on."""

@@ -1,10 +1,14 @@
-"""Seconds, frames, latent frames and chunks, turned into one another exactly or refused."""
+"""Seconds, frames, latent frames and chunks, turned into one another; and numbers of them for people."""
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 from longtake.errors import OptionError
+
+MOST_FRAMES = 10**9  # in a film: more than a year at 24 a second
+# The whole rates whose 1000/1001 is in use: 23.976 and 29.97 frames a second, and what is twice or half of these.
+NTSC_RATES = (12, 15, 24, 30, 48, 60, 120, 240)
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,77 @@ class FilmLength:
 
 
 def frames_in(seconds: float, fps: float | Fraction) -> int:
-    """The number of frames in `seconds` at `fps`, both taken as the decimals they are written as.
+    """The whole number of frames nearest to `seconds` at `fps`, both taken as the decimals they are written as.
 
-    Raises OptionError unless both are positive and finite and the product is a whole number; the message
-    names the two nearest lengths that work.
+    Of two as near it is the larger. Raises OptionError unless both are positive and finite, for less than half a
+    frame, and for more than MOST_FRAMES.
     """
     for name, value in (("seconds", seconds), ("fps", fps)):
         if not (math.isfinite(value) and value > 0):
             raise OptionError(f"{name} must be a positive number, got {value}")
     rate = Fraction(str(fps))
-    frames = Fraction(str(seconds)) * rate
-    if frames.denominator == 1:
-        return frames.numerator
-    step = _without_factors_2_and_5(rate.numerator)
-    below = max(step, int(frames) // step * step)
+    frames = math.floor(Fraction(str(seconds)) * rate + Fraction(1, 2))
+    if not frames:
+        raise OptionError(
+            f"{number(seconds)} s at {number(rate)} fps are less than half a frame, which lasts"
+            f" {number(1 / rate)} s: ask for more"
+        )
+    if frames > MOST_FRAMES:
+        raise OptionError(
+            f"{number(seconds)} s at {number(rate)} fps are more than {MOST_FRAMES:,} frames, the longest film:"
+            f" ask for {number(MOST_FRAMES // rate)} s or less"
+        )
+    return frames
+
+
+def exact_fps(fps: float) -> Fraction:
+    """A frame rate as the fraction it stands for. 23.976, 29.97 and their like, of two decimals or more, are whole
+    rates times 1000/1001; others are decimals of up to three places, or fractions of a denominator of up to 1001.
+
+    OptionError for any other rate; the message names the nearest that works.
+    """
+    for whole in NTSC_RATES:
+        ntsc = Fraction(whole * 1000, 1001)
+        if fps in {round(float(ntsc), decimals) for decimals in range(2, 16)}:
+            return ntsc
+    decimal, fraction = Fraction(str(fps)), Fraction(fps).limit_denominator(1001)
+    if 1000 % decimal.denominator == 0:
+        return decimal
+    if math.isclose(fraction, fps, rel_tol=1e-12):
+        return fraction
+    nearest = max(round(decimal, 3), Fraction(1, 1000))
     raise OptionError(
-        f"{seconds} s at {fps} fps is {float(frames):.6g} frames, not a whole number; "
-        f"the nearest lengths that work are {_seconds(below, rate)} and {_seconds(below + step, rate)}"
+        f"fps may have three decimals, or be a fraction such as 24000/1001; got {fps:.15g}, the nearest that works is"
+        f" {number(nearest)}"
     )
+
+
+def rounding(seconds: float, fps: Fraction, num_frames: int) -> str | None:
+    """What a film of num_frames frames has in place of `seconds`, in words; None where that is the same to the
+    thousandth of a second."""
+    asked, made = number(seconds), number(num_frames / fps)
+    if asked == made:
+        return None
+    return f"{asked} s at {number(fps)} fps is no whole number of frames: the film has {num_frames:,} frames, {made} s"
+
+
+def number(value: float | Fraction, decimals: int = 3) -> str:
+    """A number for people: so many decimals, without zeros at their end; where those say nothing, a power of ten."""
+    value = float(value)
+    if value and not 10**-decimals <= abs(value) < 1e12:
+        return f"{value:.3g}"
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def apart(a: float | Fraction, b: float | Fraction) -> tuple[str, str]:
+    """Two numbers for people, with three decimals or as many more as tell one from the other."""
+    told = [(number(a, decimals), number(b, decimals)) for decimals in range(3, 16)]
+    return next((pair for pair in told if pair[0] != pair[1]), told[0])
+
+
+def lasting(num_frames: int, fps: Fraction) -> str:
+    """A number of frames for people, and how long they last."""
+    return f"{num_frames:,} frames ({number(num_frames / fps)} s at {number(fps)} fps)"
 
 
 def frames_of(
@@ -74,7 +131,7 @@ def film_length(
     """The film of `num_frames` frames, where latents decode to frames as in frames_of.
 
     chunk_size: latents to a chunk. given_latents: clean latents that the film starts with; its frames include
-    theirs. Raises OptionError for less than one frame, and for a film that the given latents hold already.
+    theirs, and there are more. Raises OptionError for less than one frame.
     """
     if num_frames < 1:
         raise OptionError(f"a film has at least 1 frame, got {num_frames}")
@@ -92,10 +149,7 @@ def film_length(
         needed = _ceil_div(num_frames, decoded(group_latents)) * group_latents
     else:
         needed = 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
-    if needed <= given_latents:
-        raise OptionError(
-            f"the film starts with {decoded(given_latents)} given frames: ask for more than {num_frames}"
-        )
+    assert needed > given_latents, "the given latents hold the film already"
     num_chunks = _ceil_div(needed - given_latents, chunk_size)
     num_latent_frames = num_chunks * chunk_size
     first_chunk_frames = min(num_frames, decoded(given_latents + chunk_size)) - decoded(given_latents)
@@ -111,15 +165,3 @@ def film_length(
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def _without_factors_2_and_5(n: int) -> int:
-    """At a rate of n / 10^k, frame counts are finite decimals of a second in steps of this number."""
-    for prime in (2, 5):
-        while n % prime == 0:
-            n //= prime
-    return n
-
-
-def _seconds(frames: int, rate: Fraction) -> str:
-    return f"{float(frames / rate):.15g} s ({frames} frames)"

@@ -3,22 +3,48 @@
 Imports no torch. Each option is described, and each bound and default set, here and nowhere else; where an
 option is None the model's own default holds."""
 
+import reprlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from itertools import count
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from longtake.errors import OptionError
-from longtake.frames import FilmLength, film_length, frames_in, frames_of
+from longtake.frames import (
+    MOST_FRAMES,
+    FilmLength,
+    exact_fps,
+    film_length,
+    frames_in,
+    frames_of,
+    lasting,
+    rounding,
+)
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
 from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, make_plan, sampling_by
+from longtake.prompts import PromptText
 
 DEFAULT_SECONDS = 60.0
 
+# No bound of taste: what is larger fits no memory, and no codec.
+MOST_STEPS, LONGEST_WINDOW, LONGEST_SIDE = 10_000, 10_000, 16_384
+
+
+def _number_of(rate: Any) -> Any:
+    """A rate that is written as a fraction, as a number; anything else as it is."""
+    if isinstance(rate, str) and "/" in rate:
+        with suppress(ValueError, ArithmeticError):
+            return float(Fraction(rate))
+    return rate
+
+
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(_number_of), Field(gt=0, le=240, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -26,8 +52,9 @@ class Film:
     """A film that can be made: options that fit one model, none of them open.
 
     `settings` are the sampling options, `rate` is the exact frames a second, `plan` the film's length in every unit,
-    how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame, and
-    `given_frames` how many frames of a clip it begins with."""
+    how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
+    `given_frames` how many frames of a clip it begins with, and `notes` what is not quite as it was asked for, in
+    words."""
 
     model: str
     lora: LoraName | None
@@ -39,6 +66,7 @@ class Film:
     plan: Plan
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def length(self) -> FilmLength:
@@ -75,25 +103,36 @@ class Options(BaseModel):
 class FilmOptions(Options):
     """The options of a film."""
 
-    prompt: str = Field(description="What to film.")
-    negative_prompt: str = Field("", description="What to steer away from; needs guidance.")
+    prompt: PromptText = Field(description="What to film.")
+    negative_prompt: PromptText = Field("", description="What to steer away from; needs guidance.")
     seconds: float | None = Field(
-        None, description=f"Length of the film; {DEFAULT_SECONDS:g} if nothing is given."
+        None,
+        description=f"Length of the film, to the nearest whole frame; {DEFAULT_SECONDS:g} if nothing is given.",
     )
-    num_frames: Count | None = Field(None, description="Length of the film in frames, instead of seconds.")
+    num_frames: Count | None = Field(
+        None, le=MOST_FRAMES, description="Length of the film in frames, instead of seconds."
+    )
     seed: int = Field(0, ge=0, lt=2**64, description="Another seed is another film.")
-    width: Count | None = Field(None, description="Width of the picture in pixels.")
-    height: Count | None = Field(None, description="Height of the picture in pixels.")
-    fps: Positive | None = Field(None, le=240, description="Frames a second; 23.976 means 24000/1001.")
+    width: Count | None = Field(None, le=LONGEST_SIDE, description="Width of the picture in pixels.")
+    height: Count | None = Field(None, le=LONGEST_SIDE, description="Height of the picture in pixels.")
+    fps: Rate | None = Field(
+        None, description="Frames a second, such as 24, 12.5, 24000/1001; 23.976 means 24000/1001."
+    )
     method: Method = Field(
         "progressive",
         description="How to denoise; the others are there to compare. Those that need a context take a third of the"
         " model's window where it has none.",
     )
-    num_inference_steps: Count | None = Field(None, description="Denoising steps that each frame takes.")
+    num_inference_steps: Count | None = Field(
+        None, le=MOST_STEPS, description="Denoising steps that each frame takes."
+    )
     steps_per_chunk: Count | None = Field(None, description="Passes between two finished chunks.")
-    chunk_size: Count | None = Field(None, description="Latent frames that are finished together.")
-    context_size: int | None = Field(None, ge=0, description="Finished latent frames that stay in view.")
+    chunk_size: Count | None = Field(
+        None, le=LONGEST_WINDOW, description="Latent frames that are finished together."
+    )
+    context_size: int | None = Field(
+        None, ge=0, le=LONGEST_WINDOW, description="Finished latent frames that stay in view."
+    )
     shift: Positive | None = Field(None, description="Warp of the noise levels; larger stays noisy longer.")
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
@@ -117,13 +156,20 @@ class FilmOptions(Options):
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
+        num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
+        given_frames = decoded_frames(given_latents, spec)
+        if num_frames <= given_frames:
+            raise OptionError(
+                f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
+                f" {num_frames:,} frames were asked for: ask for {given_frames + 1:,} or more"
+            )
         length = film_length(
-            self._num_frames(rate),
+            num_frames,
             temporal_factor=spec.temporal_factor,
             first_frames=spec.first_frames,
             chunk_size=sampling.chunk_size,
             group_latents=spec.group_latents,
-            given_latents=_given_latents(sampling, spec) if from_clip else 0,
+            given_latents=given_latents,
         )
         return Film(
             model=spec.name,
@@ -139,12 +185,8 @@ class FilmOptions(Options):
                 _latent_side("height", settings.height, spec),
                 _latent_side("width", settings.width, spec),
             ),
-            given_frames=frames_of(
-                length.given_latents,
-                temporal_factor=spec.temporal_factor,
-                first_frames=spec.first_frames,
-                group_latents=spec.group_latents,
-            ),
+            given_frames=given_frames,
+            notes=tuple(self._notes(sampling, rate, length.num_frames)),
         )
 
     def sampling(self, spec: ModelSpec) -> Sampling:
@@ -164,6 +206,16 @@ class FilmOptions(Options):
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
         return replace(spec.defaults, **{name: value for name, value in given.items() if value is not None})
+
+    def _notes(self, sampling: Sampling, rate: Fraction, num_frames: int) -> Iterator[str]:
+        seconds = DEFAULT_SECONDS if self.seconds is None else self.seconds
+        if self.num_frames is None and (words := rounding(seconds, rate, num_frames)):
+            yield words
+        if self.context_size == 0 and sampling.context_size:
+            yield (
+                f"method {self.method} cannot do without a context: it has {sampling.context_size} latents of it, a"
+                " third of the model's window, not 0"
+            )
 
     def _num_frames(self, rate: Fraction) -> int:
         if self.num_frames is None:
@@ -189,20 +241,14 @@ def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
     return min(range(max(least, enough - 1), enough + 1), key=lambda steps: abs(cost(steps) - budget))
 
 
-def exact_fps(fps: float) -> Fraction:
-    """A frame rate as the fraction it stands for: 23.976, 29.97 and their like are whole rates times
-    1000/1001.
-
-    OptionError for other rates of more than three decimals.
-    """
-    for whole in (24, 30, 48, 60, 120):
-        ntsc = Fraction(whole * 1000, 1001)
-        if fps in (round(float(ntsc), 2), round(float(ntsc), 3), float(ntsc)):
-            return ntsc
-    rate = Fraction(str(fps))
-    if 1000 % rate.denominator:
-        raise OptionError(f"fps may have three decimals, got {fps}")
-    return rate
+def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
+    """The frames that a model makes of the first latents of a film."""
+    return frames_of(
+        num_latents,
+        temporal_factor=spec.temporal_factor,
+        first_frames=spec.first_frames,
+        group_latents=spec.group_latents,
+    )
 
 
 def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
@@ -218,7 +264,10 @@ def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:
     if sampling.method in OWN_START:
         raise OptionError(f"method {sampling.method} makes its own start: it cannot begin with a clip")
     if not sampling.context_size:
-        raise OptionError("a film that begins with a clip needs a context_size of 1 or more, to see the clip")
+        raise OptionError(
+            "a film that begins with a clip needs a context_size of 1 or more, to see the clip: give one (--context),"
+            f" each latent of it holds up to {spec.temporal_factor} of the film's frames"
+        )
     return spec.group_latents or sampling.context_size
 
 
@@ -240,4 +289,4 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{name} is missing"
     requirement = first["msg"].removeprefix("Input ")
-    return f"{name} {requirement}, not {first['input']!r}"
+    return f"{name} {requirement}, not {reprlib.repr(first['input'])}"

@@ -6,7 +6,7 @@ its length.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtake.errors import OptionError
+from longtake.errors import NumberError, OptionError
+from longtake.finite import ADVICE, is_finite, require_finite
+from longtake.frames import frames_of
 from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
@@ -54,9 +56,11 @@ class LongTake:
     ) -> Generator[Pictures, None, None]:
         """Films `prompt`, yielding pictures (F, height, width, 3) uint8 as soon as they are clean.
 
+        `seconds` become the nearest whole number of frames.
         start: pictures of the film's own size and rate that it begins with; `FilmOptions.resolved` says how many.
         `options` are the fields of `FilmOptions`. OptionError, at once, if they do not fit the model or the
-        prompt is longer than it takes. Call `close()` on the result to end early."""
+        prompt is longer than it takes. NumberError, at the pass or the picture that it comes with, when numbers are
+        not finite. Call `close()` on the result to end early."""
         wanted = FilmOptions(prompt=prompt, seconds=seconds, **options)
         return self.shoot(wanted.resolved(self.model.spec, from_clip=start is not None), start)
 
@@ -79,7 +83,7 @@ class LongTake:
             null_text = emptied(text, null_text)
         network = partial(self.model.velocity, fps=float(film.rate))
         velocity = guided_velocity(network, text, null_text, film.settings.guidance_scale)
-        return self._pictures(film, velocity, start)
+        return self._pictures(film, watched(velocity, partial(self._place, film)), start)
 
     @torch.inference_mode()
     def _pictures(
@@ -99,7 +103,10 @@ class LongTake:
         missing = film.length.num_frames
         with closing(chunks):
             for latents in chunks if context is None else chain([context], chunks):
-                pictures = to_uint8(decoder.push(latents))[0, :missing]
+                first = film.length.num_frames - missing
+                frames = decoder.push(latents)
+                _require_pictures(frames, first, film)
+                pictures = to_uint8(frames)[0, :missing]
                 missing -= len(pictures)
                 if len(pictures):
                     yield pictures
@@ -109,11 +116,55 @@ class LongTake:
         """The latents of pictures that are encoded by themselves, as a film's first."""
         return self.model.encoder().push(frames)
 
+    def _place(self, film: Film, index: int) -> str:
+        """A latent by its index, counted from the first that is made, in words."""
+        spec, place = self.model.spec, film.length.given_latents + index
+        group = spec.group_latents or 1
+        frames = frames_of(
+            place // group * group,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            group_latents=spec.group_latents,
+        )
+        return f"latent {place} of the film, at second {_seconds(frames, film)}"
+
     def _noise(self, film: Film) -> Noise:
         given = film.length.given_latents
         return lambda first, count: chunk_noise([film.seed], given + first, count, film.latent_shape).to(
             self.model.device
         )
+
+
+def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
+    """The same velocity. NumberError, which names the first latent, when a noisy one's is not finite.
+
+    place(index): a latent in words. It costs one look at the velocity a pass.
+    """
+
+    def watching(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        v = velocity(latents, sigma, first)
+        noisy = sigma.to(v.device) > 0
+        if not is_finite(v[:, :, noisy]):
+            wrong = ~v.isfinite().all(dim=(0, 1, 3, 4)) & noisy
+            where = place(first + int(wrong.nonzero()[0]))
+            raise NumberError(f"the network makes numbers of {where}, that are not finite: {ADVICE}")
+        return v
+
+    return watching
+
+
+def _require_pictures(frames: Tensor, first: int, film: Film) -> None:
+    """NumberError, which names the first picture, for frames (1, 3, N, height, width) that are not finite."""
+    if not is_finite(frames):
+        number = first + int((~frames.isfinite()).any(dim=(0, 1, 3, 4)).nonzero()[0])
+        raise NumberError(
+            f"the autoencoder makes numbers of picture {number} of the film, at second {_seconds(number, film)}, that"
+            f" are not finite: {ADVICE}"
+        )
+
+
+def _seconds(frames: int, film: Film) -> str:
+    return f"{float(frames / film.rate):.2f}"
 
 
 def to_tensor(pictures: Pictures) -> Tensor:
@@ -122,6 +173,9 @@ def to_tensor(pictures: Pictures) -> Tensor:
 
 
 def to_uint8(frames: Tensor) -> Pictures:
-    """Frames (B, 3, N, height, width) in [-1, 1] as pictures (B, N, height, width, 3), 0 to 255, rounded."""
+    """Frames (B, 3, N, height, width) in [-1, 1] as pictures (B, N, height, width, 3), 0 to 255, rounded.
+
+    NumberError for frames that are not finite: NaN would be black."""
+    require_finite(frames, "what is to become pictures")
     levels = frames.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()

@@ -50,6 +50,11 @@ PRESETS: dict[PresetName, Preset] = {
 }
 
 
+def added_to(prompt: str) -> str:
+    """What every preset adds to a prompt: the benchmark's aesthetic score, unless it names one itself."""
+    return f" {SCORE} 6.5." if prompt.strip() and SCORE not in prompt else ""
+
+
 def preset_options(
     name: PresetName, given: Mapping[str, Any], bfloat16_shift: bool = False
 ) -> dict[str, Any]:
@@ -63,8 +68,7 @@ def preset_options(
     options = {**preset.options, **given}
     if preset.one_by_one:
         options.setdefault("steps_per_chunk", options["num_inference_steps"])
-    if options["prompt"].strip() and SCORE not in options["prompt"]:
-        options["prompt"] += f" {SCORE} 6.5."
+    options["prompt"] += added_to(options["prompt"])
     if "shift" not in options:
         window = FilmOptions(**options).sampling(open_sora_spec()).window
         options["shift"] = timestep_shift(

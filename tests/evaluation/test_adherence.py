@@ -4,8 +4,10 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from longtake.errors import OptionError
 from longtake.evaluation.adherence import as_table, held_out_shots, summarise
 from longtake.evaluation.classifier import JUDGED, AttributeClassifier, accuracy, rendered_stills
 from longtake.worlds.tracking_shot import ATTRIBUTES, is_held_out
@@ -53,6 +55,14 @@ def test_evaluation_prompts_are_held_out_and_distinct() -> None:
     """No prompt twice, none that training has seen."""
     shots = held_out_shots(24)
     assert all(map(is_held_out, shots)) and len({tuple(s.attributes.values())[:5] for s in shots}) == 24
+
+
+def test_more_prompts_than_there_are_is_one_line() -> None:
+    """Guards against a search without end for combinations of attributes that there are not."""
+    with pytest.raises(
+        OptionError, match="training leaves 420 combinations of attributes out: 421 prompts are too"
+    ):
+        held_out_shots(421)
 
 
 def test_classifier_reads_and_is_scored() -> None:

@@ -15,6 +15,7 @@ from longtake import LongTake
 from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.models.skyreels import SkyReelsModel
 from longtake.video import VideoWriter
+from portable import close, rounding
 
 TEXT_WIDTH = 16
 SMALL = ("--num-inference-steps", "4", "--steps-per-chunk", "2", "--chunk-size", "1", "--context-size", "1")
@@ -39,6 +40,12 @@ def window(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 4, frames, 4, 6), torch.randn(batch, 5, TEXT_WIDTH)
 
 
+def allowed(model: SkyReelsModel, latents: Tensor, text: Tensor) -> float:
+    """What rounding may move a velocity by."""
+    sigma = torch.tensor([0.9, 0.53125, 0.1])
+    return rounding(lambda: model.velocity(latents, sigma, text), model.transformer, latents, sigma, text)
+
+
 @pytest.mark.parametrize("fps", [16, 24])
 @torch.no_grad()
 def test_one_level_is_the_clip_model(
@@ -46,11 +53,12 @@ def test_one_level_is_the_clip_model(
 ) -> None:
     """Guards time, sign and frame rate: with one level in all frames the answer is that of a timestep a clip."""
     latents, text = window(2, 3)
+    tolerance = allowed(model, latents, text)
     for level in (1.0, 0.53125, 0.0):
         ours = model.velocity(latents, torch.full((3,), level), text, fps)
         time = torch.full((2,), 1000 * level)
         (theirs,) = stock(latents, time, text, fps=[int(fps == 24)] * 2, return_dict=False)
-        torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+        close(ours, theirs, tolerance)
 
 
 @torch.no_grad()
@@ -60,12 +68,13 @@ def test_every_frame_has_its_own_level(model: SkyReelsModel, stock: SkyReelsV2Tr
     latents, text = window(2, 3)
     sigma = torch.tensor([[0.0, 0.4, 1.0], [0.2, 0.6, 0.8]])
     ours = model.velocity(latents, sigma, text)
+    tolerance = allowed(model, latents, text)
     for i in range(2):
         rows = (tensor[i : i + 1] for tensor in (latents, 1000 * sigma, text))
         (theirs,) = stock(*rows, enable_diffusion_forcing=True, fps=[1], return_dict=False)
-        torch.testing.assert_close(ours[i : i + 1], theirs, atol=2e-6, rtol=0)
+        close(ours[i : i + 1], theirs, tolerance)
     other = model.velocity(latents, sigma + torch.tensor([0.0, 0.0, 0.1]), text)
-    assert (other - ours).abs().mean(dim=(0, 1, 3, 4))[2] > 1e-4
+    assert (other - ours).abs().amax(dim=(0, 1, 3, 4))[2] > 10 * tolerance
 
 
 def test_a_film_of_it(model: SkyReelsModel, skyreels_folder: Path) -> None:

@@ -21,6 +21,7 @@ from longtake.errors import OptionError
 from longtake.guidance import guided_velocity
 from longtake.models.wan import WanModel, per_frame_timesteps
 from longtake.progressive import progressive_denoise
+from portable import close, rounding
 
 TEXT_WIDTH = 16
 
@@ -115,8 +116,9 @@ def test_per_frame_equals_untouched_wan(
     """With stock Wan's own timestep embedding only rounding is left; unequal timesteps do matter."""
     latents, timestep, text = window(*size)
     expected = run(stock, latents, per_token(timestep, latents), text)
-    torch.testing.assert_close(run(ours, latents, timestep, text), expected, rtol=0, atol=3e-6)
-    assert (run(ours, latents, timestep.flip(0, 1) + 1, text) - expected).abs().max() > 1e-3
+    tolerance = rounding(lambda: run(ours, latents, timestep, text), ours, latents, timestep, text)
+    close(run(ours, latents, timestep, text), expected, tolerance)
+    assert (run(ours, latents, timestep.flip(0, 1) + 1, text) - expected).abs().max() > 10 * tolerance
 
 
 @torch.no_grad()
@@ -155,6 +157,12 @@ def test_cost_is_that_of_one_timestep(stock: WanTransformer3DModel, ours: WanTra
 def test_gradients_equal_those_of_stock_wan(stock: WanTransformer3DModel) -> None:
     """Training through per-frame timesteps gives stock Wan's gradients, with gradient checkpointing too."""
     latents, timestep, text = window(2, 4, 4, 4)
+
+    def gradient(model: WanTransformer3DModel, timestep: Tensor) -> Tensor:
+        model.zero_grad()
+        run(model, latents, timestep, text).square().mean().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
     gradients = []
     for frame, checkpointed in ((False, False), (True, False), (True, True)):
         model = copy.deepcopy(stock).train()
@@ -162,12 +170,10 @@ def test_gradients_equal_those_of_stock_wan(stock: WanTransformer3DModel) -> Non
             per_frame_timesteps(model)
         if checkpointed:
             model.enable_gradient_checkpointing()
-        run(
-            model, latents, timestep if frame else per_token(timestep, latents), text
-        ).square().mean().backward()
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-    scale = gradients[0].abs().max()
-    assert (gradients[1] - gradients[0]).abs().max() < 1e-5 * scale
+        gradients.append(gradient(model, timestep if frame else per_token(timestep, latents)))
+    tolerance = rounding(lambda: gradient(model, timestep), model, latents, timestep, text)
+    assert tolerance < 0.01 * gradients[0].abs().max()
+    close(gradients[1], gradients[0], tolerance)
     assert torch.equal(gradients[2], gradients[1])
 
 
@@ -203,24 +209,29 @@ def test_velocity_takes_levels_for_all_or_for_each(wan_model: WanModel) -> None:
     """(F,) is for every row of the batch, (B, F) is each row's own."""
     latents, text, sigma = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 5, TEXT_WIDTH), torch.rand(2, 3)
     each = wan_model.velocity(latents, sigma, text)
+    tolerance = rounding(
+        lambda: wan_model.velocity(latents, sigma, text), wan_model.transformer, latents, sigma, text
+    )
     assert each.shape == latents.shape
     for row in range(2):
-        torch.testing.assert_close(
-            wan_model.velocity(latents, sigma[row], text)[row], each[row], rtol=0, atol=2e-6
-        )
+        close(wan_model.velocity(latents, sigma[row], text)[row], each[row], tolerance)
 
 
 @pytest.mark.parametrize("prompt", ["a red car", "", "  A&amp;amp;B \n driving,  past  ", "zebra zebra"])
 def test_prompts_are_encoded_as_in_wan_pipeline(
     wan_model: WanModel, pipeline: WanPipeline, prompt: str
 ) -> None:
-    """Cleaned, padded, zero beyond the prompt's tokens: no bit differs from WanPipeline."""
+    """Cleaned, padded, zero beyond the prompt's tokens: as WanPipeline does it."""
     length = wan_model.spec.max_prompt_tokens
     text = wan_model.encode_prompt([prompt, "a bus at dawn"])
     assert text.shape == (2, length, TEXT_WIDTH)
     with torch.no_grad():
         expected = pipeline.encode_prompt([prompt, "a bus at dawn"], max_sequence_length=length)[0]
-    assert torch.equal(text, expected)
+    close(
+        text,
+        expected,
+        rounding(lambda: wan_model.encode_prompt([prompt, "a bus at dawn"]), wan_model.text_encoder),
+    )
     assert not text[1, 5:].any()
 
 
@@ -258,11 +269,15 @@ def test_lockstep_equals_wan_pipeline(wan_model: WanModel, pipeline: WanPipeline
     ).frames
     text, null_text = wan_model.encode_prompt(["a red car"]), wan_model.encode_prompt([""])
     velocity = guided_velocity(wan_model.velocity, text, null_text, guidance_scale=4.0)
-    (latents,) = progressive_denoise(
-        velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=8
-    )
+
+    def filmed() -> Tensor:
+        (latents,) = progressive_denoise(
+            velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=8
+        )
+        return latents
+
     assert expected.std() > 0.1
-    assert (latents - expected).abs().max() < 3e-6
+    close(filmed(), expected, rounding(filmed, wan_model.transformer, noise, text, null_text))
 
 
 def test_live_memory_stays_flat(wan_model: WanModel) -> None:

@@ -1,7 +1,8 @@
 """The recipe of the embedded model, on tiny data: resumable to the bit, and complete at its end."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train
 from longtake.training.finish import FINISH, finish
 from longtake.training.footage import footage
 from longtake.training.loss import Shares
-from longtake.training.muon import orthogonalise
+from longtake.training.muon import Muon, orthogonalise
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import Shot
 
@@ -42,17 +43,31 @@ def tiny_footage() -> tuple[AutoencoderTubelet, torch.Tensor]:
     return vae, latents
 
 
+@contextmanager
+def told_at_once(stop: Callable[[], None]) -> Iterator[None]:
+    """Work that is told to stop as it begins."""
+    stop()
+    yield
+
+
+def restored_step(folder: Path) -> int:
+    return restore(folder, {})
+
+
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped in its fourth of four steps and went on ends with the bytes of one that never was, and
     tells of each step once."""
     monkeypatch.setattr(pictures, "draw_strips", lambda model, picture: None)
     vae, latents = tiny_footage()
-    recipe = Recipe(steps=4, latents_per_step=22, save_every=2)
+    recipe = Recipe(steps=4, latents_per_step=22, save_every=2, layers=1, heads=1)
     train_filmmaker(tmp_path / "whole", recipe, vae, latents, SHOTS)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(default, "_step", stopping_at(3))
         train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
+    with pytest.raises(KeyboardInterrupt):  # told to stop, it ends the step, the third, and keeps it
+        train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS, gently=told_at_once)
+    assert restored_step(tmp_path / "parts" / "filmmaker") == 3
     model = train_filmmaker(tmp_path / "parts", recipe, vae, latents, SHOTS)
     assert weights(tmp_path / "whole" / "filmmaker") == weights(tmp_path / "parts" / "filmmaker")
     logs = [(tmp_path / run / "losses.jsonl").read_text() for run in ("whole", "parts")]
@@ -108,7 +123,7 @@ def test_another_recipes_run_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     """Guards a run whose learning rate had fallen against being gone on with for more steps, or for anything else."""
     monkeypatch.setattr(default, "footage", Mock(side_effect=KeyboardInterrupt))
     train = partial(default.train_default, tmp_path)
-    for same in (Recipe(), Recipe(device="cuda", save_every=9)):
+    for same in (Recipe(), Recipe(device="meta", save_every=9)):
         with pytest.raises(KeyboardInterrupt):
             train(same)
     for other, words in (
@@ -183,6 +198,16 @@ def test_orthogonalise() -> None:
             orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
         )
         assert values.min() > 0.6 and values.max() < 1.3
+
+
+@pytest.mark.parametrize(("shape", "scale"), [((20, 5), 2.0), ((5, 20), 1.0)])
+def test_muon_steps_further_where_a_matrix_is_tall(shape: tuple[int, int], scale: float) -> None:
+    """Guards the length of a step: lr, times the root of rows to columns where there are more rows."""
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    weight.grad = gradient
+    Muon([weight], lr=0.1, momentum=0.0).step()
+    torch.testing.assert_close(weight.detach(), -0.1 * scale * orthogonalise(gradient))
 
 
 def test_trapezoid() -> None:

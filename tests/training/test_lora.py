@@ -75,7 +75,8 @@ def test_the_frozen_network_takes_half_the_room_in_bf16(tubelet_folder: Path, tm
 
 
 def test_a_film_with_it_is_one_of_the_merged_weights(run: Path, tubelet_folder: Path) -> None:
-    """Guards alpha / rank and every layer: weights merged by hand give the same film, the model alone another."""
+    """Guards alpha / rank and every layer: weights merged by hand, and rounded otherwise, give the same film, the model
+    alone another."""
     merged = load_model(tubelet_folder)
     pairs = matrices(run)
     with torch.no_grad():
@@ -90,8 +91,9 @@ def test_a_film_with_it_is_one_of_the_merged_weights(run: Path, tubelet_folder: 
             LongTake.from_pretrained(tubelet_folder),
         )
     ]
-    assert np.array_equal(films[0], films[1])
-    assert not np.array_equal(films[0], films[2])
+    merged_apart, plain_apart = (np.abs(films[0].astype(int) - film) for film in films[1:])
+    assert merged_apart.max() <= 1 and merged_apart.mean() < 0.01
+    assert plain_apart.max() > 1 and plain_apart.mean() > 0.1
 
 
 def test_peft_reads_it(run: Path, tubelet_folder: Path) -> None:

@@ -166,6 +166,6 @@ def test_the_estimate(open_sora_folder: Path, sampling: ModelDefaults) -> None:
         OpenSoraModel.network_velocity(
             network, torch.randn(2, 4, 15, 4, 5), torch.rand(2, 15), torch.randn(2, 8, 32), 24
         )
-    assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.5)
+    assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.1)
     assert cost.tokens_per_step == 2 * 15 * 6
     assert cost.parameters == sum(p.numel() for p in network.parameters())

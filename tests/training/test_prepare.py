@@ -19,8 +19,6 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -30,9 +28,10 @@ from longtake.models.wan import WanModel
 from longtake.training import prepare as preparing
 from longtake.training.autoencoder import to_tensor
 from longtake.training.data import MANIFEST, Manifest, PreparedClip, caption_path, read_stored
-from longtake.training.prepare import Summary, prepare, resampled, shots
+from longtake.training.prepare import Summary, prepare
 from longtake.video import Pictures, TimedPicture, VideoWriter, read_timed
 from longtake.worlds.tracking_shot import random_shot
+from portable import in_two_processes
 
 WIDTH, HEIGHT = 48, 32
 CAPTION = "a red car driving past snowy mountains"
@@ -67,6 +66,11 @@ def foreign(path: Path, format_: str, codec: str, pictures: Pictures, fps: Fract
 
 def manifest(folder: Path) -> Manifest:
     return read_stored(folder / MANIFEST, Manifest)
+
+
+def close_in_half(stored: torch.Tensor, exact: torch.Tensor) -> None:
+    """Fail unless stored numbers are the exact ones in float16, to a unit in its last place."""
+    torch.testing.assert_close(stored, exact, rtol=2**-10, atol=1e-5)
 
 
 def latents(folder: Path, clip: PreparedClip) -> torch.Tensor:
@@ -122,7 +126,7 @@ def test_latents_are_those_of_a_direct_encode(
     assert (clip.name, clip.start, clip.caption) == ("a.mp4", 0, CAPTION)
     direct = encoded(model, frames_of(path))
     assert latents(tmp_path / "out", clip).shape == direct.shape
-    assert torch.equal(latents(tmp_path / "out", clip), direct.half().float())
+    close_in_half(latents(tmp_path / "out", clip), direct)
     for caption in (CAPTION, ""):
         states = load_file(caption_path(tmp_path / "out", caption))["text"]
         whole = model.encode_prompt([caption])[0]
@@ -165,53 +169,12 @@ def test_any_rate_and_container(
     ready()
     (clip,) = manifest(tmp_path / "out").clips
     frames = frames_of(path)
-    starts = [round(1000 * number / fps) / 1000 for number in range(count)]
-    shown = [frames[bisect_right(starts, k / 24 + 0.001) - 1] for k in range(24 * seconds)]
+    starts = [number / Fraction(fps) for number in range(count)]
+    ticks = [Fraction(k, 24) + Fraction(1, 1000) for k in range(24 * seconds)]
+    shown = [frames[bisect_right(starts, tick) - 1] for tick in ticks]
     assert clip.num_latents == len(shown) // 4
     expected = encoded(tubelet_model, shown[: 4 * clip.num_latents])
-    assert torch.equal(latents(tmp_path / "out", clip), expected.half().float())
-
-
-@given(
-    lengths=st.lists(st.sampled_from([1, 3, 7, 33, 40, 42, 400, 1000]), min_size=1, max_size=30),
-    fps=st.sampled_from([8, 24, Fraction(24000, 1001), 30]),
-)
-def test_resampling_shows_what_is_shown(lengths: list[int], fps: Fraction) -> None:
-    """Guards variable frame rates: at every tick, to a millisecond, the frame that is shown then; no tick lost."""
-    pictures, start = [], Fraction(5)
-    for number, length in enumerate(lengths):
-        end = start + Fraction(length, 1000)
-        pictures.append(TimedPicture(start, end, np.full((1, 1, 3), number, np.uint8)))
-        start = end
-    seen = [int(pixels[0, 0, 0]) for pixels in resampled(iter(pictures), Fraction(fps))]
-    ticks = [5 + k / Fraction(fps) + Fraction(1, 1000) for k in range(len(seen) + 1)]
-    assert ticks[-1] >= start and all(tick < start for tick in ticks[:-1])
-    for number, tick in zip(seen, ticks, strict=False):
-        assert pictures[number].start <= tick < pictures[number].end
-
-
-def timed(pictures: Pictures, fps: int = 24, begin: int = 0) -> list[TimedPicture]:
-    return [
-        TimedPicture(Fraction(k, fps), Fraction(k + 1, fps), picture)
-        for k, picture in enumerate(pictures, begin)
-    ]
-
-
-def lengths(pictures: list[TimedPicture]) -> list[int]:
-    return [sum(1 for _ in shot) for shot in shots(iter(pictures))]
-
-
-@pytest.mark.parametrize("parts", [(30, 40), (1, 40), (40, 1), (20, 3, 30), (40,), (1,), (2,), (3, 3)])
-def test_hard_cuts_are_found_to_the_frame(parts: tuple[int, ...]) -> None:
-    """Guards cuts anywhere, also one frame from either end, where the detector has not yet seen enough, or no more."""
-    pictures = np.concatenate([render(count, shot) for shot, count in enumerate(parts)])
-    assert lengths(timed(pictures)) == list(parts)
-
-
-def test_a_gap_in_time_ends_a_shot() -> None:
-    """Guards against a freeze of hours where a file's times jump."""
-    pictures = render(40)
-    assert lengths(timed(pictures[:15]) + timed(pictures[15:], begin=100_000)) == [15, 25]
+    close_in_half(latents(tmp_path / "out", clip), expected)
 
 
 def test_shots_are_cut_and_short_ones_dropped(tmp_path: Path, ready: Callable[..., Summary]) -> None:
@@ -222,7 +185,9 @@ def test_shots_are_cut_and_short_ones_dropped(tmp_path: Path, ready: Callable[..
     first, second = manifest(tmp_path / "out").clips
     assert (first.start, first.first, first.num_latents) == (0, 0, 6)
     assert (second.start, second.first, second.num_latents) == (1.375, 6, 10)
-    assert lines == ["skipped cuts.mp4 at 1 s: the shot has 2 latents, a window takes 3"]
+    assert lines == [
+        "skipped cuts.mp4 at 1 s: the shot has 9 frames (0.375 s at 24 fps), a training window takes 12"
+    ]
     assert (summary.clips, summary.shots, summary.latents, summary.skipped) == (1, 2, 16, 1)
     whole = load_file(tmp_path / "out" / first.shard)["latents"]
     assert whole.shape == (16, 4, 4, 6) and path.exists()
@@ -252,7 +217,7 @@ def bad_film(folder: Path) -> dict[str, str]:
         "silent.mp4": "has no caption",
         "cut off.mp4": "cannot be read",
         "empty.mkv": "cannot be read",
-        "short.mp4 at 0 s": "the shot has 2 latents",
+        "short.mp4 at 0 s": "the shot has 8 frames (0.333 s at 24 fps), a training window takes 12",
         "sound.mp4": "holds no video",
         "text.webm": "cannot be read",
         "wordy.mp4": "tokens long",
@@ -299,7 +264,7 @@ def test_tar_shards_are_read_where_they_lie(
     (clip,) = manifest(tmp_path / "out").clips
     assert (clip.name, clip.caption) == ("0.tar/a.mp4", CAPTION)
     direct = encoded(tubelet_model, frames_of(path))
-    assert torch.equal(latents(tmp_path / "out", clip), direct.half().float())
+    close_in_half(latents(tmp_path / "out", clip), direct)
 
 
 def test_unknown_words_are_told(tmp_path: Path, ready: Callable[..., Summary]) -> None:
@@ -400,7 +365,7 @@ def test_training_can_tell_other_latents(tmp_path: Path, ready: Callable[..., Su
 
 KILLED = """
 import os, signal, sys, torch
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))
 from pathlib import Path
 from longtake.training import prepare
 def dying(frames, portions=iter(range(99)), convert=prepare.to_tensor):
@@ -412,6 +377,7 @@ prepare.prepare(*map(Path, sys.argv[1:]))
 """
 
 
+@in_two_processes
 def test_a_run_that_was_killed_goes_on(
     tmp_path: Path, ready: Callable[..., Summary], tubelet_folder: Path
 ) -> None:
@@ -489,25 +455,6 @@ def test_sizes_and_models_that_do_not_fit_are_refused_before_anything_is_written
     assert not list(tmp_path.iterdir())
 
 
-def test_shots_run_two_pictures_ahead_and_keep_none() -> None:
-    """Guards memory: of a film of any length, the pictures that the detector of cuts needs are alive, and no more."""
-    pictures = timed(np.concatenate([render(30), render(30, 1)]))
-    read = 0
-
-    def stream() -> Iterator[TimedPicture]:
-        nonlocal read
-        for picture in pictures:
-            read += 1
-            yield picture
-
-    seen = 0
-    for shot in shots(stream()):
-        for _ in shot:
-            seen += 1
-            assert read - seen <= 2
-    assert seen == 60
-
-
 @pytest.fixture
 def cli(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
     """Runs `longtake prepare`."""
@@ -528,7 +475,7 @@ def test_the_command(
     code, printed, said = cli(*usual, "--device", "cpu", "--dtype", "float32")
     assert (code, printed) == (0, f"{out}: 1 clips, 1 shots, 3 latents, 1 s, 1 skipped\n")
     assert said.splitlines() == [
-        "skipped b.mp4 at 0 s: the shot has 1 latents, a window takes 3",
+        "skipped b.mp4 at 0 s: the shot has 4 frames (0.333 s at 12 fps), a training window takes 12",
         "note: the model does not know giraffe",
     ]
     code, printed, _ = cli(*usual, "--json")
@@ -544,7 +491,8 @@ def test_the_command(
         patch.setattr(preparing, "load_encoders", Mock(side_effect=KeyboardInterrupt))
         code, printed, said = cli(*usual)
         assert (code, printed) == (130, "") and said == f"stopped: prepare into {out} again to go on\n"
-    monkeypatch.delitem(sys.modules, "longtake.training.prepare")
+    for module in ("prepare", "cuts"):
+        monkeypatch.delitem(sys.modules, f"longtake.training.{module}")
     monkeypatch.setitem(sys.modules, "scenedetect", None)
     code, printed, said = cli(*usual)
     assert (code, printed) == (2, "") and "this needs scenedetect: pip install 'longtake[train]'" in said

@@ -1,5 +1,6 @@
 """Finding captioned film: every layout, what is skipped, and what is refused."""
 
+import csv
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.errors import DataError
+from longtake.files import printable
 from longtake.training.sources import SourceClip, find_clips
 
 
@@ -164,6 +166,168 @@ def test_tar_shards(tmp_path: Path) -> None:
     }
 
 
+def test_names_count_as_one_however_they_are_spelt(tmp_path: Path) -> None:
+    """Guards cameras' A.MP4 with A.TXT, macOS's é against others', and archives from Windows, beside films and in
+    shards; names that differ in more are not the same."""
+    files: dict[str, str | bytes] = {
+        "A.MP4": b"1",
+        "A.TXT": "capital",
+        "b.Mov": b"2",
+        "b.txt": "mixed",
+        "e\u0301.mkv": b"3",
+        "é.txt": "composed",
+        "clips\\c.webm": b"4",
+        "clips/c.txt": "from Windows",
+        "d.mp4": b"5",
+        "D.txt": "another",
+    }
+    expected = {
+        "A.MP4": "capital",
+        "b.Mov": "mixed",
+        "e\u0301.mkv": "composed",
+        "clips\\c.webm": "from Windows",
+    }
+    lay(tmp_path / "beside", files)
+    assert captions(tmp_path / "beside") == expected
+    assert reasons(tmp_path / "beside") == {
+        "d.mp4": "has no caption d.txt beside it",
+        "D.txt": "has no video (mkv, mov, mp4, webm) beside it",
+    }
+    lay(tmp_path / "shards", {"0.TAR": tar({**files, "./f.MP4": b"6", "f.JSON": '{"text": "json"}'})})
+    shard = {f"0.TAR/{name}": caption for name, caption in expected.items()}
+    assert captions(tmp_path / "shards") == shard | {"0.TAR/./f.MP4": "json"}
+    assert [content(clip) for clip in find_clips(tmp_path / "shards")[0]] == [b"1", b"2", b"3", b"4", b"6"]
+
+
+def test_names_that_become_the_same_are_told(tmp_path: Path) -> None:
+    """Guards against one of two that is taken without a word: films and captions, beside one another and in shards."""
+    files: dict[str, str | bytes] = {
+        "a.mp4": b"1",
+        "a.MP4": b"2",
+        "a.txt": "a",
+        "b.mp4": b"3",
+        "b.TXT": "one",
+        "b.txt": "two",
+        "c.mp4": b"4",
+        "c.txt": "whole",
+    }
+    twice = "which count as one name: keep one of them"
+    expected = {
+        "a.MP4": f"is there 2 times, as a.MP4 and a.mp4, {twice}",
+        "a.mp4": f"is there 2 times, as a.MP4 and a.mp4, {twice}",
+        "b.mp4": f"has a caption 2 times, as b.TXT and b.txt, {twice}",
+    }
+    lay(tmp_path / "beside", files)
+    assert captions(tmp_path / "beside") == {"c.mp4": "whole"} and reasons(tmp_path / "beside") == expected
+    shard = io.BytesIO()
+    with tarfile.open(fileobj=shard, mode="w") as archive:
+        for name, data in [("a.mp4", b"1"), ("a.txt", b"a"), ("./a.mp4", b"2"), *[("c.mp4", b"3")] * 2]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    lay(tmp_path / "shards", {"0.tar": shard.getvalue(), "1.tar": tar({"d.mp4": b"4", "d.txt": "d"})})
+    assert captions(tmp_path / "shards") == {"1.tar/d.mp4": "d"}
+    assert reasons(tmp_path / "shards") == {
+        "0.tar/a.mp4": f"is there 2 times, as a.mp4 and ./a.mp4, {twice}",
+        "0.tar/./a.mp4": f"is there 2 times, as a.mp4 and ./a.mp4, {twice}",
+        "0.tar/c.mp4": f"is there 2 times, as c.mp4, {twice}",
+    }
+
+
+def test_hidden_files_are_passed_over_and_said_once(tmp_path: Path) -> None:
+    """Guards against notebooks' copies, resource forks and thumbnails as film, on disk and in shards."""
+    files: dict[str, str | bytes] = {"a.mp4": b"1", "a.txt": "a car"}
+    for hidden in ("._a", ".ipynb_checkpoints/a-checkpoint", "__MACOSX/._a", "b/@eaDir/a", ".trash/a"):
+        files |= {f"{hidden}.mp4": b"0", f"{hidden}.txt": "hidden"}
+    lay(tmp_path / "beside", {**files, ".DS_Store": b""})
+    assert captions(tmp_path / "beside") == {"a.mp4": "a car"}
+    assert reasons(tmp_path / "beside") == {".DS_Store": "is hidden or a system's own (7 in all)"}
+    lay(tmp_path / "shards", {"0.tar": tar(files), ".1.tar": b""})
+    assert captions(tmp_path / "shards") == {"0.tar/a.mp4": "a car"}
+    assert reasons(tmp_path / "shards") == {".1.tar": "is hidden or a system's own (11 in all)"}
+
+
+def test_folders_are_walked_through_links(tmp_path: Path) -> None:
+    """Guards film that lies elsewhere, and the walk against circles, broken links and pipes: all are said."""
+    lay(tmp_path / "far", {"a.mp4": b"1", "a.txt": "a car"})
+    (tmp_path / "film").mkdir()
+    for name, target in {"a": "far", "b": "far", "up": ".", "gone.mp4": "nothing"}.items():
+        (tmp_path / "film" / name).symlink_to(tmp_path / target)
+    (tmp_path / "film" / "c.mp4").symlink_to(tmp_path / "far" / "a.mp4")
+    (tmp_path / "film" / "c.txt").symlink_to(tmp_path / "far" / "a.txt")
+    os.mkfifo(tmp_path / "film" / "pipe.mp4")
+    os.mkfifo(tmp_path / "film" / "pipe.txt")
+    (tmp_path / "film" / "folder.mp4").mkdir()
+    assert captions(tmp_path / "film") == {"a/a.mp4": "a car", "c.mp4": "a car"}
+    assert reasons(tmp_path / "film") == {
+        "b": "is the same folder as a",
+        "gone.mp4": "is a broken link",
+        "pipe.mp4": "is a pipe, a socket or a device",
+        "pipe.txt": "is a pipe, a socket or a device",
+        "up": "is the same folder as a folder that it lies in",
+    }
+
+
+@pytest.mark.parametrize("table", ["metadata.csv", "metadata.jsonl", "Metadata.CSV", "METADATA.JSONL"])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("./clips/a.mp4", "clips/a.mp4"),
+        ("clips\\a.mp4", "clips/a.mp4"),
+        (".\\clips\\\\a.mp4", "clips/a.mp4"),
+        ("clips//./a.mp4", "clips/a.mp4"),
+        ("clips\\a.mp4", "clips\\a.mp4"),
+        ("clips/a.MP4", "clips/a.mp4"),
+        ("e\u0301.mp4", "é.mp4"),
+        ("é.mp4", "e\u0301.mp4"),
+        ("a:b.mp4", "a:b.mp4"),
+        ("http:x.mp4", "http:x.mp4"),
+        ("a, b.mp4", "a, b.mp4"),
+        (" a.mp4", " a.mp4"),
+        ('a\n"b".mp4', 'a\n"b".mp4'),
+    ],
+)
+def test_tables_name_files_as_other_systems_spell_them(
+    tmp_path: Path, table: str, name: str, file: str
+) -> None:
+    """Guards tables that were written elsewhere; the clip has the name of the file that is there."""
+    lay(tmp_path, {file: b"1"})
+    if table.lower().endswith("csv"):
+        text = io.StringIO()
+        csv.writer(text).writerows([["file_name", "text"], [name, "a car"]])
+        (tmp_path / table).write_text(text.getvalue(), newline="")
+    else:
+        (tmp_path / table).write_text(json.dumps({"file_name": name, "text": "a car"}))
+    (clip,) = find_clips(tmp_path)[0]
+    assert (clip.name, clip.path) == (printable(file), tmp_path / file) and content(clip) == b"1"
+
+
+def test_a_table_that_could_mean_either_is_refused(tmp_path: Path) -> None:
+    """Guards against a guess: the exact name is taken, another spelling of two is an error."""
+    lay(tmp_path, {"é.mp4": b"1", "e\u0301.mp4": b"2", "metadata.csv": "file_name,text\né.mp4,a car"})
+    assert captions(tmp_path) == {"é.mp4": "a car"}
+    assert reasons(tmp_path) == {"e\u0301.mp4": "is not in the metadata.csv"}
+    lay(tmp_path, {"metadata.csv": "file_name,text\né.MP4,a car"})
+    with pytest.raises(DataError, match=r"line 2 names 'é\.MP4', which is there 2 times, as"):
+        find_clips(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file_name,text\r\n\r\nclip.mp4,a car\r\n\r\n,\r\n",
+        "file_name,text,\nclip.mp4,a car,\n",
+        " file_name , text \nclip.mp4,a car\n",
+        '"file_name","text"\n"clip.mp4","a car"\n , \n',
+        "file_name,text\nclip.mp4,a car,,\n",
+    ],
+)
+def test_what_spreadsheets_put_around_rows_does_no_harm(tmp_path: Path, table: str) -> None:
+    """Guards blank lines and rows, commas behind the last cell, spaces around columns, line ends of Windows."""
+    (lay(tmp_path, {"clip.mp4": b"0"}) / "metadata.csv").write_bytes(table.encode())
+    assert captions(tmp_path) == {"clip.mp4": "a car"}
+
+
 def test_a_clip_that_has_gone_is_an_error(tmp_path: Path) -> None:
     """Guards against a traceback for a file that was deleted after it was found."""
     lay(tmp_path, {"a.mp4": b"0", "a.txt": "a car"})
@@ -199,6 +363,35 @@ WRONG: dict[str, tuple[dict[str, str | bytes], str]] = {
         {**GOOD, "metadata.csv": "file_name,text\nclip.mp4,a\n./clip.mp4,b"},
         "line 3 names .* a second time",
     ),
+    "semicolons": (
+        {**GOOD, "metadata.csv": "file_name;text\nclip.mp4;a car"},
+        "its columns are separated by semicolons, save it with commas",
+    ),
+    "tabs": ({**GOOD, "metadata.csv": "file_name\ttext\nclip.mp4\ta car"}, "are separated by tabs, save"),
+    "UTF-16 csv": (
+        {**GOOD, "metadata.csv": "file_name,text\nclip.mp4,a car".encode("utf-16")},
+        "metadata.csv is in UTF-16: save it as UTF-8",
+    ),
+    "UTF-16 jsonl": ({**GOOD, "metadata.jsonl": "{}".encode("utf-16")}, "is in UTF-16: save it as UTF-8"),
+    "commas": (
+        {**GOOD, "metadata.csv": "file_name,text\nclip.mp4,a car, at dawn"},
+        "line 2 has more cells than the table has columns: put text that holds commas in quotes",
+    ),
+    "open quote": (
+        {**GOOD, "metadata.csv": 'file_name,text\nclip.mp4,"a car\nb.mp4,a bus\n'},
+        "cannot be read as a table",
+    ),
+    "NUL": ({**GOOD, "metadata.csv": "file_name,text\ncl\0ip.mp4,a car"}, "metadata.csv"),
+    "an array": (
+        {**GOOD, "metadata.jsonl": '[{"file_name": "clip.mp4", "text": "a car"}]'},
+        'line 1 is not a JSON object: a line is {"file_name": "clip.mp4", "text": "what it shows"}',
+    ),
+    "an array of lines": ({**GOOD, "metadata.jsonl": "[\n{}\n]"}, "line 1 is not JSON: a line is"),
+    "tables in two cases": (
+        {**GOOD, "metadata.csv": "", "Metadata.csv": ""},
+        "both metadata.csv and Metadata.csv: keep one",
+    ),
+    "only hidden": ({".clip.mp4": b"0", ".clip.txt": "a car"}, r"is hidden or a system's own \(2 in all\)"),
     "no JSON": ({**GOOD, "metadata.jsonl": "\n{"}, "metadata.jsonl line 2 is not JSON"),
     "no object": ({**GOOD, "metadata.jsonl": "3"}, "line 1 is not a JSON object"),
     "no name": ({**GOOD, "metadata.jsonl": '{"text": "a car"}'}, "line 1: file_name is missing"),

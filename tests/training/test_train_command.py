@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_dry_run_tells_and_writes_nothing(
 ) -> None:
     """Guards the plan of a run: with prepared film, too little for a step, and with film that is not prepared."""
     data = prepared if ready else film
-    wide = (*QUICK, "--batch-size", "24")
+    wide = (*QUICK[:2], *QUICK[4:], "--batch-size", "24")
     result = cli("train", "--model", tubelet_folder, "--data", data, "-o", "run", *wide, "--dry-run")
     assert (result.code, result.err) == (0, "")
     for words in ("steady", "3 to 3 latents", "24 windows", "are trained", "GB a process: weights"):
@@ -156,7 +157,7 @@ def test_dry_run_tells_and_writes_nothing(
         (["--steps", "many"], "steps should be a valid integer"),
         (["--jitter", "-1"], "jitter should be"),
         (["--schedule", "linear"], "schedule should be"),
-        (["--context-size", "20"], "training windows take 22 latents"),
+        (["--context-size", "20"], "a training window takes 88 frames (3.667 s at 24 fps)"),
         (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
         (["--model", "missing"], "no model folder missing"),
         (["--sample-prompts", "a car " * 40], "the prompt is 80 tokens long"),
@@ -229,8 +230,8 @@ def test_ctrl_c_says_how_to_go_on(
 ) -> None:
     """Guards Ctrl-C in the second of three steps: exit 130, the step ended and kept unless it is pressed twice, and the
     run ends as one that was not stopped when it is given again."""
-    quick = ("--model", tubelet_folder, "--data", prepared, *QUICK, "--steps", "3", "--save-every", "3")
-    command = ("train", *quick, "-o", "run")
+    quick = ("--model", tubelet_folder, "--data", prepared, *QUICK[2:4], *QUICK[6:])
+    command = ("train", *quick, "--steps", "3", "--save-every", "3", "-o", "run")
     learn = Trainer._learn
 
     def interrupted(trainer: Trainer) -> object:
@@ -249,7 +250,7 @@ def test_ctrl_c_says_how_to_go_on(
     saved = [path.name for path in Path("run").glob("checkpoints/*")]
     assert saved == ([f"step-{kept:06d}"] if kept else [])
     assert cli(*command).out == "run/model\n"
-    assert cli("train", *quick, "-o", "whole").out == "whole/model\n"
+    assert cli("train", *quick, "--steps", "3", "--save-every", "3", "-o", "whole").out == "whole/model\n"
     ends = [load_file(f"{run}/model/transformer/{WEIGHTS['transformer']}") for run in ("run", "whole")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
@@ -266,8 +267,11 @@ def test_a_missing_extra_is_named(
 
 
 def test_the_estimate_is_near_what_is_kept(tubelet_folder: Path) -> None:
-    """Guards the formula of the activations, and parameters counted without weights, against a network that runs."""
-    sampling = read_spec(tubelet_folder).defaults
+    """Guards the formula of the activations, and parameters counted without weights, against a network that runs.
+
+    Pictures are large, as captions and timesteps, which a step holds too, are not counted.
+    """
+    sampling = replace(read_spec(tubelet_folder).defaults, width=256, height=192)
     options = TrainOptions(batch_size=2, steady=1, start=0, extend=0, drain=0, level=0)
     cost = estimate(tubelet_folder, options, sampling)
     network = per_frame_timesteps(
@@ -285,10 +289,10 @@ def test_the_estimate_is_near_what_is_kept(tubelet_folder: Path) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.randn(2, 4, 3, 4, 6), torch.rand(2, 3), torch.randn(2, 12, 16), return_dict=False)
-    assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.5)
+        network(torch.randn(2, 4, 3, 24, 32), torch.rand(2, 3), torch.randn(2, 12, 16), return_dict=False)
+    assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.1)
     assert cost.parameters == cost.trained == sum(p.numel() for p in network.parameters())
-    assert cost.tokens_per_step == 2 * 3 * 6 and cost.kinds == {"steady": (1.0, 3, 3)}
+    assert cost.tokens_per_step == 2 * 3 * 12 * 16 and cost.kinds == {"steady": (1.0, 3, 3)}
     smaller = estimate(
         tubelet_folder,
         TrainOptions(lora_rank=2, bf16=True, shard=True, gradient_checkpointing=True),

@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import math
-import os
-import random
 import shutil
 import signal
 import subprocess
@@ -28,6 +26,7 @@ from longtake.training.options import KINDS, TrainOptions
 from longtake.training.report import Step
 from longtake.training.schedule import constant, cosine
 from longtake.training.trainer import Trainer
+from portable import in_two_processes
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 QUICK: dict[str, Any] = {"steps": 4, "batch_size": 4, "lr": 1e-2, "warmup": 1, "save_every": 2}
@@ -55,6 +54,13 @@ def state(run: Path, step: int) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (run / "checkpoints" / f"step-{step:06d}").iterdir()}
 
 
+def assert_alike(one: Step, other: Step) -> None:
+    """Fail unless losses and gradients are the same but for rounding, which moves them by 2e-7 and 7e-7 in four steps;
+    a learning rate that is a thousandth larger moves them by 1e-4."""
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4)
+
+
 def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "losses.jsonl").read_text().splitlines()]
 
@@ -78,17 +84,16 @@ def test_guidance_becomes_part_of_the_weights(tubelet_folder: Path, tmp_path: Pa
     assert scales == [2.5, 1.0]
 
 
+@in_two_processes
 def test_a_killed_run_ends_as_one_that_was_not(tubelet_folder: Path, tmp_path: Path) -> None:
-    """Guards resuming after a SIGKILL at a random step: weights, average, optimizer, losses and result, equal to the
-    bit."""
-    last = random.SystemRandom().randrange(6)
-    print(f"killed after step {last}")
+    """Guards resuming after a SIGKILL, a step behind a checkpoint: weights, average, optimizer, losses and result,
+    equal to the bit."""
+    last = 2
     options = {**QUICK, "steps": 8, "accumulation": 2}
     train(tubelet_folder, tmp_path / "whole", **options)
     runs = json.dumps({str(tmp_path / "killed"): options})
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), str(tubelet_folder), runs]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
             if line == f"{last}\n":
@@ -106,15 +111,16 @@ def test_accumulation_changes_nothing_but_rounding(tubelet_folder: Path, tmp_pat
     """Guards the weights of pieces of unequal size, and of unequally many noisy frames."""
     whole = train(tubelet_folder, tmp_path / "whole", batch_size=5)
     pieces = train(tubelet_folder, tmp_path / "pieces", batch_size=5, accumulation=2)
-    assert [step.loss for step in pieces] == pytest.approx([step.loss for step in whole], rel=1e-5)
-    assert [step.grad_norm for step in pieces] == pytest.approx([step.grad_norm for step in whole], rel=1e-4)
+    for pair in zip(pieces, whole, strict=True):
+        assert_alike(*pair)
 
 
 def test_gradient_checkpointing_changes_nothing(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards that the frame-wise blocks can be computed twice."""
     kept = train(tubelet_folder, tmp_path / "kept")
     again = train(tubelet_folder, tmp_path / "again", gradient_checkpointing=True)
-    assert [step.loss for step in again] == pytest.approx([step.loss for step in kept], rel=1e-6)
+    for pair in zip(again, kept, strict=True):
+        assert_alike(*pair)
 
 
 def test_bf16_keeps_weights_and_timesteps_in_float32(tubelet_folder: Path, tmp_path: Path) -> None:

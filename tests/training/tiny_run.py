@@ -1,11 +1,13 @@
 """Trains on film in memory, for tests that need processes: `python tiny_run.py MODEL '{"RUN": {OPTIONS}, …}'`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults
@@ -54,8 +56,9 @@ def main(model: str, runs: str) -> None:
     for run, options in json.loads(runs).items():
         for step in trainer(model, Path(run), **options).steps():
             print(step.step, flush=True)
+    PartialState().destroy_process_group()  # or its threads may abort a process that ends
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))  # as the tests that start it
     main(*sys.argv[1:])

@@ -1,34 +1,22 @@
 """The command line, a guest of the library: the only room that prints or exits.
 
 torch is imported by the commands that film or plan, not by `--help`. Errors a user can mend are one line on
-stderr, exit code 2; Ctrl-C is exit code 130."""
+stderr, exit code 2; a command that is stopped exits with 128 and the number of the signal."""
 
 import sys
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from longtake import __version__
-from longtake.cli import compare, convert, film, measure, prepare, train  # noqa: F401  (each puts its commands on the app)
-from longtake.cli.common import BAD_INPUT, app, say
-from longtake.errors import LongTakeError
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        print(f"longtake {__version__}")
-        raise typer.Exit
+from longtake.cli.signals import exit_code, stops
+from longtake.cli.streams import standard_streams
 
 
 def main() -> NoReturn:
-    """Runs the command line and exits."""
-    try:
-        sys.exit(app(standalone_mode=False))
-    except LongTakeError as error:
-        say(f"error: {error}")
-    except typer.TyperException as error:
-        say(f"error: {error.format_message()}")
-    sys.exit(BAD_INPUT)
+    """Runs the command line and exits. All else is imported once signals and streams are taken care of."""
+    with stops(), standard_streams() as stdout:
+        try:
+            from longtake.cli.app import run
+
+            code = run(stdout)
+        except KeyboardInterrupt:  # before a command had begun
+            code = exit_code()
+    sys.exit(code)

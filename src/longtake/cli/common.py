@@ -1,18 +1,41 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from longtake.errors import LongTakeError
+from longtake.files import printable
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
+READER_GONE = 141
 
-app = typer.Typer(
+
+class Command(TyperCommand):
+    """A command that takes each option once. The library lets the last of several win, unsaid."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, times in Counter(given).items():
+            if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.count):
+                raise LongTakeError(f"{option.opts[0]} is given {times} times: give it once")
+        return super().parse_args(ctx, args)
+
+
+class Application(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Any:
+        return super().command(*args, **{"cls": Command, **kwargs})
+
+
+app = Application(
     help="One unbroken shot of any length from a video diffusion model.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,5 +60,16 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise LongTakeError(f"this needs {error.name}: pip install 'longtake[{extra}]'") from error
 
 
+@contextmanager
+def stoppable(then: str) -> Iterator[None]:
+    """Say what to do `then`, when a command is stopped, and end it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped: {then}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def say(line: str) -> None:
-    print(line, file=sys.stderr)
+    """Print one line to stderr, whatever characters the names in it hold."""
+    print(printable(line), file=sys.stderr)

@@ -13,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say, stoppable
 from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.errors import OptionError
-from longtake.files import printable
+from longtake.files import exclusive, exclusive_folder, printable
 from longtake.plan import Method
+from longtake.presets import added_to
 
 if TYPE_CHECKING:
     from longtake.evaluation.jobs import Prompt
@@ -114,19 +115,24 @@ def compare(
                 raise OptionError(f"preset {preset} takes --prompts FILE; its methods and steps are its own")
             setting, chosen = table1(prompts, setting, fit_start)
             variants, seeds = TABLE1, seeds or TABLE1_SEEDS
+            if adds := dict.fromkeys(filter(None, (added_to(prompt.text) for prompt in chosen))):
+                notes.append(f'presets add "{"".join(adds)}" to prompts that name no score')
+        for variant in variants[:1]:
+            notes += setting.film(variant).notes
         for note in notes:
             say(f"note: {note}")
     stopped = False
-    try:
-        if not report_only:
-            with _bar("films") as show:
-                film_all(run, setting, chosen, seeds or SEEDS, variants, show)
-    except KeyboardInterrupt:
-        stopped = True
-        say(f"stopped: give the same command again, and {run} goes on")
-    if not stopped or any((run / "films").glob("*.json")):
-        summary, path = report(run, [] if report_only else [_command()])
-        print(f"{markdown(summary)}\n{path}")
+    with exclusive_folder(run):
+        try:
+            if not report_only:
+                with _bar("films") as show:
+                    film_all(run, setting, chosen, seeds or SEEDS, variants, show)
+        except KeyboardInterrupt:
+            stopped = True
+            say(f"stopped: give the same command again, and {run} goes on")
+        if not stopped or any((run / "films").glob("*.json")):
+            summary, path = report(run, [] if report_only else [_command()])
+            print(f"{markdown(summary)}\n{printable(path)}")
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -183,18 +189,17 @@ def evaluate(
         say(f"note: {note}")
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(TemporaryDirectory()))
+        stack.enter_context(stoppable("give the same command again, which begins anew"))
         show = stack.enter_context(_bar("frames"))
-        try:
-            summary, errors = evaluate_files(found, folder, vbench, show, [_command()], world)
-        except KeyboardInterrupt:
-            say("stopped")
-            raise typer.Exit(INTERRUPTED) from None
+        stack.enter_context(exclusive_folder(folder))
+        summary, errors = evaluate_files(found, folder, vbench, show, [_command()], world)
     if summary is not None:
         records = [film.record for film in summary.films]
         if clips is not None:
             measured = {record["file"] for record in records if record["row"] != REAL}
-            export_clips([clip.path for clip in found if printable(clip.path) in measured], clips)
-        print(json.dumps(records, indent=2, ensure_ascii=False) if as_json else markdown(summary))
+            with stoppable(f"{clips} is not there"), exclusive(clips):
+                export_clips([clip.path for clip in found if printable(clip.path) in measured], clips)
+        print(json.dumps(records, indent=2) if as_json else markdown(summary))
         for film in summary.films:
             for note in film.record["notes"]:
                 say(f"note: {film.record['file']}: {note}")

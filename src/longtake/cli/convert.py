@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from longtake.cli.common import INTERRUPTED, app, say
+from longtake.cli.common import app, say, stoppable
+from longtake.files import exclusive_folder, printable
 from longtake.models.load import converted_folder, read_spec
 
 
@@ -41,10 +42,7 @@ def convert(
     from longtake.models.open_sora.folder import TEXT_ENCODER, convert_open_sora
 
     folder = target or converted_folder()
-    try:
+    with stoppable(f"give the same command again, and {folder} goes on"), exclusive_folder(folder):
         convert_open_sora(transformer, vae, folder, text_encoder or TEXT_ENCODER, say)
-    except KeyboardInterrupt:
-        say(f"stopped: give the same command again, and {folder} goes on")
-        raise typer.Exit(INTERRUPTED) from None
     spec = read_spec(folder)
-    print(f"{folder}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")
+    print(f"{printable(folder)}: {spec.defaults.width}x{spec.defaults.height} at {spec.defaults.fps:g} fps")

@@ -1,10 +1,12 @@
 """The commands that film: generate, plan, models."""
 
 import json
+import os
 import re
 import resource
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -26,17 +28,19 @@ from rich.progress import (
 from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
-from longtake.errors import OptionError
-from longtake.frames import FilmLength
+from longtake.errors import NumberError, OptionError
+from longtake.files import printable
+from longtake.frames import FilmLength, number
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
 from longtake.plan import Method
-from longtake.presets import PRESETS, PresetName, preset_options
+from longtake.presets import PRESETS, PresetName, added_to, preset_options
+from longtake.prompts import decoded
 
 if TYPE_CHECKING:
     from longtake.video import Pictures, VideoWriter
 
-SLUG_LENGTH = 60
+SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
 
 
@@ -56,7 +60,9 @@ Frames = Annotated[int | None, typer.Option("--frames", help=_about("num_frames"
 Seed = Annotated[int | None, typer.Option("--seed", help=_about("seed"))]
 Negative = Annotated[str | None, typer.Option("--negative", help=_about("negative_prompt"))]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
-Fps = Annotated[float | None, typer.Option("--fps", help=_about("fps"))]
+Fps = Annotated[
+    str | None, typer.Option("--fps", metavar="RATE", help=_about("fps"))
+]  # a fraction is no float
 MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
 Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
 StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
@@ -68,8 +74,13 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
 Lora = Annotated[
-    Path | None,
-    typer.Option("--lora", metavar="RUN|DIR", help="A LoRA to add to the model, as train makes it."),
+    str | None,
+    typer.Option(
+        "--lora",
+        metavar="RUN|DIR|FILE",
+        help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
+        " diffusion-pipe's spelling.",
+    ),
 ]
 Preset = Annotated[
     PresetName | None,
@@ -88,7 +99,8 @@ Start = Annotated[
     typer.Option(
         "--start",
         metavar="CLIP|text",
-        help="A video whose first frames the film begins with. Presets need one, or text, to begin with none.",
+        help="A video (mp4, mov, mkv or webm; no photo) whose first frames the film begins with: as many as its"
+        " context holds, plan says how many. Presets need one, or text, to begin with none.",
     ),
 ]
 Fit = Annotated[
@@ -142,14 +154,19 @@ def generate(
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     pictures, begun = _start(film, start, fit_start)
     metadata = film.metadata | begun
-    writer = _writer(output or Path(f"{_slug(prompt)}.mp4"), film, metadata, overwrite)
+    writer = _writer(output or Path(f"{_slug(decoded(prompt))}.mp4"), film, metadata, overwrite)
+    if preset and (added := added_to(prompt)):
+        say(f'note: preset {preset} adds "{added}" to the prompt')
+    say_notes(film)
     try:
         speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
     except KeyboardInterrupt:
         say(f"stopped: {_what_is_left(writer)}")
         raise typer.Exit(INTERRUPTED) from None
+    except NumberError as error:
+        raise NumberError(f"{error}; {_what_is_left(writer)}") from error
     report = {
-        "file": str(writer.path),
+        "file": printable(writer.path),
         "num_frames": writer.num_frames,
         "seconds": float(writer.num_frames / film.rate),
         "frames_per_second": round(speed.frames_per_second, 2),
@@ -187,6 +204,9 @@ def plan(
     from longtake.noise import sigma_table
     from longtake.plan import ladder_picture
 
+    if preset:
+        say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
+    say_notes(film)
     settings = film.settings
     sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
     if as_json:
@@ -219,6 +239,12 @@ def film_options(parameters: dict[str, Any]) -> FilmOptions:
     return FilmOptions(**given)
 
 
+def say_notes(film: Film) -> None:
+    """Tell what about a film is not quite as it was asked for."""
+    for note in film.notes:
+        say(f"note: {note}")
+
+
 def _film(parameters: dict[str, Any]) -> Film:
     """The film that the parameters of a command ask for. One by a preset begins with a clip unless it is to begin with
     text."""
@@ -230,7 +256,8 @@ def _film(parameters: dict[str, Any]) -> Film:
 def _model(parameters: dict[str, Any]) -> str | None:
     """The model to film with: the one given, or the preset's."""
     preset: PresetName | None = parameters["preset"]
-    return parameters["model"] or (PRESETS[preset].model if preset else None)
+    given: str | None = parameters["model"]
+    return PRESETS[preset].model if preset and given is None else given
 
 
 def _start(film: Film, clip: str | None, fit: bool) -> tuple["Pictures | None", dict[str, Any]]:
@@ -266,12 +293,15 @@ def _shoot(
     model: str | None,
     device: str,
     dtype: str | None,
-    lora: Path | None,
+    lora: str | None,
     start: "Pictures | None",
 ) -> Speed:
     from longtake.pipeline import LongTake
 
     take = LongTake.from_pretrained(model, device, dtype, lora)
+    for text in filter(None, (film.prompt, film.negative_prompt)):
+        if (read := take.model.clean(text)) != " ".join(text.split()):
+            say(f'note: {film.model} reads the prompt as "{read}"')
     if unknown := take.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
     started, first_frame = time.perf_counter(), 0.0
@@ -307,12 +337,13 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
 def _what_is_left(writer: "VideoWriter") -> str:
     if writer.num_frames == 0:
         return "nothing was written"
-    return f"{writer.num_frames} frames ({float(writer.num_frames / writer.fps):g} s) are in {writer.part}"
+    place = writer.part if writer.part.exists() else writer.path
+    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {place}"
 
 
 def _one_line(report: dict[str, Any]) -> str:
     return (
-        f"{report['file']}: {report['seconds']:g} s, {report['num_frames']} frames,"
+        f"{printable(report['file'])}: {number(report['seconds'])} s, {report['num_frames']} frames,"
         f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
     )
 
@@ -323,11 +354,11 @@ def _cost(film: Film) -> str:
     rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
     return "\n".join(
         [
-            f"{film.model}, {settings.width}x{settings.height} pixels, {settings.fps:g} frames/s",
+            f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
             f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
-            f"length        {float(length.num_frames / film.rate):g} s, {_frames(length)}, {_latents(length)}",
+            f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
             f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
@@ -354,8 +385,12 @@ def _latents(length: FilmLength) -> str:
 
 
 def _slug(prompt: str) -> str:
-    words = "-".join(re.findall(r"\w+", prompt.lower()))
-    return words[:SLUG_LENGTH].rstrip("-") or "film"
+    """A name of the words of a prompt, of any script, with room behind them: a file name has 255 bytes at most."""
+    text = unicodedata.normalize("NFC", prompt.lower())
+    letters = (c if c == "_" or unicodedata.category(c)[0] in "LNM" else " " for c in text)
+    words = "-".join(word for word in "".join(letters).split() if unicodedata.category(word[0])[0] != "M")
+    name = words[:SLUG_LENGTH].encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-") or "film"
+    return os.fsdecode(name.encode())  # for locales that have no such letters
 
 
 def _peak_memory() -> int:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Json, Model, Overwrite, app, needs_extra
+from longtake.cli.common import Json, Model, Overwrite, app, needs_extra, stoppable
+from longtake.files import beside, exclusive, exclusive_folder
 
 
 @app.command()
@@ -19,10 +20,10 @@ def world(
     from longtake.video import check_output
 
     check_output(sheet, suffix=".png", overwrite=overwrite)
-    with needs_extra("world"):
+    with needs_extra("world"), stoppable("nothing was written"), exclusive(sheet), beside(sheet) as part:
         from longtake.worlds.tracking_shot import contact_sheet
 
-        contact_sheet(sheet, seed)
+        contact_sheet(part, seed)
 
 
 @app.command()
@@ -32,15 +33,16 @@ def adherence(
     ],
     model: Model = None,
     prompts: Annotated[
-        int, typer.Option("--prompts", help="Attribute combinations unseen in training.")
+        int, typer.Option("--prompts", min=1, help="Attribute combinations unseen in training.")
     ] = 24,
-    seeds: Annotated[int, typer.Option("--seeds", help="Films of each prompt.")] = 2,
-    seconds: Annotated[int, typer.Option("--seconds", help="Length of each film.")] = 60,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Films of each prompt.")] = 2,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, help="Length of each film.")] = 60,
     as_json: Json = False,
 ) -> None:
     """Measure, second by second, whether tracking shots show what their prompts say."""
-    with needs_extra("world"):
+    with needs_extra("world"), stoppable(f"give the same command again, and {run} goes on"):
         from longtake.evaluation.adherence import as_table, measure
 
-        summary = measure(run, model, prompts, seeds, seconds)
-        print(json.dumps(summary, indent=2) if as_json else as_table(summary))
+        with exclusive_folder(run):
+            summary = measure(run, model, prompts, seeds, seconds)
+    print(json.dumps(summary, indent=2) if as_json else as_table(summary))

@@ -3,9 +3,9 @@
 import hashlib
 import inspect
 import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +14,16 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say, stoppable
+from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
+from longtake.files import exclusive_folder, printable, write_text
+from longtake.frames import lasting
 from longtake.models.load import model_folder, read_spec
 from longtake.training.options import TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
+ALSO = {"context_size": ("--context",)}  # what the commands that film call it
 
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
@@ -46,7 +50,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     elif default is not None:
         default = str(default)
     metavar = None if kind is bool else "VALUE"
-    option = typer.Option("--" + name.replace("_", "-"), help=field.description, metavar=metavar)
+    names = "--" + name.replace("_", "-"), *ALSO.get(name, ())
+    option = typer.Option(*names, help=field.description, metavar=metavar)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
@@ -80,7 +85,8 @@ def train(
             if dry_run:
                 _describe(model, options, data)
             else:
-                _train(model, options, data, run)
+                with exclusive_folder(run) if _first_process() else nullcontext():
+                    _train(model, options, data, run)
     except LongTakeError:
         if _first_process():
             raise
@@ -99,24 +105,33 @@ def train_default(
     """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
     with needs_extra("world,train"):
         from longtake.training.default import Recipe, train_default
-
-        print(train_default(run, Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)))
+    recipe = Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)
+    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
+        with exclusive_folder(run):
+            model = train_default(run, recipe, _after_a_step)
+        print(printable(model))
 
 
 def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
+    from longtake.training.changes import FILM, check_film
+    from longtake.training.data import MANIFEST
     from longtake.training.trainer import Trainer
 
     try:
         film = _film(model, options, _prepared(model, options, data, run))
         if not options.sample_prompts:
             options = options.model_copy(update={"sample_prompts": tuple(film.captions[:SHOWN])})
-        manifest = hashlib.sha256((film.folder / "manifest.json").read_bytes()).hexdigest()
-        trainer = Trainer(model, film, run, options, {"data": manifest})
+        check_film(run, film.manifest)
+        manifest = (film.folder / MANIFEST).read_bytes()
+        trainer = Trainer(model, film, run, options, {"data": hashlib.sha256(manifest).hexdigest()})
+        if _first_process():
+            write_text(run / FILM, manifest.decode())
         if trainer.step == options.steps:
             _say(f"{run} is finished: all its {options.steps} steps are taken")
-        with _progress(trainer.step, options.steps) as show, _gently(trainer):
+        with _progress(trainer.step, options.steps) as show, _a_step_at_a_time(trainer):
             for step in trainer.steps():
                 show(step)
+        trainer.accelerator.end_training()  # or the threads of gloo may abort a process that ends
     except KeyboardInterrupt:
         _say(f"stopped: give the same command again, and {run} goes on from its newest checkpoint")
         raise typer.Exit(INTERRUPTED) from None
@@ -124,55 +139,58 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
         _say(f"stopped after {trainer.step} steps: give the same command again, and {run} goes on")
         raise typer.Exit(INTERRUPTED)
     if _first_process():
-        print(trainer.result)
+        print(printable(trainer.result))
 
 
-@contextmanager
-def _gently(trainer: "Trainer") -> Iterator[None]:
-    """The first Ctrl-C lets a step end and keeps it, the second stops at once. Of many processes each would end at
-    another step, so there the first one stops at once too."""
+def _a_step_at_a_time(trainer: "Trainer") -> AbstractContextManager[None]:
+    """Of many processes each would end at another step, so there the first Ctrl-C stops at once."""
+    return _after_a_step(trainer.stop) if trainer.accelerator.num_processes == 1 else nullcontext()
 
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        trainer.stop()
+
+def _after_a_step(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """The first Ctrl-C lets a step end and keeps it, the second stops at once."""
+
+    def told() -> None:
+        stop()
         say("stopping after this step; Ctrl-C once more to lose it")
 
-    before = signal.getsignal(signal.SIGINT)
-    if trainer.accelerator.num_processes == 1:
-        signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return gently(told)
 
 
 def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:
     """The folder of prepared film: the one given, or what is made of it in the run."""
-    if (data / "manifest.json").exists():
+    if os.path.exists(data / "manifest.json"):
         return data
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise OptionError(
             f"{data} is not prepared, which takes one process: longtake prepare {data} -o FOLDER"
         )
-    from longtake.training.data import latents_needed
+    from longtake.training.changes import check_source
+    from longtake.training.checkpoint import CONFIG
     from longtake.training.prepare import prepare
     from longtake.training.trainer import check_run
 
+    target = run / "data"
     check_run(model, run, options)
+    if os.path.exists(run / CONFIG):
+        if not (target / "manifest.json").exists():
+            raise OptionError(
+                f"{run} learns from film that was prepared elsewhere: give that folder as --data"
+            )
+        check_source(data, target)
     spec = read_spec(model)
-    prepare(data, run / "data", model, min_latents=latents_needed(spec, options.sampling(spec)), say=say)
-    return run / "data"
+    prepare(data, target, model, windows=options.sampling(spec), say=say)
+    return target
 
 
 def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFilm":
-    from longtake.training.data import PreparedFilm, hashes
+    from longtake.training.data import PreparedFilm, frames_needed, hashes
 
     spec = read_spec(model)
     film = PreparedFilm(folder, spec, hashes(model_folder(model)), options.sampling(spec))
     if film.left_out:
-        _say(
-            f"note: {film.left_out} clips are shorter than the {film.needed} latents of a window and left out"
-        )
+        window = lasting(frames_needed(spec, film.needed), Fraction(film.manifest.fps))
+        _say(f"note: {film.left_out} shots are left out, shorter than a training window of {window}")
     return film
 
 
@@ -181,7 +199,7 @@ def _describe(model: str | None, options: TrainOptions, data: Path) -> None:
     from longtake.training.estimate import estimate
     from longtake.training.sources import find_clips
 
-    if (data / "manifest.json").exists():
+    if os.path.exists(data / "manifest.json"):
         film = _film(model, options, data)
         sampling = film.sampling
     else:

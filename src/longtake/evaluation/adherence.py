@@ -8,25 +8,29 @@ against last ten seconds with a bootstrap interval over prompts.
 from __future__ import annotations
 
 import json
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 
+from longtake.errors import OptionError
 from longtake.evaluation.classifier import JUDGED, Frames, accuracy, rendered_stills, trained_classifier
 from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
+from longtake.files import beside, write_text
+from longtake.models.load import model_folder
 from longtake.pipeline import LongTake
-from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from longtake.processes import processes
+from longtake.progress import track
+from longtake.training.checkpoint import claim
+from longtake.training.data import weights_hash
+from longtake.worlds.tracking_shot import ATTRIBUTES, FPS, Shot, is_held_out, random_shot
 
 Summary = dict[str, Any]
 
@@ -35,7 +39,13 @@ MOMENTS = 8  # of a film, in its strip
 
 
 def held_out_shots(count: int, seed: int = 5) -> list[Shot]:
-    """`count` distinct shots of combinations that training never sees."""
+    """`count` distinct shots of combinations that training never sees. OptionError if there are not so many."""
+    every = (dict(zip(ATTRIBUTES, values, strict=True)) for values in product(*ATTRIBUTES.values()))
+    known = len({tuple(shot.values())[:5] for shot in every if is_held_out(Shot(**shot, seed=0))})
+    if count > known:
+        raise OptionError(
+            f"training leaves {known} combinations of attributes out: {count} prompts are too many"
+        )
     rng = random.Random(seed)
     shots: dict[tuple[str, ...], Shot] = {}
     while len(shots) < count:
@@ -51,14 +61,21 @@ def captioned_shots(count: int) -> list[tuple[Shot, str]]:
 
 
 def measure(run: Path, model: str | None, prompts: int, seeds: int, seconds: int) -> Summary:
-    """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md."""
+    """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md.
+
+    ModelError as of load_model, OutputError for a folder of other films."""
+    spec, weights = (
+        LongTake.from_pretrained(model).model.spec,
+        weights_hash(model_folder(model), "transformer"),
+    )
+    claim(run, {"model": spec.name, "weights": weights, "seeds": seeds, "seconds": seconds})
     classifier = trained_classifier(run / CLASSIFIER)
     summary = film_prompts(run, model, prompts, seeds, seconds)
     frames, labels = rendered_stills(1200, seed=20_002, held_out=True)
     summary["classifier_accuracy_on_renders"] = accuracy(classifier, frames, labels)
     summary["codec"] = codec_report(load_autoencoder(model))
-    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (run / "summary.md").write_text(as_table(summary))
+    write_text(run / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(run / "summary.md", as_table(summary))
     return summary
 
 
@@ -98,12 +115,13 @@ def film_prompts(run: Path, model: str | None, prompts: int, seeds: int, seconds
         for seed in range(seeds)
     ]
     missing = [job for job in jobs if not job.path.exists()]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with processes("spawn") as pool:
         for _ in track(pool.map(film_and_read, missing), "filming and reading", total=len(missing)):
             pass
     strips = [np.asarray(Image.open(job.path.with_suffix(".png"))) for job in jobs]
-    Image.fromarray(np.concatenate(strips)).save(run / "sheet.png")
-    return summarise([json.loads(job.path.read_text()) for job in jobs])
+    with beside(run / "sheet.png") as part:
+        Image.fromarray(np.concatenate(strips)).save(part, format="PNG")
+    return summarise([json.loads(job.path.read_text(encoding="utf-8")) for job in jobs])
 
 
 @dataclass(frozen=True)
@@ -135,10 +153,10 @@ def film_and_read(job: Job) -> None:
         strip += [pictures[i] for i in range(-seen % every, len(pictures), every)]
         seen += len(pictures)
     assert len(judge.read) == job.seconds
-    Image.fromarray(np.concatenate(strip, axis=1)).save(job.path.with_suffix(".png"))
+    with beside(job.path.with_suffix(".png")) as part:
+        Image.fromarray(np.concatenate(strip, axis=1)).save(part, format="PNG")
     record = {"prompt": job.prompt, "seed": job.seed, "shot": asdict(job.shot), "read": judge.read}
-    job.path.with_suffix(".part").write_text(json.dumps(record))
-    job.path.with_suffix(".part").rename(job.path)
+    write_text(job.path, json.dumps(record))
 
 
 def summarise(records: list[dict[str, Any]], ends: int = 10) -> Summary:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from longtake.errors import OptionError
 from longtake.evaluation.prompts import read_text
+from longtake.names import leads_out
+from longtake.prompts import flaw
 
 BETWEEN = "||"
 
@@ -38,8 +40,9 @@ def parse_benchmark(text: str) -> list[Item]:
         prompt, between, video = (part.strip() for part in line.rpartition(BETWEEN))
         if not (prompt and between and video):
             raise OptionError(f"line {number} is not PROMPT{BETWEEN}VIDEO: {line.strip()[:60]!r}")
-        path = PureWindowsPath(video)  # knows the separators and roots of every system
-        if path.anchor or ".." in path.parts:
+        if words := flaw(line):
+            raise OptionError(f"line {number} {words}")
+        if leads_out(video):
             raise OptionError(f"line {number}: the video must be a path inside its folder, not {video!r}")
         item = Item(prompt, PurePosixPath(video))
         if item in items:

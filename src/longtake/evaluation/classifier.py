@@ -9,19 +9,21 @@ Shapes: B pictures, H W picture height and width.
 
 from __future__ import annotations
 
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.errors import ModelError
+from longtake.finite import SEEN, require_finite
+from longtake.processes import processes
+from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
@@ -52,8 +54,9 @@ class AttributeClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, frames: Frames) -> dict[str, str]:
-        """The attributes that these frames (B, H, W, 3), taken together, most likely show."""
-        logits = self(pictures(frames))
+        """The attributes that these frames (B, H, W, 3), taken together, most likely show. NumberError if the network
+        makes no finite numbers of them."""
+        logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(frames)).items()}
         return {
             name: list(ATTRIBUTES[name])[int(rows.log_softmax(1).sum(0).argmax())]
             for name, rows in logits.items()
@@ -71,7 +74,12 @@ def trained_classifier(
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
     classifier = AttributeClassifier()
     if path.exists():
-        load_model(classifier, path)
+        try:
+            load_model(classifier, path)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ModelError(
+                f"{path} holds no classifier of this version: delete it, to train it anew"
+            ) from error
         return classifier.eval()
     torch.manual_seed(0)
     frames, labels = rendered_stills(stills, seed=10_001)
@@ -98,7 +106,7 @@ def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tupl
     sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
     shots = [random_shot(rng, held_out=side) for side in sides]
     jobs = [(shot, rng.randrange(4000)) for shot in shots]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with processes() as pool:
         frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
     labels = {
         name: torch.tensor([list(ATTRIBUTES[name]).index(shot.attributes[name]) for shot in shots])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from longtake.models.load import EMBEDDED
+from longtake.models.load import load_autoencoder as load_any
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.training.autoencoder import principal_components, psnr, to_tensor
 from longtake.worlds.tracking_shot import random_shot
@@ -17,7 +17,9 @@ from longtake.worlds.tracking_shot import random_shot
 
 def load_autoencoder(model: str | None) -> AutoencoderTubelet:
     """The autoencoder of a model folder, or of the embedded model, in float32."""
-    return AutoencoderTubelet.from_pretrained(model or EMBEDDED, subfolder="vae", torch_dtype=torch.float32)
+    vae = load_any(model)
+    assert isinstance(vae, AutoencoderTubelet)
+    return vae
 
 
 @torch.no_grad()

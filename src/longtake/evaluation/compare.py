@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
-from multiprocessing import active_children, get_context, parent_process
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import fmean
-from threading import Thread
+from typing import Any
 
 from longtake.errors import LongTakeError, OptionError
 from longtake.evaluation.adherence import CLASSIFIER
@@ -24,14 +21,17 @@ from longtake.evaluation.benchmark import read_benchmark
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.films import left_over, read_film
 from longtake.evaluation.jobs import Job, Prompt, Took, film
+from longtake.evaluation.registry import load_vbench
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
-from longtake.files import write_text
-from longtake.models.load import model_folder
+from longtake.files import write_text, writing
+from longtake.models.load import check_prompts, load_model, model_folder
+from longtake.names import Finder, repeated
 from longtake.presets import PRESETS
+from longtake.processes import processes
 from longtake.start import read_start
-from longtake.training.checkpoint import CONFIG, claim
+from longtake.training.checkpoint import CONFIG, check_claim, claim
 from longtake.training.data import weights_hash
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH
 
@@ -56,6 +56,7 @@ def film_all(
     if world:
         _check_world(setting)
         variants = [Variant(REAL), *variants]
+    _check(run, setting, prompts, variants)
     _claim(run, setting, prompts)
     jobs = [
         Job(run, setting, variant, prompt, seed, _is_shown(variant, number, seed))
@@ -69,8 +70,9 @@ def film_all(
     done(len(jobs) - len(missing), len(jobs))
     with (run / TIMES).open("a", encoding="utf-8") as times:
         for number, took in enumerate(films_of(missing, setting.device), start=len(jobs) - len(missing) + 1):
-            times.write(json.dumps(asdict(took)) + "\n")
-            times.flush()
+            with writing(run / TIMES):
+                times.write(json.dumps(asdict(took)) + "\n")
+                times.flush()
             done(number, len(jobs))
 
 
@@ -79,7 +81,7 @@ def films_of(jobs: Sequence[Job], device: str) -> Iterator[Took]:
     if device != "cpu":
         yield from map(film, jobs)
         return
-    with _processes() as pool:
+    with processes("spawn") as pool:
         for future in as_completed([pool.submit(film, job) for job in jobs]):
             yield future.result()
 
@@ -89,9 +91,17 @@ def table1(file: Path, setting: Setting, fit_start: bool = False) -> tuple[Setti
     clips lie beside it. The setting's model is Open-Sora v1.2 if it names none.
 
     OptionError, before anything is filmed, for a clip that is not there or that no film can begin with."""
-    model = setting.model or PRESETS["pa-o-base"].model
+    model = PRESETS["pa-o-base"].model if setting.model is None else setting.model
     setting = replace(setting, model=model, clips=file.parent, fit_start=fit_start)
-    prompts = [Prompt(item.prompt, start=item.video) for item in read_benchmark(file)]
+    finder, prompts = Finder(file.parent), list[Prompt]()
+    for item in read_benchmark(file):
+        clips = finder.find(str(item.video)) or [str(item.video)]
+        if len(clips) > 1:
+            raise OptionError(f"{item.video} is there {repeated(clips)}")
+        prompt = Prompt(item.prompt, start=PurePosixPath(clips[0]))
+        if prompt in prompts:
+            raise OptionError(f"{file} has {prompt.name} twice: keep one of them")
+        prompts.append(prompt)
     for variant in TABLE1:
         plan = setting.film(variant, from_clip=True)
         for prompt in prompts:
@@ -106,11 +116,10 @@ def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
     films = [read_film(path) for path in sorted((run / "films").glob("*.json"))]
     if not films:
         raise LongTakeError(f"{run} holds no measured film yet")
-    given = run / COMMANDS
+    config, given = _told(run), run / COMMANDS
     lines = given.read_text(encoding="utf-8").splitlines() if given.exists() else []
     lines += [command for command in commands if command not in lines]
     write_text(given, "".join(f"{line}\n" for line in lines))
-    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     summary, notes = summarise(films), list[str]()
     if summary.row(REAL) is None:
         notes.append(
@@ -131,6 +140,17 @@ def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
     return summary, write_report(run, summary, Origin(subject, lines, notes, _took(run)))
 
 
+def _told(run: Path) -> dict[str, Any]:
+    """What all films of a run share. LongTakeError for a folder that is no comparison."""
+    try:
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict) or not {"model", "settings", "seconds"} <= config.keys():
+        raise LongTakeError(f"{run} is not the folder of a comparison: give that of longtake compare")
+    return config
+
+
 def _took(run: Path) -> dict[str, tuple[float, float]]:
     """The mean seconds that the films of each row took to make and to measure."""
     by_row: dict[str, list[tuple[float, float]]] = {}
@@ -141,10 +161,27 @@ def _took(run: Path) -> dict[str, tuple[float, float]]:
     return {row: (fmean(m for m, _ in times), fmean(m for _, m in times)) for row, times in by_row.items()}
 
 
+def _check(run: Path, setting: Setting, prompts: Sequence[Prompt], variants: Sequence[Variant]) -> None:
+    """Raise now, with nothing written, what would be raised when the first films are made."""
+    check_claim(run, _config(setting, prompts))
+    films = (setting.film(variant, p.text, 0, p.start is not None) for variant in variants for p in prompts)
+    check_prompts(setting.model, {film.prompt for film in films})
+    if not os.path.exists(run / CONFIG):
+        load_model(setting.model, setting.device, setting.dtype, setting.lora)
+        if setting.weights_dir:
+            load_vbench(setting.weights_dir, setting.device)
+
+
 def _claim(run: Path, setting: Setting, prompts: Sequence[Prompt]) -> None:
+    claim(run, _config(setting, prompts))
+    (run / "films").mkdir(exist_ok=True)
+
+
+def _config(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What all films of a run share, as JSON values."""
     parts = "transformer", "vae", "text_encoder", "tokenizer"
     spec = setting.spec
-    config = {
+    return {
         "model": spec.name,
         "weights": weights_hash(model_folder(setting.model), *parts),
         "lora": asdict(spec.lora) if spec.lora else None,
@@ -155,8 +192,6 @@ def _claim(run: Path, setting: Setting, prompts: Sequence[Prompt]) -> None:
         "fit_start": setting.fit_start,
         "weights_dir": setting.weights_dir is not None,
     }
-    claim(run, config)
-    (run / "films").mkdir(exist_ok=True)
 
 
 def _kind(prompt: Prompt) -> str:
@@ -178,30 +213,3 @@ def _check_world(setting: Setting) -> None:
             f"the tracking-shot world is {WIDTH}x{HEIGHT} at {FPS} frames a second, {model} {own.width}x{own.height}"
             f" at {own.fps:g}: give a file of --prompts instead"
         )
-
-
-@contextmanager
-def _processes() -> Iterator[ProcessPoolExecutor]:
-    """A process a core. They end at once when this one is interrupted or fails, and when it is killed."""
-    pool = ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

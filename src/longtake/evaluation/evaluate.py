@@ -6,9 +6,10 @@ A file is a row of its own, a folder of files a row together: a set, which has i
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from longtake.errors import LongTakeError, OutputError
@@ -27,17 +28,19 @@ from longtake.evaluation.films import (
     write_film,
 )
 from longtake.evaluation.measures.base import Frames
+from longtake.evaluation.measures.clips import Clips
 from longtake.evaluation.registry import Judge, clips_of, measures_for
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, shifts_of
 from longtake.evaluation.vbench.dimensions import VBench
-from longtake.files import printable
+from longtake.files import contents, printable
 from longtake.models.load import EMBEDDED, read_spec
+from longtake.names import grouped, is_hidden
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
-from longtake.training.checkpoint import CONFIG, claim
-from longtake.video import VideoInfo, probe, read_frames
+from longtake.training.checkpoint import CONFIG, check_claim, claim
+from longtake.video import VideoInfo, probe, read_frames, same_rate
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, described
 
 # What is taken for film in a folder; a file that is named is opened whatever it is called.
@@ -57,7 +60,7 @@ SUFFIXES = {
     ".wmv",
 }
 SUFFIXES |= {".3gp", ".gif", ".y4m", ".part"}
-MISSING = Fraction(1, 2)  # seconds that a file may announce and not hold
+CLAIM = {"evaluation": "of video files"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def find_clips(
     prompts: of the films other than real ones, in their order. LongTakeError for no films, the same one twice, or
     another number of prompts."""
     notes = list[str]()
-    sets = [(path, _videos(path, notes) if path.is_dir() else [path]) for path in paths]
+    sets = [(path, _videos(path, notes) if os.path.isdir(path) else [_file(path)]) for path in paths]
     found = [path for _, videos in sets for path in videos]
     if prompts is not None and len(prompts) != len(found):
         raise LongTakeError(
@@ -87,9 +90,12 @@ def find_clips(
     if real is not None:
         sets.append((real, _videos(real, notes)))
         found += sets[-1][1]
-    for i, path in enumerate(found):
-        if path.resolve() in map(Path.resolve, found[:i]):
+    seen = set[str]()
+    for path in found:
+        place = os.path.realpath(path)
+        if place in seen:
             raise LongTakeError(f"{path} is given twice")
+        seen.add(place)
     names, rows = _told_apart(found), _told_apart([path for path, _ in sets])
     waiting = iter(prompts or [])
     clips = [
@@ -113,16 +119,26 @@ def evaluate_files(
     world: the prompts describe tracking shots, of which a classifier, trained first if `run` has none, reads adherence.
     Returns the summary, None if no file could be measured, and what was wrong with those that could not be.
     `progress(frames, of, name)` is called as a file is read. LongTakeError if films of a set, or film and real film,
-    differ in size; OutputError if `run` holds anything but an earlier evaluation, whose numbers it loses."""
+    differ in size; OutputError if `run` holds anything but an earlier evaluation, whose numbers it loses once a film is
+    measured, and not before."""
     _check_sizes(clips)
-    _begin(run)
-    classifier = trained_classifier(run / CLASSIFIER) if world else None
+    _check_run(run)
+    classifier = None
+    if world and any(map(_is_film, clips)):
+        claim(run, CLAIM)
+        classifier = trained_classifier(run / CLASSIFIER)
     films, errors = list[Film](), list[str]()
     for number, clip in enumerate(clips, 1):
+        if clip.row == REAL and not films:
+            break  # it comes last, and nothing is there to compare with it
         try:
-            films.append(measure_file(clip, run, number, vbench, progress, classifier))
+            measured = measure_file(clip, vbench, progress, classifier)
         except LongTakeError as error:
             errors.append(str(error))
+            continue
+        if not films:
+            _begin(run)
+        films.append(measured.written(run / "films" / f"{clip_name(number, clip.path.stem)}.json"))
     if not any(film.row != REAL for film in films):
         return None, errors
     summary = summarise(films, _reference(films))
@@ -136,44 +152,56 @@ def evaluate_files(
     return summary, errors
 
 
-def _begin(run: Path) -> None:
-    if not (run / CONFIG).exists() and run.is_dir() and any(run.iterdir()):
+def _check_run(run: Path) -> None:
+    """OutputError for a folder that is no evaluation."""
+    check_claim(run, CLAIM)
+    if not os.path.exists(run / CONFIG) and contents(run):
         raise OutputError(f"{run} holds something else: give a new folder")
-    claim(run, {"evaluation": "of video files"})
+
+
+def _begin(run: Path) -> None:
+    """Make a folder an evaluation without numbers."""
+    claim(run, CLAIM)
     (run / "films").mkdir(exist_ok=True)
     for path in (run / "films").iterdir():
         if path.suffix in FILES:
             path.unlink()
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a file: its numbers, the clips that sets are compared by, and its strip as a JPEG."""
+
+    record: Record
+    clips: Clips
+    strip: bytes
+
+    def written(self, path: Path) -> Film:
+        write_film(path, self.record, self.clips, self.strip)
+        return read_film(path)
+
+
 def measure_file(
     clip: Clip,
-    run: Path,
-    number: int,
     vbench: VBench | None,
     progress: Callable[[int, int, str], None],
     classifier: AttributeClassifier | None = None,
-) -> Film:
-    """Measure one file and write its numbers into `run`, under its `number` and its name. LongTakeError, which names
-    it, if that cannot be done."""
+) -> Measured:
+    """Measure one file. LongTakeError, which names it, if that cannot be done."""
     try:
-        info = probe(clip.path)
-        prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
-        shifts, notes = _shifts(info)
-        judge, unjudged = _judge(classifier, prompt, info)
-        measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
-        pictures = (picture[None] for picture in read_frames(clip.path))
-        told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
-        numbers = measure_film(told, info.fps, measures, strip)
+        with clip.path.open("rb") as file:
+            info = _printable(probe(file))
+            prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
+            shifts, notes = _shifts(info)
+            judge, unjudged = _judge(classifier, prompt, info)
+            measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
+            pictures = (picture[None] for picture in read_frames(file))
+            told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
+            numbers = measure_film(told, info.fps, measures, strip)
+    except OSError as error:
+        raise LongTakeError(f"{printable(clip.path)}: cannot be read ({error.strerror})") from error
     except LongTakeError as error:
-        raise LongTakeError(
-            str(error) if str(clip.path) in str(error) else f"{clip.path}: {error}"
-        ) from error
-    read = numbers["num_frames"] / info.fps
-    if info.announced is not None and read + MISSING < info.announced:
-        notes.append(
-            f"cut off after {float(read):.2f} of {float(info.announced):.2f} seconds, measured up to there"
-        )
+        raise LongTakeError(f"{printable(clip.path)}: {error}") from error
     seed = info.metadata.get("seed")
     record: Record = {
         "row": clip.row,
@@ -184,7 +212,7 @@ def measure_file(
         "codec": info.codec,
         "size": [info.width, info.height],
         "options": info.metadata,
-        "notes": [*notes, *unjudged, *left_over(numbers)],
+        "notes": [*notes, *info.notes, *unjudged, *left_over(numbers)],
         "made": made_with(),
         **numbers,
     }
@@ -192,9 +220,22 @@ def measure_file(
         record["shot"] = asdict(judge[1])
     if vbench is not None:
         record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
-    path = run / "films" / f"{clip_name(number, clip.path.stem)}.json"
-    write_film(path, record, clips_of(measures), strip.jpeg())
-    return read_film(path)
+    return Measured(record, clips_of(measures), strip.jpeg())
+
+
+def _is_film(clip: Clip) -> bool:
+    """Whether a file is a film that is judged, as far as can be told at once."""
+    try:
+        probe(clip.path)
+    except LongTakeError:
+        return False
+    return clip.row != REAL
+
+
+def _printable(info: VideoInfo) -> VideoInfo:
+    """The same, with question marks for what in a file's metadata is no text."""
+    text = json.dumps(info.metadata, ensure_ascii=False)
+    return replace(info, metadata=json.loads(text.encode(errors="replace")))
 
 
 def _judge(
@@ -203,7 +244,7 @@ def _judge(
     """What reads the adherence of a film, if that is wanted and can be; and, in words, if it cannot."""
     if classifier is None:
         return None, []
-    if (info.width, info.height, info.fps) != (WIDTH, HEIGHT, FPS):
+    if (info.width, info.height) != (WIDTH, HEIGHT) or not same_rate(info.fps, FPS):
         return None, [f"no adherence: it is read off films of {WIDTH}x{HEIGHT} at {FPS} frames a second"]
     try:
         return (classifier, described(prompt)), []
@@ -238,15 +279,28 @@ def _check_sizes(clips: Sequence[Clip]) -> None:
                 )
 
 
+def _file(path: Path) -> Path:
+    """LongTakeError for what is there and no file: a pipe would be waited for, and can be read only once."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise LongTakeError(f"{path} is a pipe, a socket or a device: give a file")
+    return path
+
+
 def _videos(folder: Path, notes: list[str]) -> list[Path]:
     """The films in a folder, by name."""
     try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        there = sorted(folder.iterdir())
     except OSError as error:
         raise LongTakeError(f"cannot read the folder {folder}: {error.strerror}") from error
-    videos = [path for path in inside if path.is_file() and path.suffix.lower() in SUFFIXES]
+    inside = [path for path in there if not is_hidden(path.name)]
+    videos = [path for path in inside if os.path.isfile(path) and path.suffix.lower() in SUFFIXES]
     if others := [path.name for path in inside if path not in videos]:
         notes.append(f"passed over in {folder}, not video files by their names: {', '.join(others)}")
+    if hidden := len(there) - len(inside):
+        notes.append(f"passed over in {folder}, hidden: {hidden} files or folders")
+    for same in grouped(path.name for path in videos).values():
+        if len(same) > 1:
+            notes.append(f"{folder} holds {' and '.join(same)}, names that look the same: each is a film")
     if not videos:
         raise LongTakeError(f"{folder} holds no video files: give a folder that does")
     return videos
@@ -254,15 +308,16 @@ def _videos(folder: Path, notes: list[str]) -> list[Path]:
 
 def _told_apart(paths: Sequence[Path]) -> dict[Path, str]:
     """A name for each path: as many of its last parts as tell it from the others."""
-    parts = {path: path.resolve().parts for path in paths}
+    parts = {path: Path(printable(os.path.realpath(path))).parts for path in paths}
+    taken = [*parts.values(), (REAL,)]
     names = {}
     for path, own in parts.items():
         count = next(
             n
             for n in range(1, len(own) + 1)
-            if sum(other[-n:] == own[-n:] for other in parts.values()) == 1 or n == len(own)
+            if sum(other[-n:] == own[-n:] for other in taken) == 1 or n == len(own)
         )
-        names[path] = printable("/".join(own[-count:]))
+        names[path] = "/".join(own[-count:])
     return names
 
 

@@ -11,6 +11,7 @@ films.json says which film each was."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ import numpy as np
 
 from longtake.errors import LongTakeError, OutputError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
-from longtake.files import write_text
+from longtake.files import printable, write_text
 from longtake.training.checkpoint import new_folder
 from longtake.video import Pictures, VideoWriter, probe, read_frames
 
@@ -48,9 +49,15 @@ def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
 
 
 def check_new(folder: Path) -> None:
-    """OutputError for a folder that exists."""
-    if folder.exists():
+    """OutputError for a folder that exists, or that no disk can hold by this name."""
+    if os.path.lexists(folder):
         raise OutputError(f"{folder} exists: choose another name")
+    try:
+        os.lstat(folder.with_name(folder.name + ".part"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from error
 
 
 def clip_name(number: int, stem: str) -> str:
@@ -76,4 +83,4 @@ def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
     left_over = len(clip) + sum(1 for _ in frames)
     if not written:
         raise LongTakeError(f"{film} has {left_over} frames, fewer than a clip of {SLICE_SECONDS:g} seconds")
-    return {"name": name, "file": str(film), "clips": written, "frames_left_over": left_over}
+    return {"name": name, "file": printable(film), "clips": written, "frames_left_over": left_over}

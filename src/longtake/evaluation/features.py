@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from longtake.errors import ModelError
 from longtake.evaluation.measures.base import Frames
+from longtake.finite import SEEN, require_finite
 
 Vectors = NDArray[np.float32]  # (N, D)
 
@@ -75,7 +76,7 @@ class ImageNetFeatures:
     @torch.inference_mode()
     def __call__(self, frames: Frames) -> Vectors:
         batches = [self.network(_seen(frames[i : i + BATCH])) for i in range(0, len(frames), BATCH)]
-        return torch.cat(batches).numpy()
+        return require_finite(torch.cat(batches), *SEEN).numpy()
 
 
 class EfficientNetLite0(nn.Module):

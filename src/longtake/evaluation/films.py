@@ -25,11 +25,12 @@ import torch
 from safetensors.torch import load_file
 
 import longtake
-from longtake.errors import LongTakeError
+from longtake.errors import LongTakeError, NumberError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
-from longtake.files import write_text
+from longtake.files import beside, write_text
+from longtake.frames import apart, number
 from longtake.training.checkpoint import write_tensors
 from longtake.video import VideoWriter
 
@@ -75,9 +76,8 @@ def measure_film(
     LongTakeError for a film that is shorter than a slice, shows fewer than MIN_FPS frames a second, or changes its
     size."""
     if fps < MIN_FPS:
-        raise LongTakeError(
-            f"its {float(fps):.3g} frames a second are too few to measure: at least {MIN_FPS}"
-        )
+        its, least = apart(fps, MIN_FPS)
+        raise LongTakeError(f"its {its} frames a second are too few to measure: at least {least}")
     num_frames = 0
     for frames in regrouped(portions):
         for measure in measures:
@@ -88,7 +88,7 @@ def measure_film(
     slices = slices_of(num_frames, fps)
     if not slices:
         raise LongTakeError(
-            f"its {num_frames} frames at {float(fps):.6g} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
+            f"its {num_frames} frames at {number(fps)} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
         )
     record: Record = {
         "num_frames": num_frames,
@@ -172,7 +172,8 @@ def write_film(path: Path, record: Record, clips: Clips, strip: bytes) -> None:
 
     The JSON comes last and at once: a film whose JSON is there is finished."""
     write_tensors(path.with_suffix(".safetensors"), {"clips": torch.from_numpy(clips).half()})
-    path.with_suffix(".jpg").write_bytes(strip)
+    with beside(path.with_suffix(".jpg")) as part:
+        part.write_bytes(strip)
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -221,5 +222,9 @@ def made_with() -> Record:
 
 
 def _or_null(values: Iterable[float]) -> list[float | None]:
-    """Seven digits are what is measured; JSON knows no NaN."""
+    """Seven digits are what is measured; JSON knows no NaN, which is where there is nothing to measure. NumberError for
+    a number that is infinite: a measure has gone wrong."""
+    values = list(values)
+    if any(map(math.isinf, values)):
+        raise NumberError(f"a measure makes infinite numbers: {values}")
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]

@@ -48,7 +48,7 @@ class Setting:
 
     seconds: float
     model: str | None = None
-    lora: Path | None = None
+    lora: str | Path | None = None
     device: str = "cpu"
     dtype: str | None = None
     weights_dir: Path | None = None

@@ -67,6 +67,7 @@ class Decoder(Protocol):
 
         Latents are normalised (mean 0, standard deviation 1 a channel). Those that do not fill a group, where
         the autoencoder decodes in groups, wait for the next push, so N may be 0. Push by push equals one shot.
+        A number that the autoencoder does not make finite is NaN.
         """
         ...
 
@@ -79,6 +80,7 @@ class Encoder(Protocol):
 
         Frames lie in [-1, 1]. Those that do not fill a latent, or a group of them, wait for the next push, so F
         may be 0. The latents are the means of what the autoencoder predicts. Push by push equals one shot.
+        NumberError if they are not finite.
         """
         ...
 
@@ -96,7 +98,12 @@ class VideoModel(Protocol):
     def dtype(self) -> torch.dtype: ...
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows."""
+        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows, NumberError
+        for numbers that are not finite."""
+        ...
+
+    def clean(self, prompt: str) -> str:
+        """The prompt as the text encoder is to see it."""
         ...
 
     def unknown_words(self, prompt: str) -> list[str]:

@@ -17,17 +17,19 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
 from torch import Tensor, nn
 
+from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder
 from longtake.models.open_sora.autoencoder import GROUP_FRAMES, GROUP_LATENTS, AutoencoderOpenSora
 from longtake.models.tubelet import PIXELS, AutoencoderTubelet
 
 FRAMES_PER_LATENT = 4
+ENCODED = "what the autoencoder makes of pictures"
 
 
 class WanDecoder:
     """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
 
-    The first latent becomes one frame, every later one four. Differs from `vae.decode` by 0.
+    The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
@@ -43,13 +45,13 @@ class WanDecoder:
             frames.append(vae.decoder(hidden, feat_cache=self._cache, feat_idx=[0], first_chunk=self._first))
             self._first = False
         pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
-        return pixels.float().clamp(-1, 1)
+        return _clamped(pixels)
 
 
 class WanEncoder:
     """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
 
-    Differs from `vae.encode` by 0.
+    Gives what `vae.encode` does, to rounding.
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
@@ -82,7 +84,7 @@ class TubeletDecoder:
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        return self._vae.decode(_raw(self._vae, latents)).float().clamp(-1, 1)
+        return _clamped(self._vae.decode(_raw(self._vae, latents)))
 
 
 class TubeletEncoder:
@@ -101,7 +103,7 @@ class TubeletEncoder:
 
 
 class OpenSoraDecoder:
-    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Differs from `vae.decode` by 0."""
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
@@ -114,11 +116,11 @@ class OpenSoraDecoder:
             height, width = (side * self._vae.spatial_compression_ratio for side in latents.shape[3:])
             return latents.new_empty(len(latents), 3, 0, height, width, dtype=torch.float32)
         num_frames = latents.shape[2] // GROUP_LATENTS * GROUP_FRAMES
-        return self._vae.decode(latents.to(self._vae.device), num_frames).float().clamp(-1, 1)
+        return _clamped(self._vae.decode(latents.to(self._vae.device), num_frames))
 
 
 class OpenSoraEncoder:
-    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Differs from `vae.encode` by 0."""
+    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Equals `vae.encode` to rounding."""
 
     def __init__(self, vae: AutoencoderOpenSora) -> None:
         self._vae = vae
@@ -129,7 +131,7 @@ class OpenSoraEncoder:
         frames = self._waiting.take(frames)
         if frames.shape[2] == 0:
             return _no_latents(frames, self._vae.config.z_dim, self._vae.spatial_compression_ratio)
-        return self._vae.encode(frames.to(self._vae.device, self._vae.dtype))
+        return require_finite(self._vae.encode(frames.to(self._vae.device, self._vae.dtype)), ENCODED)
 
 
 CODECS: dict[type, tuple[Callable[[Any], Decoder], Callable[[Any], Encoder]]] = {
@@ -184,7 +186,12 @@ def _raw(vae: Any, latents: Tensor) -> Tensor:
 
 def _normalised(vae: Any, raw: Tensor) -> Tensor:
     mean, std = _statistics(vae)
-    return (raw.float() - mean) / std
+    return require_finite((raw.float() - mean) / std, ENCODED)
+
+
+def _clamped(frames: Tensor) -> Tensor:
+    """Frames in [-1, 1], float32. What is not finite is NaN: an infinite number is no white."""
+    return frames.float().clamp(-1, 1).masked_fill(~frames.isfinite(), torch.nan)
 
 
 def _no_latents(frames: Tensor, channels: int, factor: int) -> Tensor:

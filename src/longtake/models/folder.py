@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from longtake.errors import ModelError
+from longtake.models.configs import OpenSoraConfig, TextEncoderConfig, TransformerConfig, VaeConfig, checked
+from longtake.models.kinds import foreign, kind_of_file, kind_of_folder
 
 CLASSES = {
     "transformer": (
@@ -47,8 +49,8 @@ WEIGHTS = {
     "text_encoder": "model.safetensors",
 }
 SKYREELS = "SkyReelsV2Transformer3DModel"
+WAN_VAE = "AutoencoderKLWan"
 OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 ONE_TIMESTEP = (
     "AllegroTransformer3DModel",
@@ -81,15 +83,24 @@ def is_hub_name(name: str) -> bool:
 
 def find_folder(model: str | Path, weights: bool) -> Path:
     """The folder of a model: its own path, or where it lies once fetched from the hub, JSON alone or all."""
+    if not str(model).strip():
+        raise ModelError("the name of the model is empty: give a folder or a hub name, or leave it out")
     if Path(model).is_dir():
         return Path(model)
+    if Path(model).is_file():
+        raise ModelError(f"{model} {kind_of_file(Path(model))}")
     if not is_hub_name(str(model)):
         raise ModelError(
             f"no model folder {model}; give a folder that holds a model_index.json, or a hub name such as"
             " Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
         )
     kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
-    wanted = ["model_index.json", "longtake.json", *(f"{part}/{kind}" for part in CLASSES for kind in kinds)]
+    wanted = [
+        "model_index.json",
+        "longtake.json",
+        "config.json",
+        *(f"{part}/{kind}" for part in CLASSES for kind in kinds),
+    ]
     return fetched(str(model), wanted)
 
 
@@ -129,42 +140,34 @@ def part_config(folder: Path, part: str) -> dict[str, Any]:
     return read_json(folder, f"{part}/{CONFIGS[part]}")
 
 
+def part_place(folder: Path, part: str) -> str:
+    """Where the configuration of a part is, for an error."""
+    return f"model folder {folder}: {part}/{CONFIGS[part]}"
+
+
+def vae_config(folder: Path) -> VaeConfig:
+    """The configuration of the autoencoder, checked."""
+    return checked(VaeConfig, part_config(folder, "vae"), part_place(folder, "vae"))
+
+
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object of the folder. Raises ModelError if it is missing or anything else."""
+    path = folder / name
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        reason = foreign(path)
+        content = None if reason else json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"model folder {folder} is incomplete: {name} is missing") from None
-    except (OSError, ValueError) as error:
+        known = kind_of_folder(folder) if name == "model_index.json" and folder.is_dir() else None
+        raise ModelError(
+            f"model folder {folder} is incomplete: {name} is missing{f'; {known}' if known else ''}"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model folder {folder}: {name} cannot be read ({error})") from error
+    if reason:
+        raise ModelError(f"model folder {folder}: {name} {reason}")
     if not isinstance(content, dict):
         raise ModelError(f"model folder {folder}: {name} is not a JSON object")
     return content
-
-
-def shard_names(folder: Path, index: str) -> list[str]:
-    """The files that an index in their folder lists, each once. Raises ModelError if it is damaged or lists none."""
-    match read_json(folder, index).get("weight_map"):
-        case dict(places) if places and all(isinstance(name, str) for name in places.values()):
-            return sorted(set(places.values()))
-    raise ModelError(f"{folder / index} is damaged, it does not name a file for each tensor: fetch it again")
-
-
-def check_weights(folder: Path) -> None:
-    """Raise ModelError unless all weights are there as safetensors, and the tokenizer's words as JSON."""
-    read_json(folder, "tokenizer/tokenizer.json")
-    for part, name in WEIGHTS.items():
-        names = [name]
-        if (folder / part / f"{name}.index.json").is_file():
-            names = shard_names(folder / part, f"{name}.index.json")
-        for missing in (name for name in names if not (folder / part / name).is_file()):
-            pickles = [file.name for file in (folder / part).iterdir() if file.suffix.lower() in PICKLES]
-            if pickles:
-                raise ModelError(
-                    f"model folder {folder}: {part}/{pickles[0]} is a pickle, which can run code when it is"
-                    " opened; convert the weights to safetensors"
-                )
-            raise ModelError(f"model folder {folder} is incomplete: {part}/{missing} is missing")
 
 
 def _checked_class(folder: Path, part: str, index: dict[str, Any]) -> str:
@@ -192,25 +195,43 @@ def _checked_class(folder: Path, part: str, index: dict[str, Any]) -> str:
 def _check_kind(folder: Path, index: dict[str, Any], classes: dict[str, str]) -> None:
     """Refuse relatives of text-to-video Wan that share its class, autoencoders of unknown statistics, and parts that
     do not belong together."""
-    network, vae = part_config(folder, "transformer"), part_config(folder, "vae")
-    channels = {
-        network.get("in_channels"),
-        network.get("out_channels") or network.get("in_channels"),
-        vae.get("z_dim"),
-    }
-    if any(index.get("transformer_2") or ()) or index.get("boundary_ratio") is not None:
+    vae, place = vae_config(folder), part_place(folder, "text_encoder")
+    encoder = checked(TextEncoderConfig, part_config(folder, "text_encoder"), place)
+    channels, text, reason = _network(folder, classes)
+    if any(_as_list(index.get("transformer_2"))) or index.get("boundary_ratio") is not None:
         reason = "it picks one of two experts by the noise level of the clip, but a window has many levels"
-    elif any(index.get("image_encoder") or ()) or network.get("image_dim") or len(channels) > 1:
+    elif any(_as_list(index.get("image_encoder"))):
         reason = "it starts from an image; take the text-to-video model"
     elif (classes["transformer"] == OPEN_SORA[0]) != (classes["vae"] == OPEN_SORA[1]):
         reason = f"a {classes['transformer']} does not go with a {classes['vae']}"
-    elif network.get("patch_size", (1,))[0] != 1:
-        reason = "its network joins latent frames into one token, so they share a noise level"
-    elif not all(len(vae.get(key) or ()) == vae["z_dim"] for key in ("latents_mean", "latents_std")):
+    elif reason:
+        pass
+    elif channels != vae.z_dim:
+        reason = f"its network takes latents of {channels} channels, its autoencoder makes {vae.z_dim}"
+    elif text != encoder.d_model:
+        reason = f"its network reads text of {text} numbers, its text encoder makes {encoder.d_model}"
+    elif not len(vae.latents_mean or ()) == len(vae.latents_std or ()) == vae.z_dim:
         reason = "its vae/config.json gives no latents_mean and latents_std for each latent channel"
-    else:
-        return
-    raise ModelError(f"model folder {folder} cannot be used: {reason}")
+    if reason:
+        raise ModelError(f"model folder {folder} cannot be used: {reason}")
+
+
+def _network(folder: Path, classes: dict[str, str]) -> tuple[int, int, str | None]:
+    """The channels of the network's latents, the width of the text it reads, and why it cannot be used, if so."""
+    config, place = part_config(folder, "transformer"), part_place(folder, "transformer")
+    if classes["transformer"] == OPEN_SORA[0]:
+        own = checked(OpenSoraConfig, config, place)
+        return own.in_channels, own.caption_channels, None
+    network, reason = checked(TransformerConfig, config, place), None
+    if network.image_dim or network.in_channels != (network.out_channels or network.in_channels):
+        reason = "it starts from an image; take the text-to-video model"
+    elif network.patch_size[0] != 1:
+        reason = "its network joins latent frames into one token, so they share a noise level"
+    return network.in_channels, network.text_dim, reason
+
+
+def _as_list(entry: Any) -> list[Any]:
+    return entry if isinstance(entry, list) else [entry]
 
 
 def _brings_code(folder: Path, what: str) -> str:

@@ -1,24 +1,31 @@
-"""LoRA: pairs of small matrices whose products are added to a network's own. Kept as peft keeps it, read from
-safetensors and JSON alone, and known by the sha256 of its weights.
+"""LoRA: pairs of small matrices whose products are added to a network's own. Ours are kept as peft keeps them; those of
+others are read in their spelling. From safetensors and JSON alone, and known by the sha256 of their weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.errors import ModelError
+from pydantic import ValidationError
+
+from longtake.errors import ModelError, NumberError
 from longtake.models.base import LoraName
+from longtake.models.configs import LoraConfig
 from longtake.models.folder import read_json
+from longtake.models.kinds import is_lora, refuse_foreign, weights_of
+from longtake.models.spellings import PREFIX, Change, changes
+from longtake.models.weights import check_floats, headers
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PREFIX = "base_model.model."
+DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
+DIFFUSERS_METADATA = "lora_adapter_metadata"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")  # attention and feed-forward of a block
 # What else peft knows, and what it is when it is not used.
 PLAIN = {"peft_type": "LORA", "bias": "none"} | dict.fromkeys(
@@ -34,20 +41,47 @@ PLAIN = {"peft_type": "LORA", "bias": "none"} | dict.fromkeys(
 )
 
 
-def find_lora(lora: str | Path) -> Path:
-    """The folder of a LoRA: the one given, or `lora` in it, as a run has it. ModelError if there is none."""
-    for folder in (Path(lora), Path(lora) / "lora"):
-        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
-            return folder
-    raise ModelError(f"no LoRA in {lora}; give a folder that holds {CONFIG} and {WEIGHTS}")
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA on disk: the file of its weights."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
 
 
-def lora_name(folder: Path) -> LoraName:
-    """What a film says of the LoRA in a folder. One that lies in RUN/lora is called RUN."""
-    place = folder.resolve()
-    with (folder / WEIGHTS).open("rb") as file:
+def find_lora(lora: str | Path) -> Lora:
+    """A LoRA by its file, its folder, or that of the run that trained it. ModelError if there is none, or several."""
+    if not str(lora).strip():
+        raise ModelError("the name of the LoRA is empty: give a folder or a file, or leave it out")
+    given = Path(lora)
+    if given.is_file():
+        refuse_foreign(given)
+        return Lora(given)
+    for folder in (given, given / "lora"):
+        for name, needed in ((WEIGHTS, CONFIG), (DIFFUSERS_WEIGHTS, DIFFUSERS_WEIGHTS)):
+            if (folder / name).is_file() and (folder / needed).is_file():
+                return Lora(folder / name)
+    files = sorted(path.name for path in given.glob("*.safetensors") if not path.name.startswith("."))
+    if len(files) > 1:
+        raise ModelError(f"{given} holds several LoRAs, such as {files[0]} and {files[1]}: name the file")
+    if not files:
+        raise ModelError(
+            f"no LoRA in {lora}; give a .safetensors file, or a folder that holds {CONFIG} and {WEIGHTS}"
+        )
+    return Lora(given / files[0])
+
+
+def lora_name(lora: Lora) -> LoraName:
+    """What a film says of a LoRA. A file is called by its own name, or by its folder's if its own says nothing; one
+    that lies in RUN/lora is called RUN."""
+    path = lora.path.resolve()
+    folder = path.parent.parent if path.parent.name == "lora" else path.parent
+    with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LoraName(place.parent.name if place.name == "lora" else place.name, digest)
+    return LoraName(folder.name if path.name in (WEIGHTS, DIFFUSERS_WEIGHTS) else path.stem, digest)
 
 
 def lora_config(rank: int, alpha: float, base: str) -> str:
@@ -72,54 +106,113 @@ def lora_key(parameter: str) -> str:
     return PREFIX + parameter.replace(".default.", ".")
 
 
-def fuse_lora(transformer: Any, folder: Path) -> None:
-    """Add a LoRA to the weights of a transformer, in place.
+def fuse_lora(transformer: nn.Module, lora: Lora) -> None:
+    """Add a LoRA to the weights of a transformer, in place; sums are made in float32.
 
-    Raises ModelError if it is damaged, of another kind than peft's plain LoRA, or made for other layers.
+    Raises ModelError if it is damaged, of another kind than a plain LoRA, or made for other layers; NumberError if its
+    numbers are not finite.
     """
-    from safetensors import SafetensorError
+    import torch
+
+    tensors = _tensors(lora)
+    fitting = _fitting(lora, tensors, transformer)
+    scale = _rank_and_alpha(lora, any(name.startswith(PREFIX) for name in tensors))
+    parameters = dict(transformer.named_parameters())
+    with torch.no_grad():
+        for change in fitting:
+            parameter = parameters[change.parameter]
+            difference = _difference(lora, change, parameter, scale)
+            parameter.copy_(parameter.float() + difference.to(parameter.device))
+
+
+def _tensors(lora: Lora) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    config = read_json(folder, CONFIG)
-    odd = sorted(key for key, plain in PLAIN.items() if (config.get(key) or plain) != plain)
-    if odd or type(config.get("r")) is not int or type(config.get("lora_alpha")) not in (int, float):
+    from longtake.finite import is_finite
+
+    held = headers(lora.path)
+    check_floats({name: header for name, header in held.items() if not name.endswith(".alpha")})
+    tensors = load_file(lora.path)
+    for name, tensor in tensors.items():
+        if not is_finite(tensor):
+            raise NumberError(f"LoRA {lora.path}: {name} holds numbers that are not finite: fetch it again")
+    return tensors
+
+
+def _fitting(lora: Lora, tensors: dict[str, Tensor], transformer: nn.Module) -> list[Change]:
+    """What a LoRA changes, once every tensor of it is known to have its place in the network."""
+    if not tensors:
+        raise ModelError(f"LoRA {lora.path} is empty")
+    found, misfits = changes(tensors, transformer)
+    if not found and not is_lora(tensors):
+        raise ModelError(f"{lora.path} is no LoRA, but {weights_of(tensors)}: give a LoRA of the model")
+    for misfit in misfits[:1]:
+        more = f" (this of {len(misfits)} of its {len(tensors)} tensors)" if len(misfits) > 1 else ""
+        raise ModelError(f"LoRA {lora.path} {misfit}{more}")
+    return sorted(found, key=lambda change: change.parameter)
+
+
+def _rank_and_alpha(lora: Lora, is_peft: bool) -> tuple[int, float] | None:
+    """What peft's configuration says, beside the file or in it. None if there is none: alpha is then beside each pair
+    of matrices, or the rank. is_peft: the names in the file are peft's own, which tell nothing of alpha."""
+    if (lora.folder / CONFIG).is_file() and (is_peft or lora.path.name == WEIGHTS):
+        config, where = read_json(lora.folder, CONFIG), CONFIG
+    elif is_peft:
         raise ModelError(
-            f"LoRA {folder}: {CONFIG} is not that of a plain LoRA; mend {odd or 'r and lora_alpha'}"
+            f"LoRA {lora.path} is incomplete: {CONFIG} is missing beside it, which tells its alpha"
         )
+    else:
+        config, where = _metadata(lora.path), DIFFUSERS_METADATA
+        if not config:
+            return None
+    odd = sorted(key for key, plain in PLAIN.items() if (config.get(key) or plain) != plain)
     try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ModelError(f"LoRA {folder}: {WEIGHTS} cannot be read ({error})") from error
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    layers = _layers(folder, transformer, tensors, config["r"])
-    plain = {"r": config["r"], "lora_alpha": config["lora_alpha"], "target_modules": layers}
-    transformer.load_lora_adapter(tensors, prefix=None, metadata=plain)
-    transformer.fuse_lora()
-    transformer.unload_lora()
+        plain = LoraConfig.model_validate(config)
+    except ValidationError:
+        odd = odd or ["lora_alpha", "r"]
+    if odd:
+        raise ModelError(f"LoRA {lora.path}: {where} is not that of a plain LoRA; mend {odd}")
+    return plain.r, plain.lora_alpha
 
 
-def _layers(folder: Path, transformer: Any, tensors: dict[str, Tensor], rank: int) -> list[str]:
-    """The layers that a LoRA changes, once it is known that each is there and of its shape."""
-    from torch import nn
+def _metadata(path: Path) -> dict[str, Any]:
+    """The configuration of the transformer's LoRA that diffusers puts into a file, if it is there."""
+    from safetensors import safe_open
 
-    linear = {name: m for name, m in transformer.named_modules() if isinstance(m, nn.Linear)}
-    layers = sorted({re.sub(r"\.lora_[AB]\.weight$", "", name) for name in tensors})
-    if not layers:
-        raise ModelError(f"LoRA {folder} is empty")
-    for layer in layers:
-        pair = [tuple(tensors[key].shape) for key in _pair(layer) if key in tensors]
-        if layer not in linear:
+    with safe_open(path, "np") as file:
+        text = (file.metadata() or {}).get(DIFFUSERS_METADATA, "{}")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ModelError(f"LoRA {path}: its {DIFFUSERS_METADATA} cannot be read: fetch it again")
+    return {key.removeprefix("transformer."): value for key, value in content.items()}
+
+
+def _difference(lora: Lora, change: Change, parameter: Tensor, scale: tuple[int, float] | None) -> Tensor:
+    """What is added to a parameter, float32. scale: the rank and alpha of all layers, if they are told."""
+    if change.whole is not None:
+        difference = change.whole.float()
+        if difference.shape != parameter.shape:
             raise ModelError(
-                f"LoRA {folder} does not fit this model, which has no layer {layer}: take its own model"
+                f"LoRA {lora.path} does not fit this model: its difference for {change.parameter} is of shape"
+                f" {tuple(difference.shape)}, the model's is {tuple(parameter.shape)}: take its own model"
             )
-        inputs, outputs = linear[layer].in_features, linear[layer].out_features
-        if pair != [(rank, inputs), (outputs, rank)]:
-            raise ModelError(
-                f"LoRA {folder} does not fit this model: {layer} turns {inputs} numbers into {outputs}, the LoRA's"
-                f" matrices for it are {pair}: take its own model"
-            )
-    return layers
-
-
-def _pair(layer: str) -> tuple[str, str]:
-    return f"{layer}.lora_A.weight", f"{layer}.lora_B.weight"
+        return difference
+    down, up = change.down, change.up
+    pair = [tuple(matrix.shape) for matrix in (down, up) if matrix is not None]
+    outputs, inputs = parameter.shape
+    rank = scale[0] if scale else pair[0][0] if pair and pair[0] else 0
+    if down is None or up is None or not rank or pair != [(rank, inputs), (outputs, rank)]:
+        layer = change.parameter.removesuffix(".weight")
+        raise ModelError(
+            f"LoRA {lora.path} does not fit this model: {layer} turns {inputs} numbers into {outputs}, the LoRA's"
+            f" matrices for it are {pair}: take its own model"
+        )
+    alpha = scale[1] if scale else rank
+    if change.alpha is not None:
+        if change.alpha.numel() != 1 or (scale and change.alpha.item() != alpha):
+            raise ModelError(f"LoRA {lora.path}: the alpha of {change.parameter} is {change.alpha.tolist()}")
+        alpha = change.alpha.item()
+    return alpha / rank * (up.float() @ down.float())

@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from longtake.errors import OutputError
+from longtake.errors import NumberError, OutputError
 from longtake.files import beside, write_text
+from longtake.finite import is_finite
 
 SHARD_BYTES = 2 << 30
 
@@ -22,7 +23,8 @@ def write_shards(folder: Path, name: str, tensors: Mapping[str, Tensor], say: Ca
     an index. A file that holds what it is to hold already is kept; others in the folder are removed.
 
     `say` gets a line for each file. At most one file's tensors are in memory at once, where the tensors are mapped.
-    OutputError when the disk gives out; files that were written stay.
+    OutputError when the disk gives out; files that were written stay. NumberError, which names the tensor, for numbers
+    that are not finite.
     """
     shards = _cut(tensors)
     stem = name.removesuffix(".safetensors")
@@ -35,6 +37,7 @@ def write_shards(folder: Path, name: str, tensors: Mapping[str, Tensor], say: Ca
             if _holds(path, shard):
                 say(f"kept {path}")
                 continue
+            _check_numbers(shard)
             with beside(path) as part:
                 save_file(shard, part, metadata={"format": "pt"})
             say(f"wrote {path}")
@@ -47,7 +50,7 @@ def write_shards(folder: Path, name: str, tensors: Mapping[str, Tensor], say: Ca
         for path in folder.glob("*.safetensors*"):
             if path.name not in wanted:
                 path.unlink()
-    except (OSError, SafetensorError) as error:
+    except (OSError, OutputError) as error:
         raise OutputError(
             f"cannot write {folder} ({error}): make room and give the same command again, what is finished is kept"
         ) from error
@@ -63,6 +66,12 @@ def _cut(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         shards[-1][name] = tensor
         room -= tensor.nbytes
     return shards
+
+
+def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not is_finite(tensor):
+            raise NumberError(f"the weights of {name} are not finite: fetch them again")
 
 
 def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:

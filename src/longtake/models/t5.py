@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.errors import OptionError
+from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder, ModelSpec
 from longtake.models.codecs import new_decoder, new_encoder
 
@@ -67,7 +68,7 @@ class T5VideoModel(ABC):
     def encode_prompt(self, prompts: list[str]) -> Tensor:
         """The prompts as (B, L, D), L = spec.max_prompt_tokens, zero beyond their own tokens.
 
-        Raises OptionError for a prompt of more tokens than that.
+        Raises OptionError for a prompt of more tokens than that, NumberError for states that are not finite.
         """
         texts = [self.clean(prompt) for prompt in prompts]
         for text in texts:
@@ -76,7 +77,8 @@ class T5VideoModel(ABC):
             texts, padding="max_length", max_length=self.spec.max_prompt_tokens, return_tensors="pt"
         ).to(self.device)
         states = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-        return states.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
+        states = states.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
+        return require_finite(states, "what the text encoder makes of the prompt")
 
     def unknown_words(self, prompt: str) -> list[str]:
         """The words that the tokenizer has no token for, in order, each once; the network never sees them."""

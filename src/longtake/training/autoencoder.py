@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor, nn
 
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.pipeline import to_tensor
+from longtake.progress import track
 from longtake.training.checkpoint import State, restore, save
 from longtake.training.schedule import trapezoid
+from longtake.training.stopping import Gently, Stop, at_once
 
 Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 NOISE = 0.05  # added to latents in training, so that decoding forgives small errors of the diffusion model
@@ -97,7 +98,14 @@ def train_step(vae: AutoencoderTubelet, footage: Footage, step: int, batch: int)
 
 
 def train_autoencoder(
-    vae: AutoencoderTubelet, footage: Footage, steps: int, folder: Path, *, batch: int = 24, lr: float = 2e-3
+    vae: AutoencoderTubelet,
+    footage: Footage,
+    steps: int,
+    folder: Path,
+    *,
+    batch: int = 24,
+    lr: float = 2e-3,
+    gently: Gently = at_once,
 ) -> None:
     """Train in place for `steps` batches, resuming from the checkpoint in `folder` if there is one."""
     optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
@@ -105,16 +113,20 @@ def train_autoencoder(
     first = restore(folder, state)
     if first == 0:
         start_from_pca(vae, footage)
-    for step in track(range(first, steps), "training the autoencoder"):
-        torch.manual_seed(step)
-        optimizer.param_groups[0]["lr"] = lr * trapezoid(step, steps, warmup=50)
-        loss = train_step(vae, footage, step, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            save(folder, state, step + 1)
+    stop = Stop()
+    with gently(stop):
+        for step in track(range(first, steps), "training the autoencoder"):
+            torch.manual_seed(step)
+            optimizer.param_groups[0]["lr"] = lr * trapezoid(step, steps, warmup=50)
+            loss = train_step(vae, footage, step, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if stop.asked or (step + 1) % 200 == 0 or step + 1 == steps:
+                save(folder, state, step + 1)
+            if stop.asked:
+                raise KeyboardInterrupt
 
 
 def _tubelets(frames: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from longtake.errors import OutputError
-from longtake.files import beside, to_disk, write_text
+from longtake.files import beside, folder_made, is_text, to_disk, write_text
 
 State = Mapping[str, nn.Module | torch.optim.Optimizer]
 NAME = "checkpoint.safetensors"
@@ -39,16 +40,20 @@ def claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> N
     check_claim(run, config, free)
     path = run / CONFIG
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(config, indent=2) + "\n")
+        with folder_made(run):
+            write_text(path, json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def check_claim(run: Path, config: Mapping[str, Any], free: Collection[str] = ()) -> None:
-    """OutputError if a folder is another run, whose options differ from these in more than the `free` ones."""
+    """OutputError for a file, and for another run, whose options differ from these in more than the `free` ones."""
     path = run / CONFIG
-    if not path.exists():
+    if os.path.lexists(run) and not os.path.isdir(run):
+        raise OutputError(f"{run} is a file: name a folder")
+    if not is_text(run):
+        raise OutputError(f"{run} is no name in UTF-8: give another folder")
+    if not os.path.exists(path):
         return
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -70,15 +75,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     fails."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        for path in (*part.rglob("*"), part):
-            to_disk(path)
-        part.rename(folder)
-        to_disk(folder.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with folder_made(folder.parent):
+        part.mkdir()
+        try:
+            yield part
+            for path in (*part.rglob("*"), part):
+                to_disk(path)
+            part.rename(folder)
+            to_disk(folder.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 class Checkpoints:

@@ -22,8 +22,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from longtake.errors import DataError
+from longtake.files import is_text
+from longtake.frames import lasting
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.options import decoded_frames
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
 
@@ -62,9 +65,11 @@ class Record(_Stored):
 
 
 class FileRecord(Record):
-    """What became of one video file, which was last written at `modified`, in nanoseconds."""
+    """What became of one video file, which was last written at `modified`, in nanoseconds; `sha256` is that of its
+    bytes, empty where it was prepared before that was noted."""
 
     modified: int = 0
+    sha256: str = ""
 
 
 class Manifest(Record):
@@ -101,6 +106,11 @@ def read_stored(path: Path, kind: type[Stored]) -> Stored:
         raise DataError(f"{path} is damaged or of another version: prepare the film anew") from error
 
 
+def record_path(folder: Path, number: int) -> Path:
+    """Where a prepared folder says what became of a video file."""
+    return folder / "shards" / f"{number:05d}.json"
+
+
 def caption_path(folder: Path, caption: str) -> Path:
     """Where a prepared folder keeps the states of a caption."""
     return folder / "captions" / f"{hashlib.sha256(caption.encode()).hexdigest()[:32]}.safetensors"
@@ -131,6 +141,48 @@ def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:
     return sampling.context_size + chunks * sampling.chunk_size + _first_is_a_picture(spec)
 
 
+def frames_needed(spec: ModelSpec, num_latents: int) -> int:
+    """The frames that a clip must have to be so many latents long."""
+    group = spec.group_latents or 1
+    return decoded_frames(-(-num_latents // group) * group, spec)
+
+
+def smaller_windows(spec: ModelSpec, sampling: ModelDefaults, num_latents: int) -> ModelDefaults | None:
+    """Settings whose training windows fit clips of so many latents, or None: with less context, or, if even one latent
+    of it is too much, with more steps per chunk too, so that the ladder has fewer chunks, though two at least."""
+    M, S = sampling.steps_per_chunk, sampling.num_inference_steps
+    for steps in range(M, max(M + 1, S)):
+        ladder = latents_needed(spec, replace(sampling, steps_per_chunk=steps, context_size=0))
+        context = min(sampling.context_size, num_latents - ladder)
+        if context >= min(1, sampling.context_size):
+            return replace(sampling, steps_per_chunk=steps, context_size=context)
+    return None
+
+
+def too_short(
+    spec: ModelSpec, sampling: ModelDefaults | None, needed: int, longest: int, rate: Fraction
+) -> str:
+    """For people: what a training window takes and what the longest clip has, in latents, and how the two could meet.
+
+    sampling: the settings that the windows follow from, if they do.
+    """
+    way = smaller_windows(spec, sampling, longest) if sampling else None
+    told = (
+        f"a training window takes {lasting(frames_needed(spec, needed), rate)}, the longest shot that is too short for"
+        f" it fills {frames_needed(spec, longest):,}"
+    )
+    if sampling is None or way is None:
+        return f"{told}: take longer film"
+    options = {"--steps-per-chunk": "steps_per_chunk", "--context": "context_size"}
+    changed = [
+        f"{option} {getattr(way, name)}"
+        for option, name in options.items()
+        if getattr(way, name) != getattr(sampling, name)
+    ]
+    fits = frames_needed(spec, latents_needed(spec, way))
+    return f"{told}: take longer film, or windows of {fits:,} frames with {' '.join(changed)}"
+
+
 def _first_is_a_picture(spec: ModelSpec) -> bool:
     """Whether a film's first latent holds fewer frames than the others, and so looks like no other."""
     return spec.first_frames != spec.temporal_factor and spec.group_latents is None
@@ -149,6 +201,8 @@ class PreparedFilm:
         self, folder: str | Path, spec: ModelSpec, hashes: Mapping[str, str], sampling: ModelDefaults
     ) -> None:
         self.folder = folder = Path(folder)
+        if not is_text(folder):
+            raise DataError(f"{folder} is no name in UTF-8: give the folder another")
         self.manifest = read_stored(folder / MANIFEST, Manifest)
         if not self.manifest.complete:
             raise DataError(f"{folder} is not finished: run longtake prepare again, it goes on where it was")
@@ -164,10 +218,11 @@ class PreparedFilm:
         self.clips = [clip for clip in self.manifest.clips if clip.num_latents >= self.needed]
         self.left_out = len(self.manifest.clips) - len(self.clips)
         if not self.clips:
-            longest = max((clip.num_latents for clip in self.manifest.clips), default=0)
+            lengths = [clip.num_latents for clip in self.manifest.clips]
+            longest = max(lengths + [item.num_latents for item in self.manifest.skipped], default=0)
             raise DataError(
-                f"training windows take {self.needed} latents, and 0 of {self.left_out} clips in {folder} are as long"
-                f" (the longest has {longest}): take longer film, or a smaller window"
+                f"no shot in {folder} is long enough:"
+                f" {too_short(spec, sampling, self.needed, longest, Fraction(self.manifest.fps))}"
             )
         needed = {folder / clip.shard for clip in self.clips}
         needed |= {caption_path(folder, caption) for caption in ("", *self.captions)}

@@ -18,17 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
-from rich.progress import track
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
+from longtake.models.load import check_device
 from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
+from longtake.progress import track
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, claim, restore, save
 from longtake.training.finish import FINISH, draw_clips, finish
@@ -46,6 +48,7 @@ from longtake.training.loss import (
 from longtake.training.muon import Muon
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
+from longtake.training.stopping import Gently, Stop, at_once
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128
@@ -179,19 +182,20 @@ class Filmmaker(nn.Module):
         return {"muon": Muon(inner, lr=muon_lr), "adam": torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98))}
 
 
-def train_default(run: Path, recipe: Recipe) -> Path:
+def train_default(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder.
 
-    OutputError for the folder of another recipe.
+    OutputError for the folder of another recipe, OptionError for a device that is not there.
     """
+    check_device(recipe.device)
     claim(run, asdict(recipe), FREE)
     pixels, shots = footage(run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet().to(recipe.device)
-    train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae")
+    train_autoencoder(vae, pixels, recipe.vae_steps, run / "vae", gently=gently)
     latents = encoded(run / "latents", vae, pixels)
-    model = train_filmmaker(run, recipe, vae, latents, shots)
+    model = train_filmmaker(run, recipe, vae, latents, shots, gently=gently)
     options = FINISH.model_copy(update={"bf16": recipe.bf16})
-    return finish(model, run / "finish", latents, shots, options)
+    return finish(model, run / "finish", latents, shots, options, gently)
 
 
 @torch.no_grad()
@@ -206,11 +210,11 @@ def encoded(folder: Path, vae: AutoencoderTubelet, pixels: np.ndarray) -> Tensor
         )
         mean, std = raw.mean((0, 2, 3, 4)), raw.std((0, 2, 3, 4))
         shape = (1, -1, 1, 1, 1)
-        np.save(folder / "latents.part.npy", ((raw - mean.view(shape)) / std.view(shape)).half().numpy())
         statistics = {"latents_mean": mean.tolist(), "latents_std": std.tolist()}
-        (folder / "statistics.json").write_text(json.dumps(statistics))
-        (folder / "latents.part.npy").rename(store)
-    vae.register_to_config(**json.loads((folder / "statistics.json").read_text()))
+        write_text(folder / "statistics.json", json.dumps(statistics))
+        with beside(store) as part, part.open("wb") as file:
+            np.save(file, ((raw - mean.view(shape)) / std.view(shape)).half().numpy())
+    vae.register_to_config(**json.loads((folder / "statistics.json").read_text(encoding="utf-8")))
     return torch.from_numpy(np.load(store))
 
 
@@ -221,6 +225,7 @@ def train_filmmaker(
     latents: Tensor,
     shots: list[Shot],
     start: Path | None = None,
+    gently: Gently = at_once,
 ) -> Path:
     """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips.
 
@@ -241,21 +246,29 @@ def train_filmmaker(
     rates = {id(group): group["lr"] for group in _groups(optimizers)}
     run.mkdir(parents=True, exist_ok=True)
     cut_log(run / "losses.jsonl", first)
-    for step in track(range(first, recipe.steps), "training the transformer"):
-        for group in _groups(optimizers):
-            group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
-        kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
-        for optimizer in optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
-        average.update_parameters(filmmaker)
-        with (run / "losses.jsonl").open("a") as log:
-            log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
-        if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
-            export(run / "model", vae, average.module, tokenizer, recipe.sampling)
-            save(run / "filmmaker", state, step + 1)
-            draw_losses(run / "losses.jsonl", run / "losses.png")
-            draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+    stop = Stop()
+    with gently(stop):
+        for step in track(range(first, recipe.steps), "training the transformer"):
+            for group in _groups(optimizers):
+                group["lr"] = rates[id(group)] * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
+            kind, loss = _step(filmmaker, recipe, tokenizer, latents, shots, step)
+            for optimizer in optimizers.values():
+                optimizer.step()
+                optimizer.zero_grad()
+            average.update_parameters(filmmaker)
+            log_path = run / "losses.jsonl"
+            with writing(log_path), log_path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
+            shown = (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps
+            if shown:
+                export(run / "model", vae, average.module, tokenizer, recipe.sampling)
+            if shown or stop.asked:
+                save(run / "filmmaker", state, step + 1)
+            if stop.asked:
+                raise KeyboardInterrupt
+            if shown:
+                draw_losses(run / "losses.jsonl", run / "losses.png")
+                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
     return run / "model"
 
 
@@ -300,12 +313,13 @@ def export(
     sampling: ModelDefaults,
 ) -> None:
     """Write a complete diffusers folder in half precision."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(vae).half().save_pretrained(folder / "vae")
-    copy.deepcopy(filmmaker.transformer).to(torch.float16).save_pretrained(folder / "transformer")
-    copy.deepcopy(filmmaker.text_encoder).half().save_pretrained(folder / "text_encoder")
-    tokenizer.save_pretrained(folder / "tokenizer")
-    FlowMatchEulerDiscreteScheduler(shift=sampling.shift).save_pretrained(folder / "scheduler")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        copy.deepcopy(vae).half().save_pretrained(folder / "vae")
+        copy.deepcopy(filmmaker.transformer).to(torch.float16).save_pretrained(folder / "transformer")
+        copy.deepcopy(filmmaker.text_encoder).half().save_pretrained(folder / "text_encoder")
+        tokenizer.save_pretrained(folder / "tokenizer")
+        FlowMatchEulerDiscreteScheduler(shift=sampling.shift).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "WanPipeline",
         "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -314,5 +328,5 @@ def export(
         "transformer": ["diffusers", "WanTransformer3DModel"],
         "vae": ["longtake", "AutoencoderTubelet"],
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    (folder / "longtake.json").write_text(json.dumps(asdict(sampling), indent=2) + "\n")
+    write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
+    write_text(folder / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")

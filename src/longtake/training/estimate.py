@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from longtake.models.base import ModelDefaults
-from longtake.models.folder import part_config
-from longtake.models.load import model_folder, read_spec, transformer_class
+from longtake.models.load import empty_transformer, read_spec
 from longtake.models.lora import add_lora
 from longtake.training.batches import window_of
 from longtake.training.options import KINDS, TrainOptions
@@ -49,7 +48,7 @@ def estimate(
     float32, and little less in bfloat16; with gradient checkpointing 4 D a token and block, and one block in full.
     What the libraries take for themselves comes on top.
     """
-    spec, network = read_spec(model), _network(model_folder(model, weights=False))
+    spec, network = read_spec(model), empty_transformer(model)
     blocks = [m for m in network.modules() if type(m).__name__ in network._no_split_modules]
     width = network.config.num_attention_heads * network.config.attention_head_dim
     wide = max(m.out_features for m in blocks[0].modules() if isinstance(m, nn.Linear))  # the feed-forward's
@@ -80,12 +79,6 @@ def estimate(
         memory={name: size // processes if options.shard else size for name, size in held.items()}
         | {"activations": longest * (layers * 4 * width + block if checkpointed else layers * block)},
     )
-
-
-def _network(folder: Path) -> Any:
-    """The network of a folder, without its numbers."""
-    with torch.device("meta"):
-        return transformer_class(folder).from_config(part_config(folder, "transformer"))
 
 
 def _parameters(network: Any, options: TrainOptions) -> tuple[int, int]:

@@ -9,13 +9,14 @@ import random
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import load_encoders, read_spec
+from longtake.progress import track
 from longtake.training.loss import Window
 from longtake.training.options import TrainOptions
+from longtake.training.stopping import Gently, at_once
 from longtake.training.trainer import Trainer
 from longtake.worlds.tracking_shot import Shot
 
@@ -78,7 +79,14 @@ def draw_clips(
     return torch.stack(windows).float(), [_caption(shots[clip], rng, caption_drop) for clip in clips]
 
 
-def finish(model: Path, run: Path, latents: Tensor, shots: list[Shot], options: TrainOptions) -> Path:
+def finish(
+    model: Path,
+    run: Path,
+    latents: Tensor,
+    shots: list[Shot],
+    options: TrainOptions,
+    gently: Gently = at_once,
+) -> Path:
     """Train the network of a model folder further in `run`, going on where an earlier call stopped; returns the result.
 
     It is to be filmed as `model` is, whatever context it met in training.
@@ -86,8 +94,11 @@ def finish(model: Path, run: Path, latents: Tensor, shots: list[Shot], options: 
     spec = read_spec(model)
     film = WorldFilm(latents, shots, load_encoders(model), options.sampling(spec))
     trainer = Trainer(model, film, run, options, filmed=spec.defaults)
-    for _ in track(trainer.steps(), "training with the trainer", total=options.steps - trainer.step):
-        pass
+    with gently(trainer.stop):
+        for _ in track(trainer.steps(), "training with the trainer", total=options.steps - trainer.step):
+            pass
+    if trainer.step < options.steps:
+        raise KeyboardInterrupt
     return trainer.result
 
 

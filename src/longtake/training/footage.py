@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
+from longtake.errors import OutputError
+from longtake.files import beside, write_text, writing
+from longtake.processes import processes
+from longtake.progress import track
 from longtake.worlds.tracking_shot import HEIGHT, WIDTH, Shot, random_shot
 
 START_FRAMES = 4000  # a clip starts this far into its shot at the most
@@ -27,30 +28,28 @@ def footage(folder: Path, clips: int, frames: int, seed: int) -> tuple[NDArray[n
     pixels, index = folder / "frames.npy", folder / "shots.json"
     if not index.exists():
         _render(folder, wanted)
-    stored = json.loads(index.read_text())
+    stored = json.loads(index.read_text(encoding="utf-8"))
     if stored["footage"] != wanted:
-        raise ValueError(
+        raise OutputError(
             f"{folder} holds other footage ({stored['footage']}); choose another folder or remove it"
         )
     return np.load(pixels, mmap_mode="r"), [Shot(**shot) for shot in stored["shots"]]
 
 
 def _render(folder: Path, wanted: dict[str, int]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(wanted["seed"])
     jobs = [(random_shot(rng), rng.randrange(START_FRAMES), wanted["frames"]) for _ in range(wanted["clips"])]
-    part = folder / "frames.npy.part"
     shape = (wanted["clips"], wanted["frames"], wanted["height"], wanted["width"], 3)
-    store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rendered = pool.map(_clip, jobs, chunksize=8)
-        for place, clip in track(enumerate(rendered), "rendering footage", total=len(jobs)):
-            store[place] = clip
-    store.flush()
-    part.rename(folder / "frames.npy")
+    head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    # Not through a memory map: on a full disk, that is a signal which nobody can catch.
+    with processes() as pool, beside(folder / "frames.npy") as part, part.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for clip in track(pool.map(_clip, jobs, chunksize=8), "rendering footage", total=len(jobs)):
+            file.write(clip.tobytes())
     text = json.dumps({"footage": wanted, "shots": [asdict(shot) for shot, _, _ in jobs]})
-    (folder / "shots.json.part").write_text(text)
-    (folder / "shots.json.part").rename(folder / "shots.json")
+    write_text(folder / "shots.json", text)
 
 
 def _clip(job: tuple[Shot, int, int]) -> NDArray[np.uint8]:

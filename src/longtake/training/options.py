@@ -11,6 +11,7 @@ from longtake.errors import OptionError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.options import Count, Options, Positive
 from longtake.plan import Sampling
+from longtake.prompts import PromptText
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -88,7 +89,7 @@ class TrainOptions(Options):
     save_every: Count = Field(250, description="Steps from checkpoint to checkpoint.")
     keep: int = Field(2, ge=2, description="Checkpoints that are kept, the newest ones.")
     sample_every: int = Field(250, ge=0, description="Steps from sample strip to sample strip; 0 is never.")
-    sample_prompts: tuple[str, ...] = Field(
+    sample_prompts: tuple[PromptText, ...] = Field(
         (),
         description="What sample strips show, once for each prompt; longtake train takes the film's first three"
         " captions if none is given.",

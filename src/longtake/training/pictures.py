@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from longtake.files import beside
 from longtake.pipeline import LongTake
 from longtake.worlds.tracking_shot import Shot
 
@@ -29,7 +30,8 @@ def draw_strips(model: Path, picture: Path, seconds: int = 4, columns: int = 8) 
         rows.append(
             np.concatenate(list(frames[np.linspace(0, len(frames) - 1, columns).astype(int)]), axis=1)
         )
-    Image.fromarray(np.concatenate(rows)).save(picture)
+    with beside(picture) as part:
+        Image.fromarray(np.concatenate(rows)).save(part, format="PNG")
 
 
 def draw_losses(log: Path, picture: Path) -> None:
@@ -40,7 +42,7 @@ def draw_losses(log: Path, picture: Path) -> None:
     from matplotlib import pyplot
 
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for line in log.read_text().splitlines():
+    for line in log.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         curves[row["kind"]].append((row["step"], row["loss"]))
     figure, axes = pyplot.subplots(figsize=(8, 4))
@@ -51,5 +53,6 @@ def draw_losses(log: Path, picture: Path) -> None:
     axes.set(xlabel="step", ylabel="velocity loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(picture, dpi=110, bbox_inches="tight")
+    with beside(picture) as part:
+        figure.savefig(part, format="png", dpi=110, bbox_inches="tight")
     pyplot.close(figure)

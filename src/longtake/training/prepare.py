@@ -14,13 +14,11 @@ import math
 import os
 import struct
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, count, groupby, islice
-from operator import itemgetter
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,14 +26,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import save
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.frames import frames_of
-from longtake.models.base import VideoModel
-from longtake.models.load import load_encoders, model_folder, read_spec, resolve_dtype
+from longtake.files import folder_made
+from longtake.frames import frames_of, lasting, number
+from longtake.models.base import ModelDefaults, VideoModel
+from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import Film, FilmOptions
 from longtake.training.autoencoder import to_tensor
+from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
+from longtake.training.cuts import shots
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
@@ -45,15 +45,16 @@ from longtake.training.data import (
     PreparedClip,
     Record,
     caption_path,
+    frames_needed,
     hashes,
     latents_needed,
     read_stored,
+    record_path,
+    too_short,
 )
 from longtake.training.sources import Skipped, SourceClip, find_clips
 from longtake.video import TimedPicture, read_timed, resampled
 
-LOOK_AHEAD = 2  # pictures that the detector of cuts must see behind the one it judges
-DETECTOR_SIDE = 256  # pictures are thinned out to about so many pixels a row before it sees them
 PORTION = 16  # frames that are encoded together
 HEADER = 256  # bytes before the latents in a shard
 
@@ -85,32 +86,38 @@ def prepare(
     height: int | None = None,
     fps: float | None = None,
     min_latents: int | None = None,
+    windows: ModelDefaults | None = None,
     device: str = "cpu",
     dtype: str | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Summary:
     """Prepare the captioned film of a folder for training a model, into a new folder or one that was stopped.
 
-    Size and rate are the model's own where they are None, min_latents, the shortest shot that is kept, is the
-    longest window it is sampled with. `say` gets a line for whatever is skipped.
+    Size and rate are the model's own where they are None. min_latents is the shortest shot that is kept; where it is
+    None, every window of the settings `windows`, the model's own if None, finds a place in it. `say` gets a line
+    for whatever is skipped.
     DataError for a source without film, and where all of it is skipped; OutputError for a target that cannot be
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
+    check_device(device)
     spec = read_spec(model)
     film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
     clips, skipped = find_clips(source)
+    sampling = None if min_latents else windows or spec.defaults
+    rows = listing(clips)
     plan = Manifest(
         model=spec.name,
         **hashes(model_folder(model)),
-        source=_fingerprint(clips),
+        source=digest(rows),
         dtype=str(resolve_dtype(dtype, device)).removeprefix("torch."),
         width=film.settings.width,
         height=film.settings.height,
         fps=str(film.rate),
-        min_latents=min_latents or latents_needed(spec, spec.defaults),
+        min_latents=latents_needed(spec, sampling) if sampling else min_latents,
     )
-    _begin(target, plan)
+    check_target(target, plan, clips, skipped)
     lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
+    _begin(target, plan, rows)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")
     _write_stored(target / MANIFEST, plan)  # not complete until what has changed is made anew
@@ -123,52 +130,16 @@ def prepare(
         }
     )
     _write_stored(target / MANIFEST, manifest)
+    longest = max((item.num_latents for item in manifest.skipped), default=0)
+    limit = too_short(spec, sampling, plan.min_latents, longest, film.rate)
     if not manifest.clips:
         raise DataError(
             f"nothing in {source} can be trained on: all of it was skipped, {target / MANIFEST} says why"
+            + (f"; {limit}" if longest else "")
         )
+    if sampling and longest + sampling.context_size > plan.min_latents:  # with less context it would do
+        say(f"note: {limit}")
     return _summary(target, manifest, lab.model, film.rate)
-
-
-def shots(pictures: Iterable[TimedPicture]) -> Iterator[Iterator[TimedPicture]]:
-    """A film in unbroken shots, each to be read before the next; a gap in time ends one as a cut does."""
-    for _, shot in groupby(_numbered(pictures), key=itemgetter(0)):
-        yield (picture for _, picture in shot)
-
-
-def _numbered(pictures: Iterable[TimedPicture]) -> Iterator[tuple[int, TimedPicture]]:
-    """Each picture behind the number of its shot."""
-    number, end = 0, None
-    for starts, picture in _judged(pictures):
-        number += starts or picture.start != end
-        end = picture.end
-        yield number, picture
-
-
-def _judged(pictures: Iterable[TimedPicture]) -> Iterator[tuple[bool, TimedPicture]]:
-    """Each picture behind whether it differs from the one before it as only another shot does.
-
-    The detector judges a picture when it has seen LOOK_AHEAD more; it is shown the first and the last one repeatedly,
-    so that it judges them all.
-    """
-    detector, places = AdaptiveDetector(min_scene_len=1, window_width=LOOK_AHEAD), count()
-
-    def starts(picture: TimedPicture) -> bool:
-        step = max(1, picture.pixels.shape[1] // DETECTOR_SIDE)
-        thinned = np.ascontiguousarray(picture.pixels[::step, ::step, ::-1])
-        return bool(detector.process_frame(FrameTimecode(next(places), fps=24.0), thinned))
-
-    waiting: deque[TimedPicture] = deque()
-    for picture in pictures:
-        if not waiting:
-            for _ in range(LOOK_AHEAD):
-                starts(picture)
-        waiting.append(picture)
-        new = starts(picture)
-        if len(waiting) > LOOK_AHEAD:
-            yield new, waiting.popleft()
-    while waiting:
-        yield starts(picture), waiting.popleft()
 
 
 class _Lab:
@@ -198,7 +169,7 @@ class _Lab:
                 yield record
 
     def _record(self, number: int, clip: SourceClip, show: Show, say: Callable[[str], None]) -> FileRecord:
-        path = self.target / "shards" / f"{number:05d}.json"
+        path = record_path(self.target, number)
         record = self._stored(path, clip) or self._made(path, clip, show)
         for item in record.skipped:
             say(f"skipped {item.name}: {item.reason}")
@@ -207,18 +178,24 @@ class _Lab:
     def _stored(self, path: Path, clip: SourceClip) -> FileRecord | None:
         """What became of a clip that was finished, if its file is the same and what was made of it is there."""
         record = read_stored(path, FileRecord) if path.exists() else None
-        if record is None or record.modified != clip.modified:
+        if record is None or not is_same(record, clip):
             return None
         needed = [
             (self.target / made.shard, caption_path(self.target, made.caption)) for made in record.clips
         ]
-        return record if all(file.is_file() for files in needed for file in files) else None
+        if not all(file.is_file() for files in needed for file in files):
+            return None
+        if record.modified != clip.modified:  # touched, or copied
+            record = record.model_copy(update={"modified": clip.modified})
+            _write_stored(path, record)
+        return record
 
     def _made(self, path: Path, clip: SourceClip, show: Show) -> FileRecord:
         """Look at a clip, and write what becomes of it."""
-        modified, shard = clip.modified, path.with_suffix(".safetensors")
+        modified, sha256, shard = clip.modified, "", path.with_suffix(".safetensors")
         clips: list[PreparedClip] = []
         try:
+            sha256 = clip.sha256()
             self._embed(clip.caption)
             clips, skipped = self._encode(shard, clip, show)
         except OutputError:
@@ -227,7 +204,7 @@ class _Lab:
             skipped = [Skipped(clip.name, str(error))]
         if not clips:
             shard.unlink(missing_ok=True)
-        record = FileRecord(modified=modified, clips=clips, skipped=skipped)
+        record = FileRecord(modified=modified, sha256=sha256, clips=clips, skipped=skipped)
         _write_stored(path, record)
         return record
 
@@ -240,12 +217,15 @@ class _Lab:
             for shot in shots(map(show, read_timed(video, width, height))):
                 head = next(shot)
                 start, begin = round(float(head.start), 3), file.tell()
-                latents, digest = self._encode_shot(chain([head], shot), file)
+                latents, frames, digest = self._encode_shot(chain([head], shot), file)
                 if latents < self.min_latents:
                     file.seek(begin)
                     file.truncate()
-                    reason = f"the shot has {latents} latents, a window takes {self.min_latents}"
-                    skipped.append(Skipped(f"{clip.name} at {start:g} s", reason))
+                    needed = frames_needed(self.model.spec, self.min_latents)
+                    reason = (
+                        f"the shot has {lasting(frames, self.film.rate)}, a training window takes {needed:,}"
+                    )
+                    skipped.append(Skipped(f"{clip.name} at {number(start)} s", reason, latents))
                     continue
                 clips.append(
                     PreparedClip(
@@ -263,17 +243,19 @@ class _Lab:
             file.write(_header((total, *self.film.latent_shape)))
         return clips, skipped
 
-    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> tuple[int, str]:
-        """Append the latents of a shot to a file, frame by frame; returns their number and their sha256."""
+    def _encode_shot(self, pictures: Iterable[TimedPicture], file: BinaryIO) -> tuple[int, int, str]:
+        """Append the latents of a shot to a file, frame by frame; returns their number, that of the frames, and the
+        latents' sha256."""
         encoder, frames = self.model.encoder(), resampled(pictures, self.film.rate)
-        number, digest = 0, hashlib.sha256()
+        num_latents, num_frames, digest = 0, 0, hashlib.sha256()
         while portion := list(islice(frames, PORTION)):
             latents = encoder.push(to_tensor(np.stack(portion)[None]))[0].transpose(0, 1)
             data = latents.half().cpu().contiguous().numpy().tobytes()
             file.write(data)
             digest.update(data)
-            number += len(latents)
-        return number, digest.hexdigest()
+            num_latents += len(latents)
+            num_frames += len(portion)
+        return num_latents, num_frames, digest.hexdigest()
 
     def _embed(self, caption: str) -> None:
         """Write the states (L, D) of a caption, without the zeros behind its tokens, unless they are there."""
@@ -287,32 +269,22 @@ class _Lab:
             file.write(save({TEXT: states[:length].contiguous()}))
 
 
-def _begin(target: Path, plan: Manifest) -> None:
-    """Make a target folder, or find that it was made for the same."""
-    if (target / MANIFEST).exists():
-        old = read_stored(target / MANIFEST, Manifest)
-        same = ("vae", "text_encoder", "source", "dtype", "width", "height", "fps", "min_latents")
-        others = [name for name in same if getattr(old, name) != getattr(plan, name)]
-        if others:
-            raise OutputError(
-                f"{target} was prepared with another {', '.join(others)}: take another folder or delete it"
-            )
-    elif target.is_dir() and any(path.suffix != ".part" for path in target.iterdir()):
-        raise OutputError(f"{target} holds something else: take another folder")
+def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
+    """Make a target folder, unless it is there. One that holds nothing to train on is made anew."""
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        if not (target / MANIFEST).exists():
-            _write_stored(target / MANIFEST, plan)
-        for folder in ("shards", "captions"):
-            (target / folder).mkdir(exist_ok=True)
+        with folder_made(target):
+            if (target / MANIFEST).exists() and is_useless(read_stored(target / MANIFEST, Manifest)):
+                for stale in (target / MANIFEST, target / LISTING, *(target / "shards").glob("*.json")):
+                    stale.unlink(missing_ok=True)
+            if not (target / MANIFEST).exists():
+                _write_stored(target / MANIFEST, plan)
+            if not (target / LISTING).exists():
+                with _written(target / LISTING) as file:
+                    file.write(rows)
+            for folder in ("shards", "captions"):
+                (target / folder).mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {target}: {error.strerror}") from error
-
-
-def _fingerprint(clips: list[SourceClip]) -> str:
-    """A hash of the names, sizes and captions of clips."""
-    rows = [[clip.name, clip.num_bytes, clip.caption] for clip in clips]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:

@@ -16,11 +16,12 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from longtake.files import write_text
+from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
 from longtake.models.folder import CLASSES, WEIGHTS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
+from longtake.models.weights import part_files
 from longtake.pipeline import LongTake
 from longtake.training.checkpoint import new_folder, write_tensors
 
@@ -65,8 +66,9 @@ class Report:
 
     def add(self, step: Step) -> None:
         row = {key: getattr(step, key) for key in ("step", "kind", "loss", "grad_norm", "lr")}
-        self._log.write(json.dumps(row) + "\n")
-        self._log.flush()
+        with writing(Path(self._log.name)):
+            self._log.write(json.dumps(row) + "\n")
+            self._log.flush()
         values = {"loss/all": step.loss, f"loss/{step.kind}": step.loss}
         values |= {f"sigma/{low / LEVELS:.1f}": loss for low, loss in step.levels.items()}
         values |= {"train/grad_norm": step.grad_norm, "train/lr": step.lr}
@@ -95,13 +97,14 @@ def draw_strip(take: LongTake, prompts: tuple[str, ...], picture: Path) -> None:
     strip = Image.fromarray(np.concatenate(rows))
     strip.thumbnail((STRIP_WIDTH, strip.height))
     picture.parent.mkdir(exist_ok=True)
-    strip.save(picture)
+    with beside(picture) as part:
+        strip.save(part, format="PNG")
 
 
 def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], sampling: ModelDefaults) -> None:
     """Write the model folder `source` with other weights of the transformer, in the precision they had there, and with
     what it is to be filmed with. A folder that is there already keeps all but its weights."""
-    precision = _precision(source / "transformer")
+    precision = _precision(source)
     weights = {name: tensor.to(precision[name]) for name, tensor in weights.items()}
     if folder.exists():
         write_tensors(folder / "transformer" / WEIGHTS["transformer"], weights, {"format": "pt"})
@@ -126,10 +129,10 @@ def export_lora(
     write_tensors(folder / LORA_WEIGHTS, {lora_key(name): tensor for name, tensor in weights.items()})
 
 
-def _precision(transformer: Path) -> dict[str, torch.dtype]:
-    """The type of each of a transformer's weights on disk."""
+def _precision(source: Path) -> dict[str, torch.dtype]:
+    """The type of each of the weights of a model folder's transformer."""
     types: dict[str, torch.dtype] = {}
-    for file in transformer.glob("*.safetensors"):
+    for file in part_files(source, "transformer").files:
         with safe_open(file, "pt") as weights:
             types |= {name: weights.get_slice(name)[:0].dtype for name in weights.keys()}  # noqa: SIM118
     return types

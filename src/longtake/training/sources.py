@@ -1,27 +1,27 @@
 """Captioned film in a folder: which clips there are, and what each one shows. Decodes nothing.
 
 Three layouts: WebDataset shards (`*.tar`), one table (`metadata.jsonl` or `metadata.csv`, as for video folders of
-`datasets`), or video files with their captions in text files beside them. A clip that cannot be used is skipped with
-a reason; a folder or a table that cannot be used is a DataError.
+`datasets`), or video files with their captions in text files beside them. names.py says which names are the same. A
+clip that cannot be used is skipped with a reason; a folder or a table that cannot be used is a DataError.
 """
 
 from __future__ import annotations
 
-import csv
-import json
+import hashlib
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO
 
 from longtake.errors import DataError
+from longtake.files import printable
+from longtake.names import Finder, comparable, grouped, is_hidden, leads_out, repeated
+from longtake.training.captions import TABLES, caption_of, caption_of_row, json_object, rows_of
 
 VIDEOS = {".mp4", ".mov", ".webm", ".mkv"}
-TABLES = ("metadata.jsonl", "metadata.csv")
-CAPTION_COLUMNS = ("text", "caption")
 EXPECTED = (
     "clip.mp4 with its caption in clip.txt beside it, a metadata.jsonl or metadata.csv with file_name and text, or"
     " WebDataset shards *.tar of clip.mp4 and clip.txt or clip.json"
@@ -49,6 +49,14 @@ class SourceClip:
         except OSError:
             return 0
 
+    def sha256(self) -> str:
+        """The hash of the video file's bytes. DataError if it cannot be read."""
+        with self.open() as file:
+            try:
+                return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            except OSError as error:
+                raise DataError(f"cannot be read ({error})") from error
+
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The video file as a stream of bytes. DataError if it cannot be opened."""
@@ -66,10 +74,11 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A clip, or a part of one, that is not trained on, and why."""
+    """A clip, or a part of one, that is not trained on, and why. `num_latents`: of a shot that is too short; else 0."""
 
     name: str
     reason: str
+    num_latents: int = 0
 
 
 def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
@@ -78,31 +87,33 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
     DataError for a folder without a captioned clip, of two layouts at once, or with a table that is damaged, lacks a
     column, or names a file that is missing or outside the folder.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"no folder {folder}: give one that holds {EXPECTED}")
-    videos, shards = _files(folder, VIDEOS), _files(folder, {".tar"})
-    layouts = ["tar shards"] * bool(shards) + [table for table in TABLES if (folder / table).is_file()]
+    finder = Finder(folder)
+    try:
+        there = finder.listing
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}") from error
+    shards, hidden = _of_kind(there.files, {".tar"}), list(there.hidden)
+    tables = sorted(name for name in there.files if name.lower() in TABLES)
+    layouts = ["tar shards"] * bool(shards) + tables[::-1]
     if len(layouts) > 1:
         raise DataError(f"{folder} holds both {layouts[0]} and {layouts[1]}: keep one of them")
     if shards:
-        found = [item for shard in shards for item in _in_shard(folder, shard)]
-    elif layouts:
-        found = list(_in_table(folder, layouts[0]))
+        found = [item for shard in shards for item in _in_shard(folder, shard, hidden)]
+    elif tables:
+        found = list(_in_table(folder, tables[0], finder))
     else:
-        found = [_beside(folder, video) for video in videos]
-        texts = {video.with_suffix(".txt") for video in videos}
-        kinds = ", ".join(sorted(kind.removeprefix(".") for kind in VIDEOS))
-        found += [
-            Skipped(_name(folder, text), f"has no video ({kinds}) beside it")
-            for text in _files(folder, {".txt"})
-            if text not in texts
-        ]
+        found = list(_beside(folder, there.files))
     known = {item.name for item in found}
     found += [
         Skipped(name, f"is not in the {layouts[0]}")
-        for name in (_name(folder, video) for video in videos)
+        for name in map(printable, _of_kind(there.files, VIDEOS))
         if name not in known
     ]
+    found += [Skipped(printable(name), reason) for name, reason in there.passed]
+    if hidden:
+        found.append(Skipped(printable(hidden[0]), f"is hidden or a system's own ({len(hidden)} in all)"))
     clips = [item for item in found if isinstance(item, SourceClip)]
     skipped = [item for item in found if isinstance(item, Skipped)]
     if not clips:
@@ -111,121 +122,98 @@ def find_clips(folder: Path) -> tuple[list[SourceClip], list[Skipped]]:
     return clips, skipped
 
 
-def _files(folder: Path, suffixes: set[str]) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+def _of_kind(names: Iterable[str], suffixes: Collection[str]) -> list[str]:
+    return [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
 
 
-def _name(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _paired(names: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str | None] | Skipped]:
+    """Each video among names, and the caption of its name, of the first of the kinds there is. Skipped for a video
+    where it is not clear which of several is meant."""
+    groups = grouped(names)
+    for video in dict.fromkeys(_of_kind(names, VIDEOS)):
+        name = PurePosixPath(comparable(video))
+        films = groups[str(name)]
+        captions = next(filter(None, (groups.get(str(name.with_suffix(kind))) for kind in kinds)), [])
+        if len(films) > 1:
+            yield Skipped(printable(video), f"is there {repeated(films)}")
+        elif len(captions) > 1:
+            yield Skipped(printable(video), f"has a caption {repeated(captions)}")
+        else:
+            yield video, captions[0] if captions else None
 
 
-def _beside(folder: Path, video: Path) -> SourceClip | Skipped:
-    name, text = _name(folder, video), video.with_suffix(".txt")
-    try:
-        return SourceClip(name, _caption(text.read_bytes()), video)
-    except OSError:
-        return Skipped(name, f"has no caption {text.name} beside it")
-    except DataError as error:
-        return Skipped(name, str(error))
-
-
-def _in_shard(folder: Path, shard: Path) -> Iterator[SourceClip | Skipped]:
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            members = {member.name: member for member in tar.getmembers() if member.isfile()}
-            for name, member in members.items():
-                if PurePosixPath(name).suffix.lower() in VIDEOS:
-                    full_name = f"{_name(folder, shard)}/{name}"
-                    try:
-                        yield SourceClip(full_name, _caption_in(tar, members, name), shard, member)
-                    except DataError as error:
-                        yield Skipped(full_name, str(error))
-    except (OSError, ValueError, tarfile.TarError) as error:
-        yield Skipped(_name(folder, shard), f"cannot be read as a tar file ({error})")
-
-
-def _caption_in(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], video: str) -> str:
-    """The caption that a shard holds for a video of it."""
-    for suffix in (".txt", ".json"):
-        member = members.get(str(PurePosixPath(video).with_suffix(suffix)))
-        file = tar.extractfile(member) if member else None
-        if file is None:
+def _beside(folder: Path, names: Sequence[str]) -> Iterator[SourceClip | Skipped]:
+    stems = {PurePosixPath(comparable(video)).with_suffix("") for video in _of_kind(names, VIDEOS)}
+    for pair in _paired(names, [".txt"]):
+        if isinstance(pair, Skipped):
+            yield pair
             continue
-        with file:
-            raw = file.read()
-        return _caption(raw) if suffix == ".txt" else _caption_of_row(_json_object(raw))
-    raise DataError("has no .txt or .json of its name in the shard")
-
-
-def _in_table(folder: Path, table: str) -> Iterator[SourceClip | Skipped]:
-    read = _json_lines if table.endswith(".jsonl") else _csv_rows
-    names = set()
-    for place, row in read(folder / table):
-        name = row.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{place}: file_name is missing")
-        path = PureWindowsPath(name)  # knows the separators and roots of every system
-        if path.anchor or ".." in path.parts or "://" in name:
-            raise DataError(f"{place}: file_name must be a path inside {folder}, not {name!r}")
-        if not os.path.isfile(folder / name):  # no other check takes any string
-            raise DataError(f"{place} names {name!r}, which is not in {folder}")
-        name = PurePosixPath(name).as_posix()
-        if name in names:
-            raise DataError(f"{place} names {name!r} a second time: keep one row for each file")
-        names.add(name)
+        video, text = pair
+        name = printable(video)
         try:
-            yield SourceClip(name, _caption_of_row(row), folder / name)
+            if text is None:
+                raise DataError(f"has no caption {PurePosixPath(name).with_suffix('.txt').name} beside it")
+            yield SourceClip(name, caption_of((folder / text).read_bytes()), folder / video)
+        except OSError as error:
+            yield Skipped(name, f"has a caption that cannot be read ({error.strerror})")
         except DataError as error:
             yield Skipped(name, str(error))
+    kinds = ", ".join(sorted(kind.removeprefix(".") for kind in VIDEOS))
+    for text in _of_kind(names, {".txt"}):
+        if PurePosixPath(comparable(text)).with_suffix("") not in stems:
+            yield Skipped(printable(text), f"has no video ({kinds}) beside it")
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if line.strip():
-            place = f"{path} line {number}"
-            try:
-                yield place, _json_object(line)
-            except DataError as error:
-                raise DataError(f"{place} {error}") from error
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _in_shard(folder: Path, shard: str, hidden: list[str]) -> Iterator[SourceClip | Skipped]:
+    """The clips of a tar file. Adds what is hidden in it to `hidden`."""
+    path = folder / shard
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or ()
-            if "file_name" not in columns or not {*CAPTION_COLUMNS} & {*columns}:
-                raise DataError(
-                    f"{path} needs the columns file_name and text, not {', '.join(columns) or 'none'}"
-                )
-            yield from ((f"{path} line {rows.line_num}", row) for row in rows)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table in UTF-8 ({error})") from error
+        with tarfile.open(path, "r:") as tar:
+            files = [member for member in tar.getmembers() if member.isfile()]
+            hidden += [f"{shard}/{member.name}" for member in files if is_hidden(member.name)]
+            members = {member.name: member for member in files}
+            for pair in _paired([file.name for file in files if not is_hidden(file.name)], [".txt", ".json"]):
+                if isinstance(pair, Skipped):
+                    yield Skipped(printable(f"{shard}/{pair.name}"), pair.reason)
+                    continue
+                video, text = pair
+                name = printable(f"{shard}/{video}")
+                try:
+                    yield SourceClip(name, _caption_in(tar, members, text), path, members[video])
+                except DataError as error:
+                    yield Skipped(name, str(error))
+    except (OSError, ValueError, tarfile.TarError) as error:
+        yield Skipped(printable(shard), f"cannot be read as a tar file ({error})")
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(raw.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError("is not JSON") from error
-    if not isinstance(content, dict):
-        raise DataError("is not a JSON object")
-    return content
+def _caption_in(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], text: str | None) -> str:
+    """The caption that a member of a shard holds."""
+    file = tar.extractfile(members[text]) if text else None
+    if text is None or file is None:
+        raise DataError("has no .txt or .json of its name in the shard")
+    with file:
+        raw = file.read()
+    return caption_of(raw) if text.lower().endswith(".txt") else caption_of_row(json_object(raw))
 
 
-def _caption_of_row(row: Mapping[str, Any]) -> str:
-    caption = next((row[column] for column in CAPTION_COLUMNS if row.get(column)), "")
-    if not isinstance(caption, str):
-        raise DataError("has a caption that is not text")
-    return _caption(caption.encode(errors="surrogatepass"))
-
-
-def _caption(raw: bytes) -> str:
-    """A caption on one line."""
-    try:
-        caption = " ".join(raw.decode("utf-8-sig").split())
-    except UnicodeDecodeError as error:
-        raise DataError("has a caption that is not UTF-8") from error
-    if not caption:
-        raise DataError("has no caption")
-    return caption
+def _in_table(folder: Path, table: str, finder: Finder) -> Iterator[SourceClip | Skipped]:
+    named = set()
+    for place, row in rows_of(folder / table):
+        told = row.get("file_name")
+        if not isinstance(told, str) or not told:
+            raise DataError(f"{place}: file_name is missing")
+        if leads_out(told):
+            raise DataError(f"{place}: file_name must be a path inside {folder}, not {told!r}")
+        file = finder.find(told)
+        if len(file) > 1:
+            raise DataError(f"{place} names {told!r}, which is there {repeated(file)}")
+        if not file:
+            raise DataError(f"{place} names {told!r}, which is not in {folder}")
+        if file[0] in named:
+            raise DataError(f"{place} names {told!r} a second time: keep one row for each file")
+        named.add(file[0])
+        name = printable(file[0])
+        try:
+            yield SourceClip(name, caption_of_row(row), folder / file[0])
+        except DataError as error:
+            yield Skipped(name, str(error))

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.finite import is_finite
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
 from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
@@ -113,12 +114,8 @@ class Trainer:
     def _build(self) -> None:
         """The network as it is trained, its average and its optimizer."""
         options, accelerator = self.options, self.accelerator
-        frozen = options.lora_rank is not None and options.bf16
-        transformer = load_transformer(self.model, "bfloat16" if frozen else "float32")
+        transformer = _network(self.model, options)
         self.call = adapter(type(transformer).__name__).network_velocity
-        if options.lora_rank:
-            torch.manual_seed(options.seed)
-            add_lora(transformer, options.lora_rank, options.alpha)
         if options.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast
@@ -160,7 +157,10 @@ class Trainer:
         loss = sum(sums) / sum(counts)
         norm = gathered(torch.nn.utils.clip_grad_norm_(self.trained.values(), options.max_grad_norm)).item()
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise LongTakeError(f"the loss is {loss}, its gradient {norm}: try a smaller lr in another run")
+            cure = "try a smaller lr in another run"
+            if not (is_finite(batch.latents) and is_finite(batch.text)):
+                cure = "the film holds numbers that are not finite, prepare it anew"
+            raise LongTakeError(f"the loss is {loss}, its gradient {norm}: {cure}")
         lr = options.lr * SCHEDULES[options.schedule](self.step, options.steps, options.warmup)
         self._move(lr)
         return Step(
@@ -282,22 +282,31 @@ def _accelerator(options: TrainOptions) -> Accelerator:
         mixed_precision="no",  # see Trainer._velocity: a process could not have two kinds of Accelerator
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
-    pieces = accelerator.num_processes * options.accumulation
-    if options.batch_size < pieces:
-        raise OptionError(
-            f"batch_size is {options.batch_size}, but {accelerator.num_processes} processes take"
-            f" {options.accumulation} pieces each: give {pieces} or more"
-        )
+    _refuse_pieces(options, accelerator.num_processes)
     return accelerator
 
 
 def check_run(model: str | Path | None, run: Path, options: TrainOptions) -> None:
-    """Raise now what Trainer would raise once the film is prepared, which may take hours; writes nothing."""
+    """Raise now what Trainer of one process would raise once the film is prepared, which may take hours; writes
+    nothing."""
     _refuse_settings(options)
+    _refuse_pieces(options, 1)
     _refuse_prompts(model, options)
     _refuse_foreign(run)
     config = _config(model, options, options.sampling(read_spec(model)))
     check_claim(run, config, (*FREE, "width", "height", "fps"))  # these are the film's
+    if not os.path.exists(run / CONFIG):
+        _network(model, options)
+
+
+def _network(model: str | Path | None, options: TrainOptions) -> Any:
+    """The network of a model, with the LoRA that is trained, if any. Raises ModelError as load_model does."""
+    frozen = options.lora_rank is not None and options.bf16
+    transformer = load_transformer(model, "bfloat16" if frozen else "float32")
+    if options.lora_rank:
+        torch.manual_seed(options.seed)
+        add_lora(transformer, options.lora_rank, options.alpha)
+    return transformer
 
 
 def _config(model: str | Path | None, options: TrainOptions, sampling: ModelDefaults) -> dict[str, Any]:
@@ -313,7 +322,7 @@ def _config(model: str | Path | None, options: TrainOptions, sampling: ModelDefa
 def _refuse_foreign(run: Path) -> None:
     """OutputError for a folder that holds what a run makes, but is none."""
     for name in ("model", "lora", "checkpoints"):
-        if not (run / CONFIG).exists() and (run / name).exists():
+        if not os.path.exists(run / CONFIG) and os.path.exists(run / name):
             raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
 
 
@@ -323,6 +332,16 @@ def _refuse_prompts(model: str | Path | None, options: TrainOptions) -> None:
     for prompt in options.sample_prompts:
         FilmOptions(prompt=prompt).resolved(spec)
     check_prompts(model, options.sample_prompts)
+
+
+def _refuse_pieces(options: TrainOptions, processes: int) -> None:
+    """OptionError for a batch that is too small to be shared out."""
+    pieces = processes * options.accumulation
+    if options.batch_size < pieces:
+        raise OptionError(
+            f"batch_size is {options.batch_size}, but {processes} processes take {options.accumulation} pieces each:"
+            f" give {pieces} or more"
+        )
 
 
 def _refuse_settings(options: TrainOptions) -> None:

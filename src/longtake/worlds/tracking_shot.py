@@ -221,7 +221,7 @@ def contact_sheet(path: Path, seed: int = 0, rows: int = 12, columns: int = 6, s
         for column, frame in enumerate(painter_frames):
             sheet.paste(Image.fromarray(frame), (column * WIDTH * scale, top))
         ImageDraw.Draw(sheet).text((2, top + HEIGHT * scale), shot.caption(rng), fill="black")
-    sheet.save(path)
+    sheet.save(path, format="PNG")
 
 
 assert [f.name for f in fields(Shot)][:6] == list(ATTRIBUTES)

@@ -39,10 +39,10 @@ def test_a_grey_film() -> None:
     """Its luma is its value, it has no contrast, colour, edge or flicker, in every slice."""
     measure = seen(PictureStatistics(), uniform([51] * 6))
     expected = {"luma": 0.2, "contrast": 0, "saturation": 0, "sharpness": 0, "clipped": 0, "flicker": 1}
-    assert measure.totals() == pytest.approx(expected, abs=1e-6)
+    assert measure.totals() == pytest.approx(expected, abs=5e-6)
     curves = measure.curves([slice(0, 3), slice(3, 6)])
     for name, value in expected.items():
-        np.testing.assert_allclose(curves[name], [value, value], atol=1e-6)
+        np.testing.assert_allclose(curves[name], [value, value], atol=5e-6)
 
 
 def test_primaries() -> None:
@@ -52,7 +52,7 @@ def test_primaries() -> None:
         film[channel, ..., channel] = 255
     measure = seen(PictureStatistics(), film)
     each = [slice(n, n + 1) for n in range(3)]
-    np.testing.assert_allclose(measure.curves(each)["luma"], [0.2126, 0.7152, 0.0722], rtol=1e-6)
+    np.testing.assert_allclose(measure.curves(each)["luma"], [0.2126, 0.7152, 0.0722], rtol=5e-6)
     assert measure.totals()["saturation"] == measure.totals()["clipped"] == 1
 
 

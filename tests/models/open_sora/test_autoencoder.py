@@ -6,7 +6,7 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from longtake.models.codecs import OpenSoraDecoder, OpenSoraEncoder, new_decoder
 from longtake.models.open_sora import AutoencoderOpenSora, convert_vae
 from longtake.models.open_sora.autoencoder import CausalConv3d, DoubleTime, ResidualBlock, latents_of
 from longtake.models.open_sora.convert_autoencoder import vae_config
+from portable import close, rounding
 
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 TINY: dict[str, Any] = {
@@ -34,6 +35,7 @@ TINY: dict[str, Any] = {
     "temporal_layers_per_block": 2,
     "temporal_norm_num_groups": 2,
 }
+Agree = Callable[[Tensor, Tensor], None]
 LATENTS = {34: 10, 27: 8, 17: 5, 16: 4, 10: 3, 1: 1}
 
 
@@ -60,8 +62,13 @@ def vae(original: dict[str, Tensor]) -> AutoencoderOpenSora:
     return model
 
 
-def agree(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+@pytest.fixture(scope="module")
+def agree(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> Agree:
+    """Fails if two results of the tiny model differ by more than rounding moves what comes out of it."""
+    pixels, z = golden["pixels"], golden["z"]
+    tolerance = rounding(lambda: [vae.encode(pixels), vae.decode(z, 34)], vae, pixels, z)
+    assert tolerance < 1e-4
+    return lambda ours, theirs: close(ours, theirs, tolerance)
 
 
 def pushed(codec: Decoder | Encoder, whole: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -69,14 +76,14 @@ def pushed(codec: Decoder | Encoder, whole: Tensor, sizes: Sequence[int]) -> Ten
 
 
 @pytest.mark.parametrize("num_frames", LATENTS)
-def test_means(vae: AutoencoderOpenSora, golden: dict[str, Tensor], num_frames: int) -> None:
+def test_means(vae: AutoencoderOpenSora, golden: dict[str, Tensor], num_frames: int, agree: Agree) -> None:
     """Guards scale, statistics, levels and the zeros in front: whole groups, and tails that fill a latent or not."""
     latents = vae.encode(golden["pixels"][:, :, :num_frames])
     assert latents.shape[2] == latents_of(num_frames) == LATENTS[num_frames]
     agree(latents, golden[f"encode_mean_{num_frames}"])
 
 
-def test_samples(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None:
+def test_samples(vae: AutoencoderOpenSora, golden: dict[str, Tensor], agree: Agree) -> None:
     """Guards both deviations: the noise of pictures enters before their scale, each group has its own of latents."""
     noise = golden["noise_2d"].transpose(0, 1)[None], golden["noise_temporal"]
     agree(vae.encode(golden["pixels"], noise), golden["encode_sample_34"])
@@ -86,14 +93,16 @@ def test_samples(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None:
     ("name", "num_frames"),
     [("decode_34", 34), ("decode_17", 17), ("decode_16_first4", 16), ("decode_10", 10), ("decode_1", 1)],
 )
-def test_frames(vae: AutoencoderOpenSora, golden: dict[str, Tensor], name: str, num_frames: int) -> None:
+def test_frames(
+    vae: AutoencoderOpenSora, golden: dict[str, Tensor], name: str, num_frames: int, agree: Agree
+) -> None:
     """Guards the frames that are dropped, at the front, and the order of a latent's channels in time."""
     frames = vae.decode(golden["z"][:, :, : LATENTS[num_frames]], num_frames)
     assert frames.shape[2] == num_frames
     agree(frames[:, :, : golden[name].shape[2]], golden[name])
 
 
-def test_inside(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None:
+def test_inside(vae: AutoencoderOpenSora, golden: dict[str, Tensor], agree: Agree) -> None:
     """Guards each part by itself: the moments of latents, with their log-variance, and all 20 frames of a group."""
     agree(vae.temporal_vae.encode(golden["mid.spatial_latent_17"]), golden["mid.temporal_moments_17"])
     mean, std = vae._statistics()
@@ -107,7 +116,7 @@ def test_inside(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None:
     )
 
 
-def test_a_batch_is_its_films(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None:
+def test_a_batch_is_its_films(vae: AutoencoderOpenSora, golden: dict[str, Tensor], agree: Agree) -> None:
     """Guards the pictures of a batch, which pass four at a time, one film's with the next one's."""
     films = golden["pixels_b2"]
     noise = torch.randn(2, 4, 5, 2, 3), torch.randn(2, 4, 2, 2, 3)
@@ -172,17 +181,17 @@ def test_latents_of_lengths() -> None:
 @settings(deadline=None, max_examples=8)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12))
 def test_portions_make_no_difference(
-    vae: AutoencoderOpenSora, golden: dict[str, Tensor], cuts: list[int]
+    vae: AutoencoderOpenSora, golden: dict[str, Tensor], agree: Agree, cuts: list[int]
 ) -> None:
-    """Pushed in portions of any size, no bit differs from one shot, and nothing of a whole group is held back."""
+    """Pushed in portions of any size it is one shot, and nothing of a whole group is held back."""
 
     def sizes(total: int) -> list[int]:
         ends = sorted({0, total, *(cut * total // 20 for cut in cuts)})
         return [b - a for a, b in pairwise(ends)]
 
     pixels, z = golden["pixels"][:, :, :20], golden["z"][:, :, :8]
-    assert torch.equal(pushed(new_encoder(vae), pixels, sizes(20)), vae.encode(pixels[:, :, :17]))
-    assert torch.equal(pushed(new_decoder(vae), z, sizes(8)), vae.decode(z[:, :, :5], 17).clamp(-1, 1))
+    agree(pushed(new_encoder(vae), pixels, sizes(20)), vae.encode(pixels[:, :, :17]))
+    agree(pushed(new_decoder(vae), z, sizes(8)), vae.decode(z[:, :, :5], 17).clamp(-1, 1))
 
 
 def test_codecs_hold_less_than_a_group(vae: AutoencoderOpenSora) -> None:
@@ -211,13 +220,18 @@ def test_precisions(vae: AutoencoderOpenSora, golden: dict[str, Tensor]) -> None
 
 
 def test_saved_and_loaded_it_is_the_same(
-    vae: AutoencoderOpenSora, golden: dict[str, Tensor], tmp_path: Path
+    vae: AutoencoderOpenSora, golden: dict[str, Tensor], tmp_path: Path, agree: Agree
 ) -> None:
-    """It is an ordinary diffusers model: a folder of config and safetensors; nothing outside them counts."""
+    """It is an ordinary diffusers model: a folder of config and safetensors; nothing outside them counts.
+
+    Outputs are near only: how sums round depends on where weights lie in memory, and on whether they are trained.
+    """
     vae.save_pretrained(tmp_path)
     again = AutoencoderOpenSora.from_pretrained(tmp_path, use_safetensors=True).eval()
+    torch.testing.assert_close(again.state_dict(), vae.state_dict(), atol=0, rtol=0)
     frames = golden["pixels"][:, :, :5]
-    assert torch.equal(vae(frames), again(frames))
+    with torch.no_grad():
+        agree(again(frames), vae(frames))
 
 
 def full_size() -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.transformer import velocity
 from longtake.noise import sigma_table
 from longtake.progressive import progressive_denoise
+from portable import close, rounding
 
 DATA = Path(__file__).parents[2] / "data"
 CHUNK, STEPS_PER_CHUNK, GUIDANCE, FPS = 5, 5, 7.0, 24.0
@@ -76,23 +77,37 @@ def film(
     return torch.cat([golden["cond_chunk"], *chunks], dim=2), passes
 
 
+@pytest.fixture(scope="module")
+def tolerance(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> float:
+    """What rounding may move the latents of a whole run by, which a wrong guidance or level moves by 0.01 and more."""
+    sigmas, given = SMALL.sigmas(), [golden["noise"], golden["cond_chunk"], golden["y"]]
+    allowed = rounding(lambda: film(stdit3, golden, SMALL, sigmas)[0], stdit3, sigmas, given, makers=2)
+    assert allowed < 2e-3
+    return allowed
+
+
 def test_first_pass(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
     """Prompt and empty caption as one batch of two, which one mask serves."""
-    with torch.no_grad():
-        sample = stdit3(
-            golden["e1.pass0.z_in"].expand(2, -1, -1, -1, -1),
-            golden["e1.pass0.t"].expand(2, -1),
+    window, timestep = golden["e1.pass0.z_in"], golden["e1.pass0.t"]
+
+    @torch.no_grad()
+    def sample() -> Tensor:
+        return stdit3(
+            window.expand(2, -1, -1, -1, -1),
+            timestep.expand(2, -1),
             torch.cat([golden["y"][:, 0], stdit3.null_caption[None]]),
             golden["y_mask"],
             torch.tensor([FPS]),
             48,
             64,
         ).sample
-    torch.testing.assert_close(sample, golden["e1.pass0.model_out_cond_uncond"], atol=2e-5, rtol=0)
+
+    tolerance = rounding(sample, stdit3, window, timestep, golden["y"])
+    close(sample(), golden["e1.pass0.model_out_cond_uncond"], tolerance)
 
 
 def test_small_run_on_the_recorded_ladder(
-    stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]
+    stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], tolerance: float
 ) -> None:
     """35 passes, guided by 7: windows and timesteps on the way, then the final latents."""
     levels = json.loads((DATA / "schedules.json").read_text())["small"]["levels"]
@@ -101,28 +116,32 @@ def test_small_run_on_the_recorded_ladder(
     for i in (0, 5, 12):
         window, timestep = passes[i]
         torch.testing.assert_close(timestep, golden[f"e1.pass{i}.t"][0], atol=2e-4, rtol=0)
-        torch.testing.assert_close(window, golden[f"e1.pass{i}.z_in"], atol=2e-5, rtol=0)
-    torch.testing.assert_close(latents, golden["e1.final_latents"], atol=2e-5, rtol=0)
+        close(window, golden[f"e1.pass{i}.z_in"], tolerance)
+    close(latents, golden["e1.final_latents"], tolerance)
 
 
-def test_small_run(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
+def test_small_run(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], tolerance: float) -> None:
     """The same on our own ladder, which differs in the last digits of float32 alone."""
     latents, _ = film(stdit3, golden, SMALL, SMALL.sigmas())
-    torch.testing.assert_close(latents, golden["e1.final_latents"], atol=1e-4, rtol=0)
+    close(latents, golden["e1.final_latents"], tolerance)
 
 
-def test_film_shorter_than_the_window(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
+def test_film_shorter_than_the_window(
+    stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], tolerance: float
+) -> None:
     """The rule continued where the reference returns its first chunk alone; the paper's ladder and window."""
     latents, passes = film(stdit3, golden, EXTENSION, EXTENSION.sigmas())
     assert len(passes) == 50
-    torch.testing.assert_close(latents, golden["e3_extension.final_latents"], atol=1e-4, rtol=0)
+    close(latents, golden["e3_extension.final_latents"], tolerance)
 
 
-def test_paper_run_of_one_window(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
+def test_paper_run_of_one_window(
+    stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], tolerance: float
+) -> None:
     """The paper's settings, untouched reference: 55 passes. Its latents are recorded as spreads and a maximum."""
     latents, passes = film(stdit3, golden, ONE_WINDOW, ONE_WINDOW.sigmas())
     assert len(passes) == 55
     chunks = latents.split(CHUNK, dim=2)
     spreads = [0.8131225, 3.5198488, 3.5654728, 3.4716864, 3.4525893, 3.4955232, 3.5047264]
-    assert [chunk.std().item() for chunk in chunks] == pytest.approx(spreads, abs=1e-5)
-    assert latents.abs().max().item() == pytest.approx(9.8756647, abs=1e-4)
+    assert [chunk.std().item() for chunk in chunks] == pytest.approx(spreads, abs=tolerance)
+    assert latents.abs().max().item() == pytest.approx(9.8756647, abs=tolerance)

@@ -13,6 +13,7 @@ from longtake.models.load import load_encoders, load_model
 from longtake.models.open_sora.caption import clean_caption
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.transformer import velocity
+from portable import close, rounding
 
 SIGMA = torch.tensor([0.0, 0.3, 1.0])
 
@@ -46,9 +47,12 @@ def test_rows_of_zeros_are_no_tokens(open_sora_model: OpenSoraModel, latents: Te
     """Guards the mask: a prompt beside its zeros is a prompt that is cut, and so is the empty caption beside it."""
     text = open_sora_model.encode_prompt(["a red car"])
     null = emptied(text, open_sora_model.encode_prompt([""]))
+    network = open_sora_model.transformer
+    tolerance = rounding(lambda: open_sora_model.velocity(latents, SIGMA, text), network, latents, text)
+    assert tolerance < 5e-4
     for states in (text, null):
         whole, cut = (open_sora_model.velocity(latents, SIGMA, t) for t in (states, states[:, :4]))
-        torch.testing.assert_close(whole, cut, atol=1e-5, rtol=0)
+        close(whole, cut, tolerance)
     full = open_sora_model.velocity(latents, SIGMA, open_sora_model.encode_prompt([""]))
     assert not torch.allclose(full, open_sora_model.velocity(latents, SIGMA, null), atol=1e-3)
 
@@ -65,10 +69,13 @@ def test_what_the_network_is_told(open_sora_model: OpenSoraModel, latents: Tenso
             )
             for fps in (24.0, 12.5)
         }
-    assert not torch.allclose(expected[24.0], expected[12.5], atol=1e-4)
+    tolerance = rounding(
+        lambda: open_sora_model.velocity(latents, SIGMA, text), open_sora_model.transformer, latents, text
+    )
+    assert (expected[24.0] - expected[12.5]).abs().max() > 10 * tolerance
     for fps, given in ((24.0, {}), (24.0, {"fps": 24.0}), (12.5, {"fps": 12.5})):
         told = open_sora_model.velocity(latents, SIGMA, text, **given)
-        torch.testing.assert_close(told, expected[fps], atol=1e-5, rtol=0)
+        close(told, expected[fps], tolerance)
 
 
 def test_half_precision(open_sora_folder: object) -> None:

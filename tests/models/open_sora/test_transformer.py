@@ -4,6 +4,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from torch import Tensor, nn
 from longtake.models.lora import add_lora
 from longtake.models.open_sora import OpenSoraTransformer3DModel
 from longtake.models.open_sora.transformer import (
+    EPSILON,
     Attention,
+    _modulated,
     frame_rotation,
     place_embedding,
     sinusoid,
     velocity,
 )
+from portable import close, rounding
 
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
+ULP = 2**-23  # a unit in the last place of 1, in float32
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +61,33 @@ def sample(network: OpenSoraTransformer3DModel, given: dict[str, Any], **changes
     return network(**given | changes).sample
 
 
-def close(ours: Tensor, theirs: Tensor, atol: float = 2e-5) -> None:
-    torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
+def allowed(network: OpenSoraTransformer3DModel, given: dict[str, Any]) -> float:
+    """What rounding may move a sample by."""
+    return rounding(lambda: sample(network, given), network, given)
 
 
 @pytest.mark.parametrize("case", ["a", "b1", "b2", "c1"])
 def test_outputs_of_the_reference(
     stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], case: str
 ) -> None:
-    """Every formula at once: one timestep a sample and one a frame, and an odd size announced as another. The
-    smallest known mistake, another epsilon of the LayerNorms, moves this by 1.2e-5; the next, another GELU, by
-    1e-3."""
-    close(sample(stdit3, inputs(golden, case)), golden[f"{case}.out"], atol=8e-6)
+    """Every formula at once: one timestep a sample and one a frame, and an odd size announced as another. Another
+    GELU would move this by 1e-3; another epsilon hides in rounding, and has its own test."""
+    given = inputs(golden, case)
+    tolerance = allowed(stdit3, given)
+    assert tolerance < 5e-4
+    close(sample(stdit3, given), golden[f"{case}.out"], tolerance)
+
+
+def test_epsilons(stdit3: OpenSoraTransformer3DModel) -> None:
+    """Guards 1e-6 in every norm, which outputs hardly show: those of queries and keys, and those without weights."""
+    assert EPSILON == 1e-6
+    norms = [module for module in stdit3.modules() if isinstance(module, nn.RMSNorm)]
+    assert len(norms) == 8 and {norm.eps for norm in norms} == {EPSILON}
+    small = torch.randn(1, 2, 3, 4, dtype=torch.float64) * 1e-3
+    exact = small - small.mean(-1, keepdim=True)
+    exact = exact / (exact.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    zero = torch.zeros(1, 2, 1, 4, dtype=torch.float64)
+    torch.testing.assert_close(_modulated(small, zero, zero), exact)
 
 
 def test_an_odd_size_with_a_timestep_for_each_frame(
@@ -79,9 +99,13 @@ def test_an_odd_size_with_a_timestep_for_each_frame(
 
 
 def test_places_at_full_size(parts: dict[str, Tensor]) -> None:
-    """Width before height, sine before cosine, and a base of 20 for 15 × 27 tokens."""
-    table = place_embedding(1152, 15, 27, 240, 424).float()
-    close(table[parts["pos_emb_1152.token_index"]], parts["pos_emb_1152.rows"], atol=1e-5)
+    """Width before height, sine before cosine, and a base of 20 for 15 × 27 tokens.
+
+    Ours are computed in float64; the recorded ones in float32, of angles up to 32.
+    """
+    table = place_embedding(1152, 15, 27, 240, 424)
+    assert table.dtype == torch.float64
+    close(table.float()[parts["pos_emb_1152.token_index"]], parts["pos_emb_1152.rows"], 2 * 32 * ULP)
 
 
 def test_rotation_and_norm_at_full_size(parts: dict[str, Tensor]) -> None:
@@ -89,16 +113,32 @@ def test_rotation_and_norm_at_full_size(parts: dict[str, Tensor]) -> None:
     attention = Attention(1152, 16, qk_norm=True)
     assert isinstance(attention.norm_q, nn.RMSNorm)
     attention.norm_q.weight = nn.Parameter(parts["rmsnorm_72.weight"], requires_grad=False)
-    close(attention.norm_q(parts["rmsnorm_72.in"]), parts["rmsnorm_72.out"], atol=1e-6)
-    cos, sin = frame_rotation(72, 35)
+    assert attention.norm_q.eps == 1e-6
+    given = parts["rmsnorm_72.in"]
+    tolerance = rounding(lambda: attention.norm_q(given), attention.norm_q, given)
+    close(attention.norm_q(given), parts["rmsnorm_72.out"], tolerance)
     x = parts["rope_72.in"]
     turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(3)
-    close(x * cos + turned * sin, parts["rope_72.out"], atol=1e-5)
+
+    def rotated() -> Tensor:
+        cos, sin = frame_rotation(72, 35)
+        return x * cos + turned * sin
+
+    close(rotated(), parts["rope_72.out"], rounding(rotated, x))
 
 
 def test_frequencies_at_full_size(parts: dict[str, Tensor]) -> None:
-    """Cosine before sine, of timesteps up to 1000 in float32."""
-    close(sinusoid(parts["sinusoid_256.t"]), parts["sinusoid_256.out"], atol=1e-5)
+    """Cosine before sine, of timesteps up to 1000: the formula in float64, as near as float32 frequencies allow.
+
+    A frequency is `exp` of a number down to -9.2, both of which are rounded; it is off by that much times the timestep.
+    """
+    t, k = parts["sinusoid_256.t"].double()[..., None], torch.arange(128, dtype=torch.float64)
+    exponent = -math.log(10000) * k / 128
+    angle = t * exponent.exp()
+    exact = torch.cat([angle.cos(), angle.sin()], -1)
+    tolerance = ULP * (1 + (1 - exponent) * angle).repeat(*[1] * (angle.ndim - 1), 2)
+    for table in (sinusoid(parts["sinusoid_256.t"]), parts["sinusoid_256.out"]):
+        assert ((table - exact).abs() <= tolerance).all()
 
 
 def test_equal_timesteps_are_one_timestep(
@@ -107,7 +147,7 @@ def test_equal_timesteps_are_one_timestep(
     """The per-frame mode is the same network."""
     given = inputs(golden, "a")
     each_frame = given["timestep"][:, None].expand(-1, 10)
-    close(sample(stdit3, given, timestep=each_frame), sample(stdit3, given), atol=1e-5)
+    close(sample(stdit3, given, timestep=each_frame), sample(stdit3, given), allowed(stdit3, given))
 
 
 def test_a_mask_is_a_shorter_caption(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
@@ -117,9 +157,12 @@ def test_a_mask_is_a_shorter_caption(stdit3: OpenSoraTransformer3DModel, golden:
     captions, mask = given["encoder_hidden_states"], torch.tensor([[0, 1, 1, 0, 1, 0, 0, 1]])
     masked = sample(stdit3, given, encoder_attention_mask=mask)
     shorter = captions[:, 0, mask[0] == 1]
-    close(masked, sample(stdit3, given, encoder_hidden_states=shorter, encoder_attention_mask=None))
+    tolerance = allowed(stdit3, given)
+    close(
+        masked, sample(stdit3, given, encoder_hidden_states=shorter, encoder_attention_mask=None), tolerance
+    )
     full = sample(stdit3, given, encoder_attention_mask=torch.ones(2, 8))
-    close(full, sample(stdit3, given, encoder_attention_mask=None))
+    close(full, sample(stdit3, given, encoder_attention_mask=None), tolerance)
     assert (masked - full).abs().max() > 0.1
 
 
@@ -132,7 +175,7 @@ def test_masks_repeat_in_order(stdit3: OpenSoraTransformer3DModel, golden: dict[
         if name not in ("encoder_attention_mask", "height", "width")
     }
     once = sample(stdit3, given)
-    close(sample(stdit3, given, **doubled), torch.cat([once, once]))
+    close(sample(stdit3, given, **doubled), torch.cat([once, once]), allowed(stdit3, given))
 
 
 def test_samples_do_not_see_each_other(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor]) -> None:
@@ -142,9 +185,10 @@ def test_samples_do_not_see_each_other(stdit3: OpenSoraTransformer3DModel, golde
         sample(stdit3, {name: value[i : i + 1] for name, value in given.items()}, height=48, width=64)
         for i in range(2)
     ]
-    close(sample(stdit3, given), torch.cat(alone))
+    tolerance = allowed(stdit3, given)
+    close(sample(stdit3, given), torch.cat(alone), tolerance)
     other = {"height": torch.tensor([48.0, 480.0]), "width": torch.tensor([64.0, 640.0])}
-    close(sample(stdit3, given, **other), torch.cat(alone))
+    close(sample(stdit3, given, **other), torch.cat(alone), tolerance)
 
 
 def test_velocity_is_noise_minus_data() -> None:
@@ -170,11 +214,12 @@ def test_gradient_checkpointing_changes_nothing(
 
 
 def test_save_and_load(stdit3: OpenSoraTransformer3DModel, golden: dict[str, Tensor], tmp_path: Path) -> None:
-    """The folder holds everything, the empty caption too."""
+    """The folder holds everything, the empty caption too; and the configuration with which it is a network."""
     stdit3.save_pretrained(tmp_path)
     loaded = OpenSoraTransformer3DModel.from_pretrained(tmp_path)
-    assert torch.equal(loaded.null_caption, stdit3.null_caption)
-    close(sample(loaded, inputs(golden, "b2")), sample(stdit3, inputs(golden, "b2")), atol=1e-6)
+    torch.testing.assert_close(loaded.state_dict(), stdit3.state_dict(), atol=0, rtol=0)
+    given = inputs(golden, "b2")
+    close(sample(loaded, given), sample(stdit3, given), allowed(stdit3, given))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -194,7 +239,7 @@ def test_timesteps_stay_float32_in_half_precision(
         hook.remove()
     assert half.dtype == half.spatial_blocks[0].attn1.to_q.weight.dtype == dtype
     assert modulations[1].dtype == torch.float32
-    close(modulations[1], modulations[0], atol=1e-6)
+    close(modulations[1], modulations[0], allowed(stdit3, given))
     assert result.dtype == torch.float32
     error = (result - golden["b2.out"]).std() / golden["b2.out"].std()
     assert error < (0.03 if dtype == torch.bfloat16 else 0.004)

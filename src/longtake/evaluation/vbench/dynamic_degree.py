@@ -12,6 +12,7 @@ from longtake.errors import DataError
 from longtake.evaluation.measures.base import About, Curve, Frames
 from longtake.evaluation.vbench.pictures import padded, to_tensor
 from longtake.evaluation.vbench.raft import STRIDE, Raft
+from longtake.finite import SEEN, require_finite
 
 NAME = "vbench_dynamic_degree"
 SMALLEST_SIDE = 57  # padded to 64, where the coarsest correlations are of one place
@@ -59,7 +60,7 @@ class DynamicDegree:
             if len(self._speeds) % self._interval == 0:
                 picture, _ = padded(to_tensor(frames[i : i + 1], self._device), STRIDE)
                 if self._last is not None:
-                    speed = fastest(self._network(self._last, picture))
+                    speed = fastest(require_finite(self._network(self._last, picture), *SEEN))
                 self._last = picture
             self._speeds.append(speed)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longtake.evaluation.measures.base import Frames
+from longtake.finite import SEEN, require_finite
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,9 +34,10 @@ class Viewer:
 
     @torch.no_grad()
     def __call__(self, frames: Frames) -> NDArray[np.float32]:
-        """What it makes of each of frames (N, H, W, 3), a few at a time: (N, …)."""
+        """What it makes of each of frames (N, H, W, 3), a few at a time: (N, …). NumberError if that is not finite."""
         batches = (to_tensor(frames[i : i + BATCH], self.device) for i in range(0, len(frames), BATCH))
-        return np.concatenate([self.network(self.prepare(batch)).cpu().numpy() for batch in batches])
+        seen = [require_finite(self.network(self.prepare(batch)), *SEEN).cpu().numpy() for batch in batches]
+        return np.concatenate(seen)
 
 
 def to_tensor(frames: Frames, device: torch.device) -> Tensor:

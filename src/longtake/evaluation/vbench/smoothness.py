@@ -11,6 +11,7 @@ from longtake.evaluation.measures.base import About, Curve, Frames
 from longtake.evaluation.measures.series import mean, means
 from longtake.evaluation.vbench.amt import MULTIPLE, AmtS
 from longtake.evaluation.vbench.pictures import padded, to_tensor
+from longtake.finite import SEEN, require_finite
 
 NAME = "vbench_motion_smoothness"
 SMALLEST_SIDE = 49  # padded to 64, where the coarsest correlations are of one place
@@ -42,7 +43,7 @@ class MotionSmoothness:
         for i in range(0, len(frames) - 2, 2):
             before, frame, after = to_tensor(frames[i : i + 3], self._device).split(1)
             (first, place), (second, _) = padded(before / 255, MULTIPLE), padded(after / 255, MULTIPLE)
-            between = self._network(first, second)[(..., *place)]
+            between = require_finite(self._network(first, second), *SEEN)[(..., *place)]
             self._scores += [np.nan, smoothness(between, frame)]
         self._waiting = [frames[(len(frames) - 1) // 2 * 2 :].copy()]
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from longtake.errors import ModelError
+from longtake.finite import require_finite
 
 SOURCE = "source_sha256"  # the key of a converted file's metadata
 
@@ -101,7 +102,8 @@ def fill(network: nn.Module, path: Path, names: Mapping[str, str], device: torch
     """Put a file's tensors into a network made on the meta device, as float32, and make it ready to measure with.
 
     names: what parts of the file's names are called in ours, replaced in this order. Other tensors are left alone.
-    ModelError for a tensor that is missing or of the wrong shape, by the file's name of it where it has one.
+    ModelError for a tensor that is missing or of the wrong shape, by the file's name of it where it has one;
+    NumberError for one that is not finite.
     """
     with _reading(path), safe_open(path, framework="pt") as file:
         ours = {_renamed(name, names): name for name in file.keys()}  # noqa: SIM118
@@ -113,6 +115,7 @@ def fill(network: nn.Module, path: Path, names: Mapping[str, str], device: torch
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
             raise ModelError(f"{path} holds another network: its {ours[name]} is {shapes}")
+        require_finite(tensor, f"{path}: its {ours[name]}", "fetch it again")
     network.load_state_dict({name: _float32(tensor) for name, tensor in tensors.items()}, assign=True)
     network.requires_grad_(False).eval().to(device)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longtake.errors import ModelError
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
+from longtake.models.weights import check_tensors
 
 # Parts of our names, and of the original ones; several of ours to one are its rows, in this order.
 NAMES = {
@@ -100,25 +101,6 @@ def transformer_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def check_tensors(
-    state_dict: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], whose: str = "Open-Sora v1.2"
-) -> None:
-    """Raise ModelError unless a checkpoint holds exactly the tensors of these names and shapes."""
-    missing, extra = (
-        [name for name in shapes if name not in state_dict],
-        [name for name in state_dict if name not in shapes],
-    )
-    if missing:
-        raise ModelError(f"the checkpoint lacks {_first(missing)}, which {whose} has")
-    if extra:
-        raise ModelError(f"the checkpoint holds {_first(extra)}, which {whose} does not have")
-    for name, shape in shapes.items():
-        if tuple(state_dict[name].shape) != shape:
-            raise ModelError(
-                f"the checkpoint's {name} is of shape {tuple(state_dict[name].shape)}, but must be of {shape}"
-            )
-
-
 def _original_name(name: str) -> str:
     for ours, original in NAMES.items():
         name = name.replace(ours, original)
@@ -139,7 +121,3 @@ def _check_rotation(frequencies: Tensor) -> None:
     steps = torch.arange(len(frequencies), dtype=torch.float64) / len(frequencies)
     if not torch.allclose(frequencies.double(), 10000**-steps, rtol=1e-2, atol=0):  # it may be bfloat16
         raise ModelError(f"the checkpoint's {ROTATION} are not 10000^(-2i/d), those of Open-Sora v1.2")
-
-
-def _first(names: list[str]) -> str:
-    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from longtake.errors import ModelError
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
-from longtake.models.open_sora.convert import check_tensors, tensor_shape
+from longtake.models.open_sora.convert import tensor_shape
+from longtake.models.weights import check_tensors
 
 # Parts of our names in the temporal autoencoder, and of the original ones.
 NAMES = {

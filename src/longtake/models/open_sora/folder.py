@@ -6,6 +6,7 @@ What is there already is kept, and model_index.json is written last: a folder wi
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,30 +14,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.errors import ModelError, OutputError
-from longtake.files import write_text
-from longtake.models.folder import (
-    CLASSES,
-    CONFIGS,
-    OPEN_SORA,
-    PICKLES,
-    WEIGHTS,
-    fetched,
-    is_hub_name,
-    read_json,
-    shard_names,
-)
+from longtake.files import contents, write_text
+from longtake.models.configs import TextEncoderConfig, checked
+from longtake.models.folder import CLASSES, CONFIGS, OPEN_SORA, WEIGHTS, fetched, is_hub_name, read_json
+from longtake.models.kinds import PICKLES, refuse_foreign
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
-from longtake.models.open_sora.convert import check_tensors, convert_transformer, transformer_config
+from longtake.models.open_sora.convert import convert_transformer, transformer_config
 from longtake.models.open_sora.convert_autoencoder import convert_vae, vae_config
 from longtake.models.open_sora.spec import DEFAULTS
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
+from longtake.models.parts import described_by
 from longtake.models.shards import write_shards
 from longtake.models.spiece import read_spiece
+from longtake.models.weights import DECODER, TIED, all_headers, check_floats, check_tensors, shard_names
 
 # T5-v1.1-XXL's encoder as safetensors, in the repository from which Open-Sora's picture autoencoder began. The one
 # that Open-Sora names, DeepFloyd/t5-v1_1-xxl, holds pickles.
@@ -49,7 +43,6 @@ INDEX = {
     "tokenizer": ["transformers", "T5TokenizerFast"],
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
 }
-DECODER = ("decoder.", "lm_head.")  # of a whole T5; not needed
 GROUPS = "norm_num_groups", "temporal_norm_num_groups"  # which no tensor tells
 
 Say = Callable[[str], None]
@@ -68,6 +61,8 @@ def convert_open_sora(
     another model; OutputError for a target that is something else, and when the disk gives out.
     """
     _claim(target)
+    for source in (transformer, vae, text_encoder):
+        _check_source(source)
     weights = ["*.safetensors", "*.json"]
     _write_network(_located(transformer, weights, say), target, say)
     _write_vae(_located(vae, weights, say), target, say)
@@ -90,36 +85,31 @@ def _claim(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file: name a folder")
     known = {*CLASSES, "longtake.json"}
-    for path in sorted(target.iterdir()) if target.is_dir() else ():
+    for path in contents(target):
         if path.name.removesuffix(".part") not in known:
             raise OutputError(f"{target} holds something else, {path.name}: take another folder")
 
 
+def _check_source(source: str) -> None:
+    """ModelError for what is neither here nor could be fetched."""
+    if not os.path.exists(source) and not is_hub_name(source):
+        raise ModelError(f"no file or folder {source}, and no name of the hub")
+
+
 def _located(source: str, wanted: list[str], say: Say) -> Path:
     """A file or folder, or where the wanted files of a repository lie once fetched."""
-    if Path(source).exists():
+    _check_source(source)
+    if os.path.exists(source):
         return Path(source)
-    if not is_hub_name(source):
-        raise ModelError(f"no file or folder {source}, and no name of the hub")
     say(f"fetching {source} from the hub, into its cache")
     return fetched(source, wanted)
 
 
 def _read(source: Path) -> dict[str, Tensor]:
     """The tensors of one checkpoint, mapped into memory."""
-    tensors: dict[str, Tensor] = {}
-    for path in _weight_files(source):
-        try:
-            with path.open("rb") as file:
-                _refuse_pickle(path, file.read(9))
-            tensors |= load_file(path)
-        except FileNotFoundError:
-            raise ModelError(f"{path} is missing: fetch it again") from None
-        except (OSError, SafetensorError) as error:
-            raise ModelError(
-                f"{path} is damaged, cut off or no safetensors file ({error}): fetch it again"
-            ) from error
-    return tensors
+    files = _weight_files(source)
+    check_floats(all_headers(files))
+    return {name: tensor for path in files for name, tensor in load_file(path).items()}
 
 
 def _weight_files(source: Path) -> list[Path]:
@@ -131,21 +121,12 @@ def _weight_files(source: Path) -> list[Path]:
     files = sorted(source.glob("*.safetensors"))
     if not files:
         for path in sorted(source.iterdir()):
-            _refuse_pickle(path)
+            if path.suffix.lower() in (*PICKLES, ".gguf"):
+                refuse_foreign(path)
         raise ModelError(f"{source} holds no safetensors file")
     if len(files) > 1:
         raise ModelError(f"{source} holds several checkpoints, such as {files[0].name}: give the file")
     return files
-
-
-def _refuse_pickle(path: Path, head: bytes = b"") -> None:
-    """ModelError for a file that is a pickle by its name, or by its first 9 bytes: those of a zip archive, or of a bare
-    pickle. A safetensors file may begin as these do, with the length of its header, but then comes a {."""
-    pickled = head.startswith((b"PK\3\4", b"\x80")) and head[8:] != b"{"
-    if pickled or path.suffix.lower() in PICKLES:
-        raise ModelError(
-            f"{path} is a pickle, which can run code when it is opened: take the weights as safetensors"
-        )
 
 
 def _write_network(source: Path, target: Path, say: Say) -> None:
@@ -166,7 +147,7 @@ def _write_vae(source: Path, target: Path, say: Say) -> None:
     try:
         with torch.device("meta"):
             vae = AutoencoderOpenSora(**config)
-    except ValueError as error:
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise ModelError(
             f"{source}: {error}; its tensors do not tell the groups: name {' and '.join(GROUPS)} in config.json"
         ) from error
@@ -187,17 +168,18 @@ def _write_text_encoder(source: Path, target: Path, say: Say) -> None:
     config = read_json(folder, "config.json")
     if config.get("model_type") != "t5":
         raise ModelError(f"{folder} is a {config.get('model_type')}, not a T5 encoder")
+    width = checked(TextEncoderConfig, config, str(folder / "config.json")).d_model
     tensors = {name: tensor for name, tensor in _read(folder).items() if not name.startswith(DECODER)}
-    with torch.device("meta"):
+    with described_by(str(folder / "config.json"), "T5EncoderModel"):
         model = T5EncoderModel(T5Config.from_dict(config))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    tied = "encoder.embed_tokens.weight"  # is shared.weight
-    tensors.pop(tied, None)
-    del shapes[tied]
-    check_tensors(tensors, shapes, f"the T5 of {folder}")
+    for twin in TIED["T5EncoderModel"][1:]:
+        tensors.pop(twin, None)
+        del shapes[twin]
+    check_tensors(tensors, shapes, whose=f"the T5 of {folder}")
     told = read_json(target / "transformer", "config.json")["caption_channels"]
-    if config["d_model"] != told:
-        raise ModelError(f"{folder} makes states of {config['d_model']}, the network reads {told}")
+    if width != told:
+        raise ModelError(f"{folder} makes states of {width}, the network reads {told}")
     for name, text in _tokenizer(words).items():
         _write(target / "tokenizer" / name, text)
     _write_part(target, "text_encoder", json.dumps(config, indent=2), tensors, say)

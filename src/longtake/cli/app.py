@@ -1,0 +1,124 @@
+"""The application with all its commands, and what a command's end is for the shell: an exit code and one line."""
+
+import errno
+import os
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, TextIO
+
+import typer
+
+from longtake import __version__
+from longtake.cli import compare, convert, doctor, film, measure, prepare, train  # noqa: F401  (each puts its commands on the app)
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, READER_GONE, app, say
+from longtake.cli.signals import exit_code, was_interrupted
+from longtake.cli.streams import Outlet
+from longtake.errors import LongTakeError, LongTakeWarning
+
+# What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
+REFUSALS = {
+    *(
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EMFILE,
+    ),
+    *(errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
+    *(errno.ESTALE, errno.ETXTBSY),
+}
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"longtake {__version__}")
+        raise typer.Exit
+
+
+def run(stdout: Outlet | None) -> int:
+    """Run the command that `sys.argv` names; returns what to exit with. stdout: what results are printed to."""
+    try:
+        with _warnings_told():
+            code = _command()
+    except Exception as error:
+        if was_interrupted():  # a library has made something else of it
+            code = INTERRUPTED
+        elif line := _in_a_line(error):
+            say(f"error: {line}")
+            code = BAD_INPUT
+        else:
+            raise
+    if code == INTERRUPTED:
+        code = exit_code()
+    sys.stdout.flush()
+    if code or stdout is None or stdout.error is None:
+        return code
+    if stdout.error.errno == errno.EPIPE:
+        return READER_GONE
+    say(f"error: cannot print the result: {stdout.error.strerror}; all else is done")
+    return BAD_INPUT
+
+
+def _command() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except LongTakeError as error:
+        say(f"error: {error}")
+    except typer.TyperException as error:
+        if message := error.format_message():  # none where help was shown in its place
+            say(f"error: {message}")
+    return BAD_INPUT
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Put our own warnings into a line each."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, LongTakeWarning):
+                say(f"note: {message}")
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = tell
+        yield
+
+
+def _in_a_line(error: Exception) -> str | None:
+    """What disk and memory refused, in words; None for any other error, which is ours."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        name = error.filename
+        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
+        return f"{where}{error.strerror}"
+    if _is_out_of_memory(error):
+        why = textwrap.shorten(str(error), 150, placeholder=" ...") or "there is no more"
+        return (
+            f"not enough memory ({why}): a smaller size, chunk_size, context_size or batch_size takes less, and so"
+            " does bfloat16"
+        )
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return type(error) is RuntimeError and "DefaultCPUAllocator" in str(error)  # torch has no class for these

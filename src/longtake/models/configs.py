@@ -1,0 +1,171 @@
+"""What the JSON files of a model folder may say: each key that is read, with its type and its bounds; without torch.
+
+Other keys are the libraries' business. A value that does not fit is a ModelError of one line, which names file and key.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from longtake.errors import ModelError
+from longtake.models.base import ModelDefaults
+
+Count = Annotated[int, Field(ge=1, le=2**31)]
+Positive = Annotated[float, Field(gt=0)]
+Row = list[float]
+Off = Literal[False] | None
+
+
+class Config(BaseModel):
+    """The part of a JSON file that is read here; strict: no text for a number, no number for a truth."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class TransformerConfig(Config):
+    """Of a Wan or SkyReels-V2 transformer."""
+
+    in_channels: Count
+    out_channels: Count | None = None
+    patch_size: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    text_dim: Count = 4096
+    image_dim: Count | None = None
+
+
+class OpenSoraConfig(Config):
+    """Of an OpenSoraTransformer3DModel."""
+
+    in_channels: Count
+    caption_channels: Count
+    max_caption_tokens: Count
+
+
+class VaeConfig(Config):
+    """Of any autoencoder that is filmed with."""
+
+    z_dim: Count
+    latents_mean: Row | None = None
+    latents_std: list[Positive] | None = None
+    scale_factor_spatial: Count = 8
+    scale_factor_temporal: Literal[4] = 4
+
+
+class TextEncoderConfig(Config):
+    """Of a T5 or UMT5."""
+
+    d_model: Count
+    vocab_size: Count
+
+
+class TokenizerConfig(Config):
+    """Of any tokenizer. Those without a limit give one of thirty digits."""
+
+    model_max_length: Annotated[int, Field(ge=1)] | None = None
+
+
+class SchedulerConfig(Config):
+    """Of a scheduler: its shift, and what else of it changes the noise levels or what the network is taken to predict.
+
+    A film's levels are even ones, warped by the shift alone, and its network predicts noise - data: whatever asks for
+    something else is no option here. null and false ask for nothing.
+    """
+
+    shift: Positive = Field(None)  # type: ignore[assignment]  # may be left out, not null
+    flow_shift: Positive = Field(None)  # type: ignore[assignment]
+    num_train_timesteps: Literal[1000] = 1000
+    prediction_type: Literal["flow_prediction"] | None = None
+    use_flow_sigmas: Literal[True] | None = None
+    final_sigmas_type: Literal["zero"] | None = None
+    use_dynamic_shifting: Off = None
+    use_karras_sigmas: Off = None
+    use_exponential_sigmas: Off = None
+    use_beta_sigmas: Off = None
+    use_lu_lambdas: Off = None
+    invert_sigmas: Off = None
+    stochastic_sampling: Off = None
+    thresholding: Off = None
+    rescale_betas_zero_snr: Off = None
+    shift_terminal: Off = None
+    sigma_min: Off = None
+    sigma_max: Off = None
+    trained_betas: Off = None
+
+
+class LoraConfig(Config):
+    """Of a LoRA, as peft writes it."""
+
+    r: Count
+    lora_alpha: float
+
+
+class Settings(Config):
+    """longtake.json: the fields of ModelDefaults, all of them and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    width: Count
+    height: Count
+    fps: Annotated[float, Field(gt=0, le=240)]
+    num_inference_steps: Count
+    steps_per_chunk: Count
+    chunk_size: Count
+    context_size: Annotated[int, Field(ge=0, le=2**31)]
+    shift: Positive
+    guidance_scale: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _passes(self) -> Settings:
+        if self.steps_per_chunk > self.num_inference_steps:
+            raise ValueError("steps_per_chunk is more than num_inference_steps")
+        return self
+
+
+Kind = TypeVar("Kind", bound=Config)
+
+
+def checked(kind: type[Kind], content: dict[str, Any], where: str) -> Kind:
+    """The content of a JSON file, checked. ModelError, which begins with where that is, if a value does not fit."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ModelError(f"{where}: {_one_line(error)}") from None
+
+
+def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
+    """The defaults that a longtake.json gives."""
+    try:
+        Settings.model_validate(content)
+    except ValidationError as error:
+        wrong = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
+        raise ModelError(
+            f"model folder {folder}: longtake.json must hold a number for each default; mend"
+            f" {wrong or 'them'} ({_one_line(error)})"
+        ) from None
+    return ModelDefaults(**content)
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first thing that is wrong: the key, what belongs there, and what is there."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"there is no {key}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    requirement = (
+        first["msg"].replace("Input should", "must").replace(" after validation", "").split(", not")[0]
+    )
+    return (
+        f"{key} {requirement.replace('False', 'false').replace('True', 'true')}, not {_shown(first['input'])}"
+    )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,233 @@
+"""Films, written as streams.
+
+A film is written to `NAME.part` beside its target and renamed when complete. The part is a fragmented mp4
+with one fragment a second, unbuffered, so that every complete second of it plays after a kill; closing turns
+it into an ordinary mp4. The encoder is held to one thread and a look-ahead of four pictures: a second then
+reaches the disk five pictures after it is complete. Equal pictures give equal bytes whatever the machine's
+core count and instructions; so mbtree is off, whose AVX-512 form differs from the others and from itself.
+One process at a time writes a film, and none begins while another one does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.container
+import av.filter
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+from longtake.errors import LongTakeError, OutputError
+from longtake.files import exclusive, lock_path
+from longtake.video.frame import Pictures
+from longtake.video.reader import METADATA_PREFIX, VIDEO_ERRORS, probe
+
+SUFFIX = ".mp4"
+# 0.6 bit a pixel is what rich pictures take at this quality; flat ones take a tenth of it.
+BYTES_PER_PIXEL = 0.6 / 8
+FILE_OVERHEAD = 1 << 20
+MUXER = {"movflags": "hybrid_fragmented+frag_keyframe+use_metadata_tags", "flush_packets": "1"}
+ENCODER = {"x264-params": "bframes=0:scenecut=0:mbtree=0:rc-lookahead=4:sync-lookahead=0"}
+CONVERSION = {
+    "scale": "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+    ":out_color_matrix=bt709:out_range=tv:out_chroma_loc=left",
+    "format": "pix_fmts=yuv420p",
+}
+
+
+def part_path(path: str | os.PathLike[str]) -> Path:
+    """Where a film for `path` grows until it is complete."""
+    target = Path(path)
+    return target.with_name(target.name + ".part")
+
+
+def film_bytes(width: int, height: int, num_frames: int) -> int:
+    """A generous estimate of the bytes that `num_frames` pictures of width x height pixels take on disk."""
+    return round(width * height * num_frames * BYTES_PER_PIXEL) + FILE_OVERHEAD
+
+
+def check_output(
+    path: str | os.PathLike[str], *, suffix: str = SUFFIX, overwrite: bool = False, num_bytes: int = 0
+) -> None:
+    """Raises OutputError, having written nothing, unless a file of about `num_bytes` can be written to
+    `path` and no other process is writing it."""
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder: name a {suffix} file in it")
+    if target.suffix.lower() != suffix:
+        raise OutputError(f"{target} must end in {suffix}, not in {target.suffix or 'no suffix'!r}")
+    if not target.parent.is_dir():
+        raise OutputError(f"the folder {target.parent} does not exist: make it first")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {target.parent} is not writable")
+    if lock_path(target).exists():
+        with exclusive(target):
+            pass
+    if not overwrite:
+        _check_new(target)
+    free = shutil.disk_usage(target.parent).free
+    if free < num_bytes:
+        raise OutputError(
+            f"too little disk for {target}: it may take {num_bytes / 1e6:.1f} MB,"
+            f" {free / 1e6:.1f} MB are free"
+        )
+
+
+def _check_new(target: Path) -> None:
+    for existing in (target, part_path(target)):
+        if existing.exists():
+            raise OutputError(f"{existing} exists: choose another name or allow it to be overwritten")
+
+
+class _WholeWrites(io.FileIO):
+    """An unbuffered file that writes all it is given or raises OSError; the muxer does not look at how much it was."""
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return len(data)
+
+
+class VideoWriter:
+    """A context manager that encodes pictures to an H.264 mp4 (yuv420p, bt709, one key frame a second).
+
+    `width` and `height` are even numbers of pixels, `fps` is exact (23.976 is `Fraction(24000, 1001)`), and
+    every value of `metadata` is stored as JSON under its own key, before the first picture. `crf` is x264's
+    constant quality: 6 more take about half the bytes. OutputError on
+    entering when the path is no good (see `check_output`) or another process writes there, and from `write` when the
+    disk gives out.
+
+    Left normally, the film is at `path`. Left by an exception, what was written is at `part` and plays, `num_frames`
+    of it; if nothing was written, nothing is there."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        width: int,
+        height: int,
+        fps: Fraction | int,
+        metadata: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        crf: int = 18,
+    ) -> None:
+        if width < 2 or height < 2 or width % 2 or height % 2:
+            raise OutputError(f"H.264 films have even sides, not {width}x{height}")
+        self.path = Path(path)
+        self.part = part_path(path)
+        self.width, self.height, self.fps = width, height, Fraction(fps)
+        self.metadata = {METADATA_PREFIX + key: json.dumps(value) for key, value in metadata.items()}
+        self.overwrite = overwrite
+        self.encoder = {**ENCODER, "crf": str(crf)}
+        self.num_frames = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._lock(stack)
+            try:
+                self._file = stack.enter_context(_WholeWrites(self.part, "w" if self.overwrite else "x"))
+            except OSError as error:
+                raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
+            stack.callback(self._remove_empty)
+            self._open()
+            self._closing = stack.pop_all()
+        return self
+
+    def _lock(self, stack: ExitStack) -> None:
+        """Take the film for this process alone; what is there is looked at while no other one can change it."""
+        check_output(self.path, overwrite=True)
+        stack.enter_context(exclusive(self.path))
+        if not self.overwrite:
+            _check_new(self.path)
+
+    def _open(self) -> None:
+        """Write the header. A trailer without one kills the process."""
+        self._container = av.open(self._file, "w", format="mp4", options=MUXER)
+        self._container.metadata.update(self.metadata)
+        self._stream = self._container.add_stream("libx264", rate=self.fps, options=self.encoder)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"
+        codec = self._stream.codec_context
+        codec.gop_size = max(1, round(self.fps))
+        codec.thread_count = 1
+        codec.colorspace = Colorspace.ITU709
+        codec.color_primaries = ColorPrimaries.BT709
+        codec.color_trc = ColorTrc.BT709
+        codec.color_range = ColorRange.MPEG
+        self._converter = _converter(self.width, self.height, 1 / self.fps)
+        try:
+            self._container.start_encoding()
+        except VIDEO_ERRORS as error:
+            raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
+
+    def write(self, frames: Pictures) -> None:
+        """Appends pictures (F, H, W, 3). OutputError when they cannot be written."""
+        assert frames.dtype == np.uint8 and frames.shape[1:] == (self.height, self.width, 3), frames.shape
+        try:
+            for picture in frames:
+                self._container.mux(self._stream.encode(self._frame(picture)))
+                self.num_frames += 1
+        except VIDEO_ERRORS as error:
+            raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
+
+    def _frame(self, picture: Pictures) -> av.VideoFrame:
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+        frame.pts = self.num_frames
+        frame.time_base = 1 / self.fps
+        self._converter.vpush(frame)
+        return self._converter.vpull()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._closing:
+            if not self.num_frames:  # a trailer behind no picture kills the process, as one behind no header
+                return
+            try:
+                self._finish()
+            except VIDEO_ERRORS as failure:
+                # The first error is the one to tell; the fragments on disk play without an ending.
+                self.num_frames = _num_playable(self.part)
+                if error is None:
+                    raise OutputError(f"cannot finish {self.part}: {failure.strerror}") from failure
+                return
+            if error is None:
+                os.replace(self.part, self.path)
+
+    def _finish(self) -> None:
+        try:
+            self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+        os.fsync(self._file.fileno())
+
+    def _remove_empty(self) -> None:
+        if self.num_frames == 0:
+            self.part.unlink()
+
+
+def _converter(width: int, height: int, time_base: Fraction) -> av.filter.Graph:
+    """What makes yuv420p of RGB, chroma where H.264 has it: half a pixel beside, colours would walk with each copy."""
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base)
+    nodes = [graph.add(name, options) for name, options in CONVERSION.items()]
+    graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
+    return graph
+
+
+def _num_playable(part: Path) -> int:
+    """The pictures that can be read of a film without an ending."""
+    try:
+        return probe(part).num_frames
+    except LongTakeError:
+        return 0
