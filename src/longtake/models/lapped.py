@@ -1,14 +1,22 @@
-"""A lapped autoencoder: 4 frames × 16 × 16 pixels to one latent, each seen and drawn together with its surroundings.
+"""A lapped autoencoder: 4 frames x 16 x 16 pixels to one latent, which reaches into its neighbours in time and space.
 
-Shapes: B batch, C channels, N pixel frames, F latent frames, H W latent height and width.
+Tubelets that are coded each by itself cannot know their neighbours: their borders show as a grid in the picture and as
+a beat in time. Here neighbours first turn the pixels on either side of a border, 2 frames and 8 pixels deep, into one
+another (a lapped orthogonal transform); what is left to each is coded, and the turn undone afterwards. So a border is
+drawn by both, and what the code loses is lost smoothly. Source: Malvar and Staelin, "The LOT: transform coding without
+blocking effects", IEEE Trans. ASSP 37 (1989); as a filter before a block transform: Tran, Liang and Tu, "Lapped
+transform via time-domain pre- and post-filtering", IEEE Trans. Signal Processing 51 (2003).
 
-A latent is made of a window of 8 frames, its own 4 and 2 on either side, and decodes to as many, which are added where
-windows overlap: a lapped transform, as sound codecs have, so there is no border between latents at which a film could
-jerk. In space the same is done by kernels that reach half a tubelet into their neighbours. Both ways begin as a
-principal component analysis, and convolutions add to it.
+Latents are a linear map of turned pixels, which starts as their principal components, and a small network on top. A
+latent of frames 4i to 4i + 3 is known when frame 4i + 5 is, and gives frames up to 4i + 1: n latents are 4n - 2 frames.
+
+B batch, C channels, N pixel frames, F latent frames, H W latent height and width
 """
 
 from __future__ import annotations
+
+import math
+from functools import lru_cache
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -16,23 +24,24 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-FRAMES, LAP, PIXELS = 4, 2, 16
-WINDOW = FRAMES + 2 * LAP
+FRAMES, PIXELS = 4, 16  # of a tubelet
+LAP_FRAMES, LAP_PIXELS = 2, 8  # how deep neighbours reach into one another
+TURNED = 3 * FRAMES  # planes of a latent's frames
 
 
 class ChannelNorm(nn.Module):
-    """Every place's channels divided by their root mean square; looks at no neighbour, so it knows no size."""
+    """Root-mean-square normalisation over the channels of each place (B, C, H, W)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(width, 1, 1))
+        self.gain = nn.Parameter(torch.ones(1, width, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * self.gain
 
 
 class Block(nn.Module):
-    """A depthwise 3×3 and two pointwise convolutions around a shortcut (ConvNeXt's block); starts as the identity."""
+    """A depthwise 3x3 and two pointwise convolutions around a shortcut (ConvNeXt's block); starts as the identity."""
 
     def __init__(self, width: int, expansion: int = 2) -> None:
         super().__init__()
@@ -46,11 +55,10 @@ class Block(nn.Module):
 
 
 class AutoencoderLapped(ModelMixin, ConfigMixin):
-    """Encoder and decoder, as a diffusers model.
+    """Encoder and decoder of lapped tubelets, as a diffusers model.
 
-    `latents_mean` and `latents_std` (one number a channel) are what the diffusion model's latents are normalised with,
-    as in `AutoencoderKLWan`; `encode` and `decode` themselves speak of raw latents.
-    lap: pixels that a tubelet reaches into its neighbours on either side.
+    `latents_mean` and `latents_std` (one number a channel) are what the diffusion model's latents are normalised
+    with, as in `AutoencoderKLWan`; `encode` and `decode` themselves speak of raw latents.
     """
 
     config_name = "config.json"
@@ -59,7 +67,6 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
     def __init__(
         self,
         z_dim: int = 64,
-        lap: int = 8,
         encoder_width: int = 192,
         decoder_widths: tuple[int, int, int] = (256, 128, 64),
         last_width: int = 40,
@@ -68,13 +75,11 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
-        pixels, kernel = 3 * WINDOW, PIXELS + 2 * lap
         wide, middle, narrow = decoder_widths
-        self.mean = nn.Parameter(torch.zeros(3, 1, 1, 1))
-        self.linear_in = nn.Conv2d(pixels, z_dim, kernel, PIXELS)
+        self.linear_in = nn.Conv2d(TURNED * PIXELS**2, z_dim, 1)
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
-            nn.Conv2d(16 * pixels, 96, 3, padding=1),
+            nn.Conv2d(16 * TURNED, 96, 1),
             Block(96),
             nn.PixelUnshuffle(4),
             nn.Conv2d(16 * 96, encoder_width, 1),
@@ -83,7 +88,7 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
             ChannelNorm(encoder_width),
             _silent(nn.Conv2d(encoder_width, z_dim, 1)),
         )
-        self.linear_out = nn.ConvTranspose2d(z_dim, pixels, kernel, PIXELS, bias=False)
+        self.linear_out = nn.Conv2d(z_dim, TURNED * PIXELS**2, 1)
         self.decoder = nn.Sequential(
             nn.Conv2d(z_dim, wide, 3, padding=1),
             Block(wide),
@@ -100,51 +105,72 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
             nn.PixelShuffle(4),
         )
         self.last = nn.Sequential(
-            nn.Conv2d(pixels + 16, last_width, 3, padding=1),
+            nn.Conv2d(TURNED + 16, last_width, 3, padding=1),
             nn.GELU(),
-            _silent(nn.Conv2d(last_width, pixels, 3, padding=1)),
+            _silent(nn.Conv2d(last_width, TURNED, 3, padding=1)),
         )
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, N, height, width) in [-1, 1], N a multiple of 4, sides of 16, to latents (B, z, N/4, H, W).
 
-        What lies before the first frame and behind the last one looks like them."""
-        before, behind = (frames[:, :, n : n + 1].expand(-1, -1, LAP, -1, -1) for n in (0, frames.shape[2] - 1))
-        return self.encode_windows(torch.cat([before, frames, behind], dim=2))
+        The first and the last latent of a clip have no neighbour there, and are as if it had gone on smoothly."""
+        return self.code(lapped(frames, 2, FRAMES, LAP_FRAMES))
 
-    def encode_windows(self, frames: Tensor) -> Tensor:
-        """The same of frames (B, 3, 4F + 4, height, width) that begin 2 before those of the latents and end 2 behind."""
-        b, _, _, height, width = frames.shape
-        windows = frames.unfold(2, WINDOW, FRAMES).permute(0, 2, 1, 5, 3, 4).reshape(-1, 3 * WINDOW, height, width)
-        lap = (self.config["lap"],) * 4
-        latents = self.linear_in(functional.pad(windows, lap, mode="replicate")) + self.encoder(windows)
+    def code(self, turned: Tensor) -> Tensor:
+        """The same of frames that are turned in time already."""
+        b, c, n, height, width = turned.shape
+        planes = turned.reshape(b, c, n // FRAMES, FRAMES, height, width).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        blocks = functional.pixel_unshuffle(in_space(planes), PIXELS)
+        latents = self.linear_in(blocks) + self.encoder(planes)
         return latents.reshape(b, -1, *latents.shape[1:]).transpose(1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, z, F, H, W) to frames (B, 3, 4F, 16H, 16W), nominally in [-1, 1].
-
-        What lies before the first latent and behind the last one is like them."""
-        around = torch.cat([latents[:, :, :1], latents, latents[:, :, -1:]], dim=2)
-        return self.added(self.draw(around))[:, :, LAP:-LAP]
+        """Latents (B, z, F, H, W) to frames (B, 3, 4F, 16H, 16W), nominally in [-1, 1]."""
+        return lapped(self.draw(latents), 2, FRAMES, LAP_FRAMES, back=True)
 
     def draw(self, latents: Tensor) -> Tensor:
-        """What each latent adds to a film: (B, 3, F, 8, height, width)."""
-        b, z, f, h, w = latents.shape
-        flat = latents.transpose(1, 2).reshape(-1, z, h, w)
-        edge = PIXELS + self.config["lap"]
-        base = self.linear_out(functional.pad(flat, (1,) * 4, mode="replicate"))
-        base = base[:, :, edge : edge + h * PIXELS, edge : edge + w * PIXELS]
-        drawn = base + self.last(torch.cat([base, self.decoder(flat)], dim=1))
-        return drawn.reshape(b, f, 3, WINDOW, h * PIXELS, w * PIXELS).transpose(1, 2)
-
-    def added(self, drawn: Tensor) -> Tensor:
-        """Frames (B, 3, 4 (F - 1), height, width) of what F latents drew: those that no other latent touches."""
-        sums = drawn[:, :, :-1, FRAMES:] + drawn[:, :, 1:, : 2 * LAP]
-        return sums.flatten(2, 3) + self.mean
+        """The same, but for the turn in time: every latent's frames are its own."""
+        b, _, f, _, _ = latents.shape
+        flat = latents.transpose(1, 2).flatten(0, 1)
+        base = in_space(functional.pixel_shuffle(self.linear_out(flat), PIXELS), back=True)
+        planes = base + self.last(torch.cat([base, self.decoder(flat)], dim=1))
+        return planes.reshape(b, f, 3, FRAMES, *planes.shape[2:]).transpose(1, 2).flatten(2, 3)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Reconstruct frames (B, 3, N, height, width)."""
         return self.decode(self.encode(frames))
+
+
+def in_space(planes: Tensor, back: bool = False) -> Tensor:
+    """Planes (…, height, width), turned at the borders of their tubelets in both directions, or turned back."""
+    rows = lapped(planes, -2, PIXELS, LAP_PIXELS, back)
+    return lapped(rows, -1, PIXELS, LAP_PIXELS, back)
+
+
+def lapped(x: Tensor, dim: int, size: int, reach: int, back: bool = False) -> Tensor:
+    """Turn what lies on either side of each inner border, at multiples of `size` along `dim`, into one another.
+
+    Sums of two places as far from a border stay, their differences are turned among the `reach` places: so what is
+    the same on both sides is left alone. The turn is orthogonal; `back` undoes it.
+    """
+    blocks = x.movedim(dim, -1).unflatten(-1, (-1, size))
+    left, right = blocks[..., :-1, -reach:].flip(-1), blocks[..., 1:, :reach]
+    with torch.autocast(x.device.type, enabled=False):
+        turn = _turn(reach).to(x.device)
+        change = ((right - left).float() / 2) @ (turn if back else turn.T) - (right - left).float() / 2
+    turned = blocks.clone()
+    turned[..., 1:, :reach] += change.to(x.dtype)
+    turned[..., :-1, -reach:] -= change.to(x.dtype).flip(-1)
+    return turned.flatten(-2).movedim(-1, dim)
+
+
+@lru_cache
+def _turn(n: int) -> Tensor:
+    """The orthogonal matrix (n, n) of a lapped transform of cosines: C_II^T C_IV, counted from the border."""
+    k, t = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64) + 0.5
+    second, fourth = (math.sqrt(2 / n) * torch.cos(math.pi / n * t * row) for row in (k, k + 0.5))
+    second[0] /= math.sqrt(2)
+    return (second.T @ fourth).flip(0, 1).float()
 
 
 def _silent(layer: nn.Conv2d) -> nn.Conv2d:
