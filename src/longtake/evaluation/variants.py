@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from longtake.errors import OptionError
-from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
-from longtake.options import Film, FilmOptions, equal_cost_steps
+from longtake.options import Film, FilmOptions, decoded_frames, equal_cost_steps
 from longtake.plan import Method
 from longtake.presets import PresetName, preset_options
 
@@ -74,15 +73,8 @@ def shifts_of(film: Film, spec: ModelSpec) -> list[int]:
     sampling, length = film.plan.sampling, film.length
     piece = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
     given = length.given_latents
-    return [
-        frames_of(
-            latents,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            group_latents=spec.group_latents,
-        )
-        for latents in range(given or piece, given + length.num_latent_frames, piece)
-    ]
+    starts = range(given or piece, given + length.num_latent_frames, piece)
+    return [decoded_frames(latents, spec) for latents in starts]
 
 
 def variants_of(

@@ -7,8 +7,10 @@ drawn by both, and what the code loses is lost smoothly. Source: Malvar and Stae
 blocking effects", IEEE Trans. ASSP 37 (1989); as a filter before a block transform: Tran, Liang and Tu, "Lapped
 transform via time-domain pre- and post-filtering", IEEE Trans. Signal Processing 51 (2003).
 
-Latents are a linear map of turned pixels, which starts as their principal components, and a small network on top. A
-latent of frames 4i to 4i + 3 is known when frame 4i + 5 is, and gives frames up to 4i + 1: n latents are 4n - 2 frames.
+Latents are a linear map of turned pixels, which starts as their principal components, and a small network on top.
+Decoding is that map turned over, a network that sees each latent and the one before it, and a last one, at the
+resolution of the picture, that sees the frames on both sides of a border in time. The latent of frames 4i to 4i + 3 is
+known when frame 4i + 5 is, and gives frames up to 4i + 1: n latents are 4n - 2 frames.
 
 B batch, C channels, N pixel frames, F latent frames, H W latent height and width
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -26,7 +29,7 @@ from torch.nn import functional
 
 FRAMES, PIXELS = 4, 16  # of a tubelet
 LAP_FRAMES, LAP_PIXELS = 2, 8  # how deep neighbours reach into one another
-TURNED = 3 * FRAMES  # planes of a latent's frames
+PLANES = 3 * FRAMES  # of four frames
 
 
 class ChannelNorm(nn.Module):
@@ -54,6 +57,16 @@ class Block(nn.Module):
         return x + self.fall(functional.gelu(self.rise(self.norm(self.mix(x)))))
 
 
+class Memory(NamedTuple):
+    """What decoding knows of what came before: the last latent (B, z, 1, H, W), the four frames (B, 3, 4, height,
+    width) that it drew, still turned, and the planes (B, 1, 12, height, width) of the four frames before the last two
+    of these."""
+
+    latent: Tensor
+    turned: Tensor
+    hop: Tensor
+
+
 class AutoencoderLapped(ModelMixin, ConfigMixin):
     """Encoder and decoder of lapped tubelets, as a diffusers model.
 
@@ -76,10 +89,10 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         wide, middle, narrow = decoder_widths
-        self.linear_in = nn.Conv2d(TURNED * PIXELS**2, z_dim, 1)
+        self.linear_in = nn.Conv2d(PLANES * PIXELS**2, z_dim, 1)
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
-            nn.Conv2d(16 * TURNED, 96, 1),
+            nn.Conv2d(16 * PLANES, 96, 1),
             Block(96),
             nn.PixelUnshuffle(4),
             nn.Conv2d(16 * 96, encoder_width, 1),
@@ -88,9 +101,9 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
             ChannelNorm(encoder_width),
             _silent(nn.Conv2d(encoder_width, z_dim, 1)),
         )
-        self.linear_out = nn.Conv2d(z_dim, TURNED * PIXELS**2, 1)
+        self.linear_out = nn.Conv2d(z_dim, PLANES * PIXELS**2, 1)
         self.decoder = nn.Sequential(
-            nn.Conv2d(z_dim, wide, 3, padding=1),
+            nn.Conv2d(2 * z_dim, wide, 3, padding=1),
             Block(wide),
             Block(wide),
             nn.Conv2d(wide, 4 * middle, 1),
@@ -101,13 +114,13 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
             nn.PixelShuffle(2),
             Block(narrow),
             Block(narrow),
-            nn.Conv2d(narrow, 16 * 16, 3, padding=1),
+            _silent(nn.Conv2d(narrow, 16 * 2 * PLANES, 3, padding=1)),
             nn.PixelShuffle(4),
         )
         self.last = nn.Sequential(
-            nn.Conv2d(TURNED + 16, last_width, 3, padding=1),
+            nn.Conv2d(3 * PLANES, last_width, 3, padding=1),
             nn.GELU(),
-            _silent(nn.Conv2d(last_width, TURNED, 3, padding=1)),
+            _silent(nn.Conv2d(last_width, PLANES, 3, padding=1)),
         )
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -125,19 +138,37 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
         return latents.reshape(b, -1, *latents.shape[1:]).transpose(1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, z, F, H, W) to frames (B, 3, 4F, 16H, 16W), nominally in [-1, 1]."""
-        return lapped(self.draw(latents), 2, FRAMES, LAP_FRAMES, back=True)
+        """Latents (B, z, F, H, W) to frames (B, 3, 4F - 2, 16H, 16W), nominally in [-1, 1].
 
-    def draw(self, latents: Tensor) -> Tensor:
-        """The same, but for the turn in time: every latent's frames are its own."""
+        What came before the first latent was as it is."""
+        frames, _ = self.decode_after(latents, None)
+        return frames[:, :, LAP_FRAMES:]
+
+    def decode_after(self, latents: Tensor, before: Memory | None) -> tuple[Tensor, Memory]:
+        """The frames (B, 3, 4F, height, width) up to the last two of the latents, from two before their first on,
+        and what the next call has to know of them. Without a memory the first two frames are none of the film."""
         b, _, f, _, _ = latents.shape
-        flat = latents.transpose(1, 2).flatten(0, 1)
-        base = in_space(functional.pixel_shuffle(self.linear_out(flat), PIXELS), back=True)
-        planes = base + self.last(torch.cat([base, self.decoder(flat)], dim=1))
-        return planes.reshape(b, f, 3, FRAMES, *planes.shape[2:]).transpose(1, 2).flatten(2, 3)
+        last = latents[:, :, :1] if before is None else before.latent
+        pairs = torch.cat([torch.cat([last, latents[:, :, :-1]], dim=2), latents], dim=1)
+        drawn = self.decoder(pairs.transpose(1, 2).flatten(0, 1))
+        blocks = functional.pixel_shuffle(self.linear_out(latents.transpose(1, 2).flatten(0, 1)), PIXELS)
+        planes = in_space(blocks, back=True) + drawn[:, :PLANES]
+        turned = planes.reshape(b, f, 3, FRAMES, *planes.shape[2:]).transpose(1, 2).flatten(2, 3)
+        if before is None:
+            frames = lapped(turned, 2, FRAMES, LAP_FRAMES, back=True)
+            frames = torch.cat([frames[:, :, :1].expand(-1, -1, LAP_FRAMES, -1, -1), frames], dim=2)
+        else:
+            frames = lapped(torch.cat([before.turned, turned], dim=2), 2, FRAMES, LAP_FRAMES, back=True)
+            frames = frames[:, :, LAP_FRAMES:]
+        hops = frames[:, :, :-LAP_FRAMES].unflatten(2, (f, FRAMES)).transpose(1, 2).flatten(2, 3)
+        hop = hops[:, :1] if before is None else before.hop
+        seen = torch.cat([torch.cat([hop, hops[:, :-1]], dim=1), hops], dim=2).flatten(0, 1)
+        hops_out = hops.flatten(0, 1) + self.last(torch.cat([seen, drawn[:, PLANES:]], dim=1))
+        memory = Memory(latents[:, :, -1:], turned[:, :, -FRAMES:], hops[:, -1:])
+        return hops_out.reshape(b, f, 3, FRAMES, *planes.shape[2:]).transpose(1, 2).flatten(2, 3), memory
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Reconstruct frames (B, 3, N, height, width)."""
+        """Reconstruct frames (B, 3, N, height, width), all but the last two."""
         return self.decode(self.encode(frames))
 
 

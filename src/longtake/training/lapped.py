@@ -86,7 +86,7 @@ def _tubelets(frames: Tensor) -> Tensor:
 def loss_of(frames: Tensor, wanted: Tensor) -> Tensor:
     """How far decoded frames (B, 3, N, height, width) are from those wanted: squared and absolute error, and the
     absolute error of the steps between neighbours in both directions and in time, which count more at borders."""
-    error = frames - wanted
+    error = frames - wanted[:, :, : frames.shape[2]]
     steps = sum(
         weight * _at_borders(error.diff(dim=dim).abs(), dim, size)
         for dim, size, weight in ((-1, PIXELS, 0.1), (-2, PIXELS, 0.1), (2, FRAMES, 0.5))
