@@ -129,7 +129,9 @@ class LappedEncoder:
 
     def __init__(self, vae: AutoencoderLapped) -> None:
         self._vae = vae
-        self._frames: Tensor | None = None  # from those of the last latent on, which the next one is turned into
+        self._frames: Tensor | None = (
+            None  # from those of the last latent on, which the next one is turned into
+        )
         self._coded = 0  # latents whose frames are among them
 
     @torch.no_grad()

@@ -132,7 +132,12 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
     def code(self, turned: Tensor) -> Tensor:
         """The same of frames that are turned in time already."""
         b, c, n, height, width = turned.shape
-        planes = turned.reshape(b, c, n // FRAMES, FRAMES, height, width).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        planes = (
+            turned.reshape(b, c, n // FRAMES, FRAMES, height, width)
+            .transpose(1, 2)
+            .flatten(2, 3)
+            .flatten(0, 1)
+        )
         blocks = functional.pixel_unshuffle(in_space(planes), PIXELS)
         latents = self.linear_in(blocks) + self.encoder(planes)
         return latents.reshape(b, -1, *latents.shape[1:]).transpose(1, 2)

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 OWN_CLASSES = {
     "AutoencoderTubelet": "longtake.models.tubelet",
     "AutoencoderLapped": "longtake.models.lapped",
-} | dict.fromkeys(
-    OPEN_SORA, "longtake.models.open_sora"
-)
+} | dict.fromkeys(OPEN_SORA, "longtake.models.open_sora")
 LIBRARIES = {"transformer": "diffusers", "vae": "diffusers", "text_encoder": "transformers"}
 
 

@@ -20,7 +20,8 @@ from longtake.models.t5 import T5VideoModel
 
 
 class WanTransformerBlock(transformer_wan.WanTransformerBlock):
-    """Wan's block with one modulation a frame, and one text a frame where it is given so. It keeps the name by which diffusers finds a Wan's blocks."""
+    """Wan's block with one modulation a frame, and one text a frame where it is given so. It keeps the name by which
+    diffusers finds a Wan's blocks."""
 
     def forward(
         self,

@@ -28,7 +28,9 @@ from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
 
 Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
-NOISE = 0.15  # the most that is added to latents, so that decoding forgives small errors of the diffusion model
+NOISE = (
+    0.15  # the most that is added to latents, so that decoding forgives small errors of the diffusion model
+)
 LATENTS = 4  # of a training clip
 HEIGHT, WIDTH = 64, 96  # of a training clip
 LINEAR = 0.1  # learning rate of the components, as a share of the others'
@@ -77,7 +79,7 @@ def start_from_components(vae: AutoencoderLapped, footage: Footage, clips: int =
 
 
 def _tubelets(frames: Tensor) -> Tensor:
-    """Turned tubelets (B * F * H * W, 3072) of frames (B, 3, N, height, width), as AutoencoderLapped.code takes them."""
+    """Tubelets (B * F * H * W, 3072) of frames (B, 3, N, height, width), turned as AutoencoderLapped does it."""
     turned = lapped(frames, 2, FRAMES, LAP_FRAMES)
     planes = turned.unflatten(2, (-1, FRAMES)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
     return functional.pixel_unshuffle(in_space(planes), PIXELS).movedim(1, -1).flatten(0, -2)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from longtake.models.base import ModelDefaults
 
-Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # (latents (B,C,F,H,W), sigma (B,F), text (B,L,D))
+# (latents (B, C, F, H, W), sigma (B, F), text (B, L, D) or, one a latent, (B, F, L, D)) to noise - data
+Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -111,21 +112,26 @@ def roughen_context(latents: Tensor, context: int, noise: float, generator: torc
 
 
 def frame_errors(
-    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor
+    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The mean squared error of the velocity in each latent frame (B, F), and which of them count (sigma > 0).
 
     The model sees (1 - sigma) * latents + sigma * noise; its target is noise - latents. latents and noise
-    (B, C, F, H, W), text (B, L, D), sigma (B, F).
+    (B, C, F, H, W), text (B, L, D) or (B, F, L, D), sigma (B, F). least: below this sigma an error counts as it would
+    there, (sigma / least) ** 2 times; a model that predicts the sample needs it, since its velocity's error, the
+    sample's / sigma, has no bound. The sampler's last sigma is a good one: it visits none below.
     """
     level = sigma[:, None, :, None, None]
     velocity = model((1 - level) * latents + level * noise, sigma, text)
-    return (velocity.float() - (noise - latents)).square().mean(dim=(1, 3, 4)), sigma > 0
+    errors = (velocity.float() - (noise - latents)).square().mean(dim=(1, 3, 4))
+    return errors * (sigma / max(least, 1e-9)).clamp_max(1).square(), sigma > 0
 
 
-def progressive_loss(model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+def progressive_loss(
+    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
+) -> Tensor:
     """The mean of `frame_errors` over the noisy latent frames of the batch: a scalar, for any trainer."""
-    errors, noisy = frame_errors(model, latents, text, sigma, noise)
+    errors, noisy = frame_errors(model, latents, text, sigma, noise, least)
     return (errors * noisy).sum() / noisy.sum()
 
 

@@ -1,0 +1,235 @@
+"""The recipe of the flight model: footage, autoencoder, latents, then text encoder and transformer.
+
+`train_flight(run, …)` does whatever of it is not done yet in the folder `run`, and ends with a complete diffusers
+folder, run/model. Every batch is a function of its step, so a run that was stopped goes on as if it had not been.
+
+B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import PreTrainedTokenizerFast
+
+from longtake.files import beside, writing
+from longtake.models.base import ModelDefaults
+from longtake.models.lapped import AutoencoderLapped
+from longtake.models.load import check_device
+from longtake.noise import sigma_table
+from longtake.pipeline import LongTake
+from longtake.progress import track
+from longtake.training.checkpoint import State, claim, restore, save
+from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
+from longtake.training.flight_clips import FlightClips, flight_clips, footage
+from longtake.training.lapped import train_lapped
+from longtake.training.loss import (
+    Shares,
+    Velocity,
+    Window,
+    draw_sigma,
+    draw_window,
+    progressive_loss,
+    roughen_context,
+    self_guided,
+)
+from longtake.training.report import cut_log
+from longtake.training.schedule import trapezoid
+from longtake.training.stopping import Gently, Stop, at_once
+from longtake.worlds.flight.flight import FPS, HEIGHT, WIDTH
+from longtake.worlds.flight.scene import every_caption_word
+
+FREE = ("device", "save_every", "steps", "vae_steps")  # what may change of a recipe when a run goes on
+DECAY = 0.3  # share of the steps in which the learning rate falls
+DEFAULTS = ModelDefaults(
+    width=WIDTH,
+    height=HEIGHT,
+    fps=FPS,
+    num_inference_steps=8,
+    steps_per_chunk=1,
+    chunk_size=1,
+    context_size=0,
+    shift=2.0,
+    guidance_scale=1.0,
+)
+# By latents to a chunk, which is also the passes between two: how often a batch sees windows of such chunks. All have
+# eight noisy latents.
+CHUNKS = {1: 0.6, 2: 0.25, 4: 0.15}
+SHARES = Shares(steady=0.45, start=0.2, extend=0.05, drain=0.05, level=0.1, still=0.15)
+WITH_CHANGES = ("steady", "drain")  # windows that meet changes that began before them, as a film's do
+STRIPS = (
+    "a drone flight low over green islands at noon",
+    "a drone flight high over snowy mountains, turning left, at sunset under a cloudy sky",
+    "a drone flight low over a red canyon, turning right, at dawn",
+    "a drone flight low over desert dunes, climbing, at sunset",
+    "a drone flight high over a pine forest at dusk in fog",
+    "a drone flight low over mountain lakes, fast, at night",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on.
+
+    sampling is what the model will be filmed with; it is trained with chunks of other sizes and context_size clean
+    latents besides. Guidance becomes part of the weights while the learning rate falls. More or fewer steps may be
+    asked for while it has not begun to fall.
+    """
+
+    clips: int = 1600
+    latents: int = 16
+    vae_clips: int = 320
+    vae_steps: int = 4000
+    vae_lr: float = 1e-3
+    steps: int = 12000
+    latents_per_step: int = 112
+    warmup: int = 100
+    lr: float = 1e-3
+    muon_lr: float = 0.02
+    ema: float = 0.998
+    caption_drop: float = 0.1
+    changing: float = 0.3
+    guidance: float = 2.0
+    layers: int = 5
+    heads: int = 5
+    prediction: str = "sample"
+    sampling: ModelDefaults = DEFAULTS
+    shares: Shares = SHARES
+    jitter: float = 0.4
+    context_size: int = 3
+    context_share: float = 0.3
+    context_noise: float = 0.3
+    seed: int = 1
+    bf16: bool = False
+    device: str = "cpu"
+    save_every: int = 250
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The sampler's table of noise levels."""
+        return sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+
+    @property
+    def least(self) -> float:
+        """The sigma below which errors count less; see frame_errors."""
+        return float(self.sigmas[-2]) if self.prediction == "sample" else 0.0
+
+    def draw_window(self, generator: torch.Generator) -> Window:
+        """What the windows of one batch look like."""
+        sizes, weights = torch.tensor(list(CHUNKS)), torch.tensor(list(CHUNKS.values()))
+        size = int(sizes[torch.multinomial(weights, 1, generator=generator)])
+        sampling = replace(
+            self.sampling, chunk_size=size, steps_per_chunk=size, context_size=self.context_size
+        )
+        return draw_window(generator, sampling, self.shares, self.jitter, self.context_share)
+
+
+def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
+    """Train the flight model in `run`, going on where an earlier call stopped; returns its folder.
+
+    OutputError for the folder of another recipe, OptionError for a device that is not there.
+    """
+    check_device(recipe.device)
+    claim(run, asdict(recipe), FREE)
+    pixels = footage(run / "footage.npy", recipe.vae_clips, recipe.latents, recipe.seed + 1_000_000)
+    vae = AutoencoderLapped().to(recipe.device)
+    train_lapped(
+        vae, pixels, recipe.vae_steps, run / "vae", lr=recipe.vae_lr, bf16=recipe.bf16, gently=gently
+    )
+    clips = flight_clips(run / "clips", vae, recipe.clips, recipe.latents, recipe.seed)
+    return train_filmmaker(run, recipe, vae, clips, gently)
+
+
+def train_filmmaker(
+    run: Path, recipe: Recipe, vae: AutoencoderLapped, clips: FlightClips, gently: Gently = at_once
+) -> Path:
+    """Train text encoder and transformer with the progressive loss; writes run/model, losses and sample strips."""
+    from longtake.training.pictures import draw_losses
+
+    torch.manual_seed(recipe.seed)
+    tokenizer = build_tokenizer(every_caption_word())
+    filmmaker = Filmmaker(
+        len(tokenizer),
+        clips.latents.shape[1],
+        recipe.layers,
+        recipe.heads,
+        patch=1,
+        prediction=recipe.prediction,
+    ).to(recipe.device)
+    average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr, torch.bfloat16 if recipe.bf16 else None)
+    state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
+    first = restore(run / "filmmaker", state)
+    groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
+    rates = [recipe.muon_lr] * len(optimizers["muon"].param_groups)
+    rates += [recipe.lr] * len(optimizers["adam"].param_groups)
+    cut_log(run / "losses.jsonl", first)
+    stop, log_path = Stop(), run / "losses.jsonl"
+    with gently(stop):
+        for step in track(range(first, recipe.steps), "training the transformer"):
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate * trapezoid(step, recipe.steps, recipe.warmup, DECAY)
+            kind, loss = _step(filmmaker, recipe, tokenizer, clips, step)
+            for optimizer in optimizers.values():
+                optimizer.step()
+                optimizer.zero_grad()
+            average.update_parameters(filmmaker)
+            with writing(log_path), log_path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "kind": kind, "loss": loss}) + "\n")
+            shown = (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps
+            if shown or stop.asked:
+                save(run / "filmmaker", state, step + 1)
+            if stop.asked:
+                raise KeyboardInterrupt
+            if shown:
+                export(run / "model", vae, average.module, tokenizer, recipe.sampling)
+                draw_losses(log_path, run / "losses.png")
+                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+    return run / "model"
+
+
+def _step(
+    filmmaker: Filmmaker, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, clips: FlightClips, step: int
+) -> tuple[str, float]:
+    """Forward and backward on the batch of a step; returns its window's kind and its loss."""
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    window = recipe.draw_window(generator)
+    changing = bool(torch.rand((), generator=generator) < recipe.changing) and window.kind in WITH_CHANGES
+    batch = max(1, recipe.latents_per_step // window.num_latents)
+    sigma = draw_sigma(window, batch, recipe.sigmas, generator)
+    x, captions, index = clips.batch(window, batch, generator, recipe.caption_drop, changing)
+    x = roughen_context(x, window.context, recipe.context_noise, generator)
+    noise = torch.randn(x.shape, generator=generator)
+    tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
+    device = recipe.device
+    velocity: Velocity = filmmaker.velocity
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
+        states = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+        if step >= (1 - DECAY) * recipe.steps:
+            velocity = self_guided(velocity, states[:1], recipe.guidance)
+        text = states[index if changing else index[:, 0]]
+        loss = progressive_loss(
+            velocity, x.to(device), text, sigma.to(device), noise.to(device), recipe.least
+        )
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
+    return window.kind, loss.item()
+
+
+def draw_strips(model: Path, picture: Path, seconds: int = 8, columns: int = 9) -> None:
+    """Film every one of STRIPS with a model folder and lay moments of each out in a row."""
+    film = LongTake.from_pretrained(model)
+    rows = []
+    for prompt in STRIPS:
+        frames = film.generate(prompt, seconds=seconds, seed=7)
+        moments = frames[np.linspace(0, len(frames) - 1, columns).astype(int)]
+        rows.append(np.concatenate(list(moments), axis=1))
+    with beside(picture) as part:
+        Image.fromarray(np.concatenate(rows)).save(part, format="PNG")

@@ -1,0 +1,209 @@
+"""Clips of drone flights to train on: rendered, mirrored, and kept as latents, each latent with its own caption.
+
+B batch, C channels, F latent frames, H W latent height and width
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from longtake.files import beside, write_text, writing
+from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
+from longtake.pipeline import to_tensor
+from longtake.processes import processes
+from longtake.progress import track
+from longtake.training.checkpoint import write_tensors
+from longtake.training.loss import Window
+from longtake.worlds.flight.flight import AT_ONCE, GENTLY, Change, Flight
+from longtake.worlds.flight.scene import ATTRIBUTES, LANDS, LEVEL, Scene, random_scene
+
+TOGETHER = 16  # clips of one land, which takes as long to grow as a clip to draw, and of one file
+CHANGING = 0.35  # share of clips in which something changes
+START_FRAMES = 1200  # a clip starts this far into its flight at the most
+MIRRORED = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Some latents of a flight, from frame `first` on."""
+
+    flight: Flight
+    first: int
+    latents: int
+
+    @property
+    def frames(self) -> int:
+        return self.latents * FRAMES + LAP_FRAMES
+
+    def scenes(self, mirrored: bool = False) -> list[Scene]:
+        """What each latent shows."""
+        scenes = [self.flight.scene_at(self.first + FRAMES * i) for i in range(self.latents)]
+        return [replace(s, motion=MIRRORED.get(s.motion, s.motion)) for s in scenes] if mirrored else scenes
+
+    def changing(self) -> NDArray[np.bool_]:
+        """Which latents are on the way from one scene to another."""
+        frames = self.first + np.arange(self.latents * FRAMES)
+        under_way: NDArray[np.bool_] = np.zeros(len(frames), bool)
+        for change in self.flight.changes:
+            under_way |= (frames >= change.at) & (frames < change.at + change.frames)
+        return np.any(under_way.reshape(-1, FRAMES), axis=1)
+
+
+def drawn_clips(seed: int, group: int, latents: int) -> list[Clip]:
+    """TOGETHER clips of one land, a function of the seed and their number; none shows a scene that is held out."""
+    rng = random.Random(f"{seed}/{group}")
+    land, ground = rng.choice(list(LANDS)), rng.randrange(64)
+    clips = []
+    for _ in range(TOGETHER):
+        scene = replace(random_scene(rng), land=land)
+        while scene.held_out:
+            scene = replace(random_scene(rng), land=land)
+        first = rng.randrange(START_FRAMES)
+        changes: tuple[Change, ...] = ()
+        if rng.random() < CHANGING:
+            at = first + rng.randrange(-GENTLY // 2, FRAMES * latents)
+            changes = (Change(max(1, at), other_scene(rng, scene), rng.choice((AT_ONCE, GENTLY))),)
+        clips.append(Clip(Flight(scene, ground + 64 * rng.getrandbits(24), changes), first, latents))
+    return clips
+
+
+def other_scene(rng: random.Random, scene: Scene) -> Scene:
+    """A scene that differs in one attribute or two, on the same side of the hold-out."""
+    while True:
+        values = asdict(scene)
+        for name in rng.sample(list(ATTRIBUTES), rng.choice((1, 1, 2))):
+            values[name] = rng.choice([value for value in ATTRIBUTES[name] if value != values[name]])
+        if values["motion"] not in LEVEL:
+            values["height"] = "low"
+        other = Scene(**values)
+        if other != scene and other.held_out == scene.held_out:
+            return other
+
+
+def footage(path: Path, clips: int, latents: int, seed: int) -> NDArray[np.uint8]:
+    """Rendered clips (clips, frames, height, width, 3) uint8 for an autoencoder, as a read-only memory map."""
+    if not path.exists():
+        jobs = [clip for group in range(-(-clips // TOGETHER)) for clip in drawn_clips(seed, group, latents)]
+        with writing(path), processes() as pool, beside(path) as part:
+            rendered = track(pool.map(_rendered, jobs[:clips], chunksize=TOGETHER), "footage", total=clips)
+            with part.open("wb") as file:
+                np.save(file, np.stack(list(rendered)))
+    return np.load(path, mmap_mode="r")
+
+
+def _rendered(clip: Clip) -> NDArray[np.uint8]:
+    return clip.flight.render(clip.first, clip.frames)
+
+
+class FlightClips:
+    """Clips as normalised latents in memory, and what each latent shows."""
+
+    def __init__(self, latents: Tensor, scenes: list[list[Scene]], changing: NDArray[np.bool_]) -> None:
+        """latents (clips, C, F, H, W) float16, scenes and `changing` (clips, F) as Clip has them."""
+        self.latents, self.scenes = latents, scenes
+        names = {
+            scene: number for number, scene in enumerate(dict.fromkeys(s for row in scenes for s in row))
+        }
+        self._numbers = np.array([[names[scene] for scene in row] for row in scenes])
+        self._all = list(names)
+        self._changing = changing
+
+    @lru_cache  # noqa: B019  # one object lives as long as a run
+    def places(self, length: int, changing: bool) -> NDArray[np.int64]:
+        """Where windows of a length begin, (places, 2) clip and latent: those that see a change under way, or those of
+        one scene."""
+        windows = np.lib.stride_tricks.sliding_window_view
+        seen = windows(self._changing, length, axis=1).any(-1)
+        numbers = windows(self._numbers, length, axis=1)
+        mixed = (numbers != numbers[..., :1]).any(-1)
+        return np.argwhere(seen if changing else ~seen & ~mixed)
+
+    def batch(
+        self, window: Window, batch: int, generator: torch.Generator, caption_drop: float, changing: bool
+    ) -> tuple[Tensor, list[str], Tensor]:
+        """Latents (B, C, F, H, W) float32, captions, and which of these (B, F) each latent has.
+
+        They follow from the generator alone. Phrasings are drawn anew; with a share of caption_drop a window has the
+        empty caption throughout.
+        """
+        places = self.places(window.num_latents, changing)
+        chosen = places[torch.randint(len(places), (batch,), generator=generator).numpy()]
+        rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
+        captions, index, windows = [""], [], []
+        for clip, start in chosen.tolist():
+            end = start + window.num_latents
+            windows.append(self.latents[clip, :, start:end])
+            said: dict[int, int] = {}
+            dropped = rng.random() < caption_drop
+            for number in self._numbers[clip, start:end].tolist():
+                if number not in said:
+                    said[number] = 0 if dropped else len(captions)
+                    if not dropped:
+                        captions.append(self._caption(number, rng))
+            index.append([said[number] for number in self._numbers[clip, start:end].tolist()])
+        return torch.stack(windows).float(), captions, torch.tensor(index)
+
+    def _caption(self, number: int, rng: random.Random) -> str:
+        """A caption in some phrasing, now and then with unknown words strewn in."""
+        words = self._all[number].caption(rng).split()
+        for _ in range(rng.choice((0, 0, 0, 0, 1, 2))):
+            words.insert(rng.randrange(len(words) + 1), "[UNK]")
+        return " ".join(words)
+
+
+def flight_clips(folder: Path, vae: AutoencoderLapped, clips: int, latents: int, seed: int) -> FlightClips:
+    """So many clips, and as many mirrored, rendered and encoded on all cores; goes on where an earlier call stopped.
+
+    Fixes the autoencoder's mean and deviation. A file holds TOGETHER clips and their mirror images.
+    """
+    groups = -(-clips // TOGETHER)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [group for group in range(groups) if not _shard(folder, group).exists()]
+    vae = vae.cpu()
+    jobs = ((folder, vae, seed, group, latents) for group in missing)
+    with processes("spawn") as pool:
+        for _ in track(pool.map(_encode, jobs), "rendering and encoding clips", total=len(missing)):
+            pass
+    raw = torch.cat([load_file(_shard(folder, group))["latents"] for group in range(groups)])
+    told = folder / "statistics.json"
+    if not told.exists():
+        std, mean = torch.std_mean(raw.float(), (0, 2, 3, 4))
+        write_text(told, json.dumps({"latents_mean": mean.tolist(), "latents_std": std.tolist()}))
+    statistics = json.loads(told.read_text(encoding="utf-8"))
+    vae.register_to_config(**statistics)
+    mean, std = (torch.tensor(row).view(1, -1, 1, 1, 1) for row in statistics.values())
+    shown = [clip for group in range(groups) for clip in drawn_clips(seed, group, latents)]
+    scenes = [clip.scenes(mirrored) for clip in shown for mirrored in (False, True)]
+    changing = np.stack([clip.changing() for clip in shown for _ in (False, True)])
+    return FlightClips(raw.sub_(mean.half()).div_(std.half()), scenes, changing)
+
+
+def _shard(folder: Path, group: int) -> Path:
+    return folder / f"clips-{group:05d}.safetensors"
+
+
+def _encode(job: tuple[Path, AutoencoderLapped, int, int, int]) -> None:
+    folder, vae, seed, group, latents = job
+    torch.set_num_threads(1)
+    rows = [_latents(vae, clip) for clip in drawn_clips(seed, group, latents)]
+    write_tensors(_shard(folder, group), {"latents": torch.cat(rows)})
+
+
+@torch.inference_mode()
+def _latents(vae: AutoencoderLapped, clip: Clip) -> Tensor:
+    """Raw latents (2, C, F, H, W) float16 of a clip and of its mirror image."""
+    frames = to_tensor(_rendered(clip)[None])
+    both = torch.cat([frames, frames.flip(-1)])
+    padded = torch.cat([both, both[:, :, -1:].expand(-1, -1, FRAMES - LAP_FRAMES, -1, -1)], dim=2)
+    return vae.encode(padded)[:, :, : clip.latents].half()
