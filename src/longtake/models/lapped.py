@@ -201,6 +201,7 @@ def lapped(x: Tensor, dim: int, size: int, reach: int, back: bool = False) -> Te
 
 
 @lru_cache
+@torch.inference_mode(False)  # what is kept may be trained through
 def _turn(n: int) -> Tensor:
     """The orthogonal matrix (n, n) of a lapped transform of cosines: C_II^T C_IV, counted from the border."""
     k, t = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64) + 0.5

@@ -28,7 +28,7 @@ from longtake.pipeline import LongTake
 from longtake.progress import track
 from longtake.training.checkpoint import State, claim, restore, save
 from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
-from longtake.training.flight_clips import FlightClips, flight_clips, footage
+from longtake.training.flight_clips import Drawing, FlightClips, flight_clips, footage
 from longtake.training.lapped import train_lapped
 from longtake.training.loss import (
     Shares,
@@ -83,9 +83,10 @@ class Recipe:
     asked for while it has not begun to fall.
     """
 
-    clips: int = 1600
+    groups: int = 100
+    together: int = 16
     latents: int = 16
-    vae_clips: int = 320
+    vae_groups: int = 20
     vae_steps: int = 4000
     vae_lr: float = 1e-3
     steps: int = 12000
@@ -138,12 +139,14 @@ def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """
     check_device(recipe.device)
     claim(run, asdict(recipe), FREE)
-    pixels = footage(run / "footage.npy", recipe.vae_clips, recipe.latents, recipe.seed + 1_000_000)
+    drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed)
+    others = replace(drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
+    pixels = footage(run / "footage.npy", others)
     vae = AutoencoderLapped().to(recipe.device)
     train_lapped(
         vae, pixels, recipe.vae_steps, run / "vae", lr=recipe.vae_lr, bf16=recipe.bf16, gently=gently
     )
-    clips = flight_clips(run / "clips", vae, recipe.clips, recipe.latents, recipe.seed)
+    clips = flight_clips(run / "clips", vae, drawing)
     return train_filmmaker(run, recipe, vae, clips, gently)
 
 
@@ -170,6 +173,8 @@ def train_filmmaker(
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     rates = [recipe.muon_lr] * len(optimizers["muon"].param_groups)
     rates += [recipe.lr] * len(optimizers["adam"].param_groups)
+    with writing(run):
+        run.mkdir(parents=True, exist_ok=True)
     cut_log(run / "losses.jsonl", first)
     stop, log_path = Stop(), run / "losses.jsonl"
     with gently(stop):

@@ -27,7 +27,6 @@ from longtake.training.loss import Window
 from longtake.worlds.flight.flight import AT_ONCE, GENTLY, Change, Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LANDS, LEVEL, Scene, random_scene
 
-TOGETHER = 16  # clips of one land, which takes as long to grow as a clip to draw, and of one file
 CHANGING = 0.35  # share of clips in which something changes
 START_FRAMES = 1200  # a clip starts this far into its flight at the most
 MIRRORED = {"left": "right", "right": "left"}
@@ -59,12 +58,31 @@ class Clip:
         return np.any(under_way.reshape(-1, FRAMES), axis=1)
 
 
-def drawn_clips(seed: int, group: int, latents: int) -> list[Clip]:
-    """TOGETHER clips of one land, a function of the seed and their number; none shows a scene that is held out."""
+@dataclass(frozen=True)
+class Drawing:
+    """How clips are drawn: so many groups of `together`, which share a land, since one takes as long to grow as a clip
+    to draw; each of `latents`."""
+
+    groups: int
+    together: int
+    latents: int
+    seed: int
+
+    def clips(self, group: int) -> list[Clip]:
+        """The clips of a group, a function of the drawing; none shows a scene that is held out."""
+        return drawn_clips(self.seed, group, self.together, self.latents)
+
+    @property
+    def every(self) -> list[Clip]:
+        return [clip for group in range(self.groups) for clip in self.clips(group)]
+
+
+def drawn_clips(seed: int, group: int, count: int, latents: int) -> list[Clip]:
+    """Clips of one land, a function of the seed and the group's number; none shows a scene that is held out."""
     rng = random.Random(f"{seed}/{group}")
     land, ground = rng.choice(list(LANDS)), rng.randrange(64)
     clips = []
-    for _ in range(TOGETHER):
+    for _ in range(count):
         scene = replace(random_scene(rng), land=land)
         while scene.held_out:
             scene = replace(random_scene(rng), land=land)
@@ -90,18 +108,20 @@ def other_scene(rng: random.Random, scene: Scene) -> Scene:
             return other
 
 
-def footage(path: Path, clips: int, latents: int, seed: int) -> NDArray[np.uint8]:
+def footage(path: Path, drawing: Drawing) -> NDArray[np.uint8]:
     """Rendered clips (clips, frames, height, width, 3) uint8 for an autoencoder, as a read-only memory map."""
     if not path.exists():
-        jobs = [clip for group in range(-(-clips // TOGETHER)) for clip in drawn_clips(seed, group, latents)]
-        with writing(path), processes() as pool, beside(path) as part:
-            rendered = track(pool.map(_rendered, jobs[:clips], chunksize=TOGETHER), "footage", total=clips)
+        clips = drawing.every
+        with processes("spawn") as pool, beside(path) as part:
+            rendered = pool.map(_rendered, clips, chunksize=drawing.together)
+            shown = np.stack(list(track(rendered, "rendering footage", total=len(clips))))
             with part.open("wb") as file:
-                np.save(file, np.stack(list(rendered)))
+                np.save(file, shown)
     return np.load(path, mmap_mode="r")
 
 
 def _rendered(clip: Clip) -> NDArray[np.uint8]:
+    torch.set_num_threads(1)
     return clip.flight.render(clip.first, clip.frames)
 
 
@@ -137,6 +157,7 @@ class FlightClips:
         empty caption throughout.
         """
         places = self.places(window.num_latents, changing)
+        assert len(places), f"no window of {window.num_latents} latents in any clip"
         chosen = places[torch.randint(len(places), (batch,), generator=generator).numpy()]
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
         captions, index, windows = [""], [], []
@@ -161,21 +182,20 @@ class FlightClips:
         return " ".join(words)
 
 
-def flight_clips(folder: Path, vae: AutoencoderLapped, clips: int, latents: int, seed: int) -> FlightClips:
-    """So many clips, and as many mirrored, rendered and encoded on all cores; goes on where an earlier call stopped.
+def flight_clips(folder: Path, vae: AutoencoderLapped, drawing: Drawing) -> FlightClips:
+    """Clips, and as many mirrored, rendered and encoded on all cores; goes on where an earlier call stopped.
 
-    Fixes the autoencoder's mean and deviation. A file holds TOGETHER clips and their mirror images.
+    Fixes the autoencoder's mean and deviation. A file holds a group and its mirror images.
     """
-    groups = -(-clips // TOGETHER)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    missing = [group for group in range(groups) if not _shard(folder, group).exists()]
+    missing = [group for group in range(drawing.groups) if not _shard(folder, group).exists()]
     vae = vae.cpu()
-    jobs = ((folder, vae, seed, group, latents) for group in missing)
+    jobs = ((folder, vae, drawing, group) for group in missing)
     with processes("spawn") as pool:
         for _ in track(pool.map(_encode, jobs), "rendering and encoding clips", total=len(missing)):
             pass
-    raw = torch.cat([load_file(_shard(folder, group))["latents"] for group in range(groups)])
+    raw = torch.cat([load_file(_shard(folder, group))["latents"] for group in range(drawing.groups)])
     told = folder / "statistics.json"
     if not told.exists():
         std, mean = torch.std_mean(raw.float(), (0, 2, 3, 4))
@@ -183,7 +203,7 @@ def flight_clips(folder: Path, vae: AutoencoderLapped, clips: int, latents: int,
     statistics = json.loads(told.read_text(encoding="utf-8"))
     vae.register_to_config(**statistics)
     mean, std = (torch.tensor(row).view(1, -1, 1, 1, 1) for row in statistics.values())
-    shown = [clip for group in range(groups) for clip in drawn_clips(seed, group, latents)]
+    shown = drawing.every
     scenes = [clip.scenes(mirrored) for clip in shown for mirrored in (False, True)]
     changing = np.stack([clip.changing() for clip in shown for _ in (False, True)])
     return FlightClips(raw.sub_(mean.half()).div_(std.half()), scenes, changing)
@@ -193,10 +213,9 @@ def _shard(folder: Path, group: int) -> Path:
     return folder / f"clips-{group:05d}.safetensors"
 
 
-def _encode(job: tuple[Path, AutoencoderLapped, int, int, int]) -> None:
-    folder, vae, seed, group, latents = job
-    torch.set_num_threads(1)
-    rows = [_latents(vae, clip) for clip in drawn_clips(seed, group, latents)]
+def _encode(job: tuple[Path, AutoencoderLapped, Drawing, int]) -> None:
+    folder, vae, drawing, group = job
+    rows = [_latents(vae, clip) for clip in drawing.clips(group)]
     write_tensors(_shard(folder, group), {"latents": torch.cat(rows)})
 
 

@@ -1,8 +1,7 @@
 """Trains the lapped autoencoder, from the principal components of turned tubelets onwards.
 
 The network begins as that linear map (its blocks add nothing), so it can only gain on it. It is judged by its picture,
-and by what shows as a grid and as a beat: steps between neighbouring pixels, and change between frames, count most at
-the borders of tubelets.
+and by steps between neighbouring pixels and frames, where a grid and a beat show.
 
 B batch, C channels, N pixel frames, F latent frames
 """
@@ -33,6 +32,7 @@ NOISE = (
 )
 LATENTS = 4  # of a training clip
 HEIGHT, WIDTH = 64, 96  # of a training clip
+STEPS = {-1: 0.1, -2: 0.1, 2: 0.5}  # how much the error of a step counts, by its direction: x, y, time
 LINEAR = 0.1  # learning rate of the components, as a share of the others'
 SMALLER = 0.2  # how often a clip is decoded at half the size as well, from latents of which four became one
 
@@ -62,7 +62,8 @@ def start_from_components(vae: AutoencoderLapped, footage: Footage, clips: int =
     z = vae.config["z_dim"]
     count, total, products = 0, torch.zeros(()), torch.zeros(())
     for clip in track(np.linspace(0, len(footage) - 1, min(clips, len(footage))).astype(int), "components"):
-        rows = _tubelets(to_tensor(footage[clip : clip + 1]).to(vae.device))
+        whole = footage.shape[1] // FRAMES * FRAMES
+        rows = _tubelets(to_tensor(footage[clip : clip + 1, :whole]).to(vae.device))
         count, total, products = count + len(rows), total + rows.sum(0), products + rows.T @ rows
     mean = total / count
     variances, components = torch.linalg.eigh(products / count - mean[:, None] * mean)
@@ -86,21 +87,11 @@ def _tubelets(frames: Tensor) -> Tensor:
 
 
 def loss_of(frames: Tensor, wanted: Tensor) -> Tensor:
-    """How far decoded frames (B, 3, N, height, width) are from those wanted: squared and absolute error, and the
-    absolute error of the steps between neighbours in both directions and in time, which count more at borders."""
+    """How far decoded frames (B, 3, N - 2, height, width) are from the first of those wanted: squared and absolute
+    error, and the absolute error of the steps between neighbouring pixels and frames."""
     error = frames - wanted[:, :, : frames.shape[2]]
-    steps = sum(
-        weight * _at_borders(error.diff(dim=dim).abs(), dim, size)
-        for dim, size, weight in ((-1, PIXELS, 0.1), (-2, PIXELS, 0.1), (2, FRAMES, 0.5))
-    )
-    return error.square().mean() + 0.15 * error.abs().mean() + steps
-
-
-def _at_borders(steps: Tensor, dim: int, size: int) -> Tensor:
-    """The mean of steps, half of which is what those across borders, at multiples of `size` along `dim`, are."""
-    across = torch.arange(1, steps.shape[dim] + 1, device=steps.device) % size == 0
-    rows = steps.movedim(dim, 0)
-    return (rows[across].mean() + rows[~across].mean()) / 2
+    steps = [weight * error.diff(dim=dim).abs().mean() for dim, weight in STEPS.items()]
+    return error.square().mean() + 0.15 * error.abs().mean() + torch.stack(steps).sum()
 
 
 def train_step(vae: AutoencoderLapped, frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -89,7 +89,7 @@ class Painter:
         surface = self._surface(view, depth, land)
         if other is not None and front is not None:
             share = smooth(depth - torch.tensor(front, device=self._device)[:, None, None], -40.0, 40.0)
-            surface = surface + (self._surface(view, depth, other) - surface) * share
+            surface = surface + (self._surface(view, depth, other) - surface) * share[:, None]
         picture = self._lit(view, lights, depth, hit, surface)
         picture = F.avg_pool2d(picture, 2)
         return (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
