@@ -5,9 +5,10 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
@@ -96,19 +97,36 @@ def train(
 @app.command()
 def train_default(
     run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
+    world: Annotated[
+        Literal["tracking-shot", "flight"], typer.Option("--world", help="What its films show.")
+    ] = "tracking-shot",
+    edition: Annotated[
+        Literal["tiny", "small", "large"], typer.Option("--edition", help="Of the flights: how large it is.")
+    ] = "small",
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
     device: Device = "cpu",
     bf16: Annotated[
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
     ] = False,
 ) -> None:
-    """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
+    """Train a small model from nothing: footage, autoencoder, text encoder and transformer.
+
+    That of tracking shots is the embedded one, and the trainer finishes it.
+    """
     with needs_extra("world,train"):
-        from longtake.training.default import Recipe, train_default
-    recipe = Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)
+        from longtake.training import default, flight
     with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
-            model = train_default(run, recipe, _after_a_step)
+            if world == "flight":
+                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16)
+                recipe = replace(recipe, steps=steps or recipe.steps)
+                model = flight.train_flight(run, recipe, _after_a_step)
+            else:
+                model = default.train_default(
+                    run,
+                    default.Recipe(steps=steps or default.Recipe.steps, device=device, bf16=bf16),
+                    _after_a_step,
+                )
         print(printable(model))
 
 

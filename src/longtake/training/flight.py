@@ -132,6 +132,35 @@ class Recipe:
         return draw_window(generator, sampling, self.shares, self.jitter, self.context_share)
 
 
+# The recipe at three sizes: to see that it works, for two processor cores over night, for an accelerator.
+EDITIONS = {
+    "tiny": Recipe(
+        groups=2,
+        together=4,
+        vae_groups=1,
+        vae_steps=20,
+        steps=20,
+        latents_per_step=24,
+        layers=1,
+        heads=1,
+        sampling=replace(DEFAULTS, width=96, height=64),
+        save_every=10,
+    ),
+    "small": Recipe(),
+    "large": Recipe(
+        groups=400,
+        vae_groups=60,
+        vae_steps=12000,
+        steps=40000,
+        latents_per_step=448,
+        layers=8,
+        heads=8,
+        sampling=replace(DEFAULTS, width=192, height=112),
+        save_every=1000,
+    ),
+}
+
+
 def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """Train the flight model in `run`, going on where an earlier call stopped; returns its folder.
 
@@ -139,7 +168,8 @@ def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """
     check_device(recipe.device)
     claim(run, asdict(recipe), FREE)
-    drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed)
+    size = recipe.sampling.width, recipe.sampling.height
+    drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed, *size)
     others = replace(drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
     pixels = footage(run / "footage.npy", others)
     vae = AutoencoderLapped().to(recipe.device)

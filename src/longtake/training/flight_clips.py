@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from longtake.processes import processes
 from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.loss import Window
-from longtake.worlds.flight.flight import AT_ONCE, GENTLY, Change, Flight
+from longtake.worlds.flight.flight import AT_ONCE, GENTLY, HEIGHT, WIDTH, Change, Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LANDS, LEVEL, Scene, random_scene
 
 CHANGING = 0.35  # share of clips in which something changes
@@ -61,12 +61,14 @@ class Clip:
 @dataclass(frozen=True)
 class Drawing:
     """How clips are drawn: so many groups of `together`, which share a land, since one takes as long to grow as a clip
-    to draw; each of `latents`."""
+    to draw; each of `latents`, of pictures of a size."""
 
     groups: int
     together: int
     latents: int
     seed: int
+    width: int = WIDTH
+    height: int = HEIGHT
 
     def clips(self, group: int) -> list[Clip]:
         """The clips of a group, a function of the drawing; none shows a scene that is held out."""
@@ -113,16 +115,17 @@ def footage(path: Path, drawing: Drawing) -> NDArray[np.uint8]:
     if not path.exists():
         clips = drawing.every
         with processes("spawn") as pool, beside(path) as part:
-            rendered = pool.map(_rendered, clips, chunksize=drawing.together)
+            draw = partial(_rendered, width=drawing.width, height=drawing.height)
+            rendered = pool.map(draw, clips, chunksize=drawing.together)
             shown = np.stack(list(track(rendered, "rendering footage", total=len(clips))))
             with part.open("wb") as file:
                 np.save(file, shown)
     return np.load(path, mmap_mode="r")
 
 
-def _rendered(clip: Clip) -> NDArray[np.uint8]:
+def _rendered(clip: Clip, width: int, height: int) -> NDArray[np.uint8]:
     torch.set_num_threads(1)
-    return clip.flight.render(clip.first, clip.frames)
+    return clip.flight.render(clip.first, clip.frames, width, height)
 
 
 class FlightClips:
@@ -215,14 +218,14 @@ def _shard(folder: Path, group: int) -> Path:
 
 def _encode(job: tuple[Path, AutoencoderLapped, Drawing, int]) -> None:
     folder, vae, drawing, group = job
-    rows = [_latents(vae, clip) for clip in drawing.clips(group)]
+    rows = [_latents(vae, _rendered(clip, drawing.width, drawing.height)) for clip in drawing.clips(group)]
     write_tensors(_shard(folder, group), {"latents": torch.cat(rows)})
 
 
 @torch.inference_mode()
-def _latents(vae: AutoencoderLapped, clip: Clip) -> Tensor:
-    """Raw latents (2, C, F, H, W) float16 of a clip and of its mirror image."""
-    frames = to_tensor(_rendered(clip)[None])
+def _latents(vae: AutoencoderLapped, pictures: NDArray[np.uint8]) -> Tensor:
+    """Raw latents (2, C, F, H, W) float16 of a clip (4F + 2, height, width, 3) and of its mirror image."""
+    frames = to_tensor(pictures[None])
     both = torch.cat([frames, frames.flip(-1)])
     padded = torch.cat([both, both[:, :, -1:].expand(-1, -1, FRAMES - LAP_FRAMES, -1, -1)], dim=2)
-    return vae.encode(padded)[:, :, : clip.latents].half()
+    return vae.encode(padded)[:, :, :-1].half()
