@@ -88,7 +88,7 @@ class Recipe:
     latents: int = 16
     vae_groups: int = 20
     vae_steps: int = 4000
-    vae_lr: float = 1e-3
+    vae_lr: float = 1.5e-3
     steps: int = 12000
     latents_per_step: int = 112
     warmup: int = 100
