@@ -36,6 +36,7 @@ from longtake.training.loss import (
     Window,
     draw_sigma,
     draw_window,
+    least_sigma,
     progressive_loss,
     roughen_context,
     self_guided,
@@ -116,11 +117,6 @@ class Recipe:
     def sigmas(self) -> Tensor:
         """The sampler's table of noise levels."""
         return sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
-
-    @property
-    def least(self) -> float:
-        """The sigma below which errors count less; see frame_errors."""
-        return float(self.sigmas[-2]) if self.prediction == "sample" else 0.0
 
     def draw_window(self, generator: torch.Generator) -> Window:
         """What the windows of one batch look like."""
@@ -250,9 +246,8 @@ def _step(
         if step >= (1 - DECAY) * recipe.steps:
             velocity = self_guided(velocity, states[:1], recipe.guidance)
         text = states[index if changing else index[:, 0]]
-        loss = progressive_loss(
-            velocity, x.to(device), text, sigma.to(device), noise.to(device), recipe.least
-        )
+        least = least_sigma(recipe.prediction, recipe.sigmas)
+        loss = progressive_loss(velocity, x.to(device), text, sigma.to(device), noise.to(device), least)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()

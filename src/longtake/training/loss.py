@@ -111,6 +111,11 @@ def roughen_context(latents: Tensor, context: int, noise: float, generator: torc
     return torch.cat([rough, tail], dim=2)
 
 
+def least_sigma(prediction: str, sigmas: Tensor) -> float:
+    """The `least` of frame_errors for a model that predicts so, by the sampler's table (S+1,)."""
+    return float(sigmas[-2]) if prediction == "sample" else 0.0
+
+
 def frame_errors(
     model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
 from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
 from longtake.models.lora import add_lora
+from longtake.models.prediction import AS_VELOCITY
 from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
 from longtake.options import FilmOptions
@@ -36,7 +37,7 @@ from longtake.pipeline import LongTake
 from longtake.training.batches import Batch, Film, draw_batch, with_own_context
 from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
 from longtake.training.data import weights_hash
-from longtake.training.loss import frame_errors, self_guided
+from longtake.training.loss import frame_errors, least_sigma, self_guided
 from longtake.training.options import FREE, TrainOptions
 from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
 from longtake.training.schedule import SCHEDULES
@@ -70,8 +71,10 @@ class Trainer:
         self.accelerator = _accelerator(options)
         _refuse_prompts(model, options)
         self.null_text = film.null_text.to(self.accelerator.device)
-        self.name = read_spec(model).name
+        spec = read_spec(model)
+        self.name, self.as_velocity = spec.name, AS_VELOCITY[spec.prediction]
         self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+        self.least = least_sigma(spec.prediction, self.sigmas)
         self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
         if self.main:  # weights that cannot be loaded claim nothing
@@ -134,7 +137,8 @@ class Trainer:
 
     def _velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.options.bf16):
-            return self.call(self.network, latents, sigma * TIMESTEPS, text, self.sampling.fps)
+            predicted = self.call(self.network, latents, sigma * TIMESTEPS, text, self.sampling.fps)
+        return self.as_velocity(predicted, latents, sigma)
 
     def _guided(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """The velocity that the loss sees."""
@@ -179,7 +183,9 @@ class Trainer:
     def _learn_piece(self, piece: Batch, num_noisy: int) -> Tensor:
         """Add the gradient of a piece's share of the loss; its errors and latent frames for each level (2, LEVELS)."""
         piece = with_own_context(self._velocity, piece)
-        errors, noisy = frame_errors(self._guided, piece.latents, piece.text, piece.sigma, piece.noise)
+        errors, noisy = frame_errors(
+            self._guided, piece.latents, piece.text, piece.sigma, piece.noise, self.least
+        )
         # Processes average their gradients; what is wanted is their sum.
         self.accelerator.backward((errors * noisy).sum() / num_noisy * self.accelerator.num_processes)
         counted = torch.stack([errors.detach(), torch.ones_like(errors)])[:, noisy]
