@@ -89,6 +89,7 @@ class Recipe:
     latents: int = 16
     vae_groups: int = 20
     vae_steps: int = 4000
+    vae_batch: int = 4
     vae_lr: float = 1.5e-3
     steps: int = 12000
     latents_per_step: int = 112
@@ -145,10 +146,11 @@ EDITIONS = {
     "small": Recipe(),
     "large": Recipe(
         groups=400,
-        vae_groups=60,
-        vae_steps=12000,
-        steps=40000,
-        latents_per_step=448,
+        vae_groups=30,
+        vae_steps=6000,
+        vae_batch=16,
+        steps=7000,
+        latents_per_step=1792,
         layers=8,
         heads=8,
         sampling=replace(DEFAULTS, width=192, height=112),
@@ -167,10 +169,17 @@ def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     size = recipe.sampling.width, recipe.sampling.height
     drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed, *size)
     others = replace(drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
-    pixels = footage(run / "footage.npy", others)
+    pixels = footage(run / "footage.npy", others, recipe.device)
     vae = AutoencoderLapped().to(recipe.device)
     train_lapped(
-        vae, pixels, recipe.vae_steps, run / "vae", lr=recipe.vae_lr, bf16=recipe.bf16, gently=gently
+        vae,
+        pixels,
+        recipe.vae_steps,
+        run / "vae",
+        batch=recipe.vae_batch,
+        lr=recipe.vae_lr,
+        bf16=recipe.bf16,
+        gently=gently,
     )
     clips = flight_clips(run / "clips", vae, drawing)
     return train_filmmaker(run, recipe, vae, clips, gently)
@@ -192,6 +201,7 @@ def train_filmmaker(
         patch=1,
         prediction=recipe.prediction,
     ).to(recipe.device)
+    clips.latents = clips.latents.to(recipe.device)
     average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
     optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr, torch.bfloat16 if recipe.bf16 else None)
     state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
@@ -236,10 +246,12 @@ def _step(
     batch = max(1, recipe.latents_per_step // window.num_latents)
     sigma = draw_sigma(window, batch, recipe.sigmas, generator)
     x, captions, index = clips.batch(window, batch, generator, recipe.caption_drop, changing)
-    x = roughen_context(x, window.context, recipe.context_noise, generator)
-    noise = torch.randn(x.shape, generator=generator)
-    tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
+    x = roughen_context(x.cpu(), window.context, recipe.context_noise, generator)
     device = recipe.device
+    noise = torch.randn(
+        x.shape, generator=torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step), device=device
+    )
+    tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
     velocity: Velocity = filmmaker.velocity
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
         states = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
@@ -247,7 +259,7 @@ def _step(
             velocity = self_guided(velocity, states[:1], recipe.guidance)
         text = states[index if changing else index[:, 0]]
         least = least_sigma(recipe.prediction, recipe.sigmas)
-        loss = progressive_loss(velocity, x.to(device), text, sigma.to(device), noise.to(device), least)
+        loss = progressive_loss(velocity, x.to(device), text, sigma.to(device), noise, least)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()

@@ -24,7 +24,7 @@ from longtake.processes import processes
 from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.loss import Window
-from longtake.worlds.flight.flight import AT_ONCE, GENTLY, HEIGHT, WIDTH, Change, Flight
+from longtake.worlds.flight.flight import AT_ONCE, GENTLY, HEIGHT, WIDTH, Change, Film, Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LANDS, LEVEL, Scene, random_scene
 
 CHANGING = 0.35  # share of clips in which something changes
@@ -74,6 +74,11 @@ class Drawing:
         """The clips of a group, a function of the drawing; none shows a scene that is held out."""
         return drawn_clips(self.seed, group, self.together, self.latents)
 
+    def rendered(self, device: str, clip: Clip) -> NDArray[np.uint8]:
+        """The pictures (4F + 2, height, width, 3) of a clip, on one thread or an accelerator."""
+        torch.set_num_threads(1)
+        return Film(clip.flight, self.width, self.height, device).frames(clip.first, clip.frames)
+
     @property
     def every(self) -> list[Clip]:
         return [clip for group in range(self.groups) for clip in self.clips(group)]
@@ -110,22 +115,16 @@ def other_scene(rng: random.Random, scene: Scene) -> Scene:
             return other
 
 
-def footage(path: Path, drawing: Drawing) -> NDArray[np.uint8]:
-    """Rendered clips (clips, frames, height, width, 3) uint8 for an autoencoder, as a read-only memory map."""
+def footage(path: Path, drawing: Drawing, device: str) -> NDArray[np.uint8]:
+    """Clips (clips, frames, height, width, 3) uint8 for an autoencoder, rendered on a device, as a read-only memory map."""
     if not path.exists():
         clips = drawing.every
         with processes("spawn") as pool, beside(path) as part:
-            draw = partial(_rendered, width=drawing.width, height=drawing.height)
-            rendered = pool.map(draw, clips, chunksize=drawing.together)
+            rendered = pool.map(partial(drawing.rendered, device), clips, chunksize=drawing.together)
             shown = np.stack(list(track(rendered, "rendering footage", total=len(clips))))
             with part.open("wb") as file:
                 np.save(file, shown)
     return np.load(path, mmap_mode="r")
-
-
-def _rendered(clip: Clip, width: int, height: int) -> NDArray[np.uint8]:
-    torch.set_num_threads(1)
-    return clip.flight.render(clip.first, clip.frames, width, height)
 
 
 class FlightClips:
@@ -186,15 +185,15 @@ class FlightClips:
 
 
 def flight_clips(folder: Path, vae: AutoencoderLapped, drawing: Drawing) -> FlightClips:
-    """Clips, and as many mirrored, rendered and encoded on all cores; goes on where an earlier call stopped.
+    """Clips, and as many mirrored, rendered and encoded by a process a core on the device that the autoencoder is on.
 
-    Fixes the autoencoder's mean and deviation. A file holds a group and its mirror images.
+    It goes on where an earlier call stopped. Fixes the autoencoder's mean and deviation. A file holds a group and its mirror images.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     missing = [group for group in range(drawing.groups) if not _shard(folder, group).exists()]
-    vae = vae.cpu()
-    jobs = ((folder, vae, drawing, group) for group in missing)
+    device, vae = str(vae.device), vae.cpu()
+    jobs = ((folder, vae, drawing, group, device) for group in missing)
     with processes("spawn") as pool:
         for _ in track(pool.map(_encode, jobs), "rendering and encoding clips", total=len(missing)):
             pass
@@ -216,16 +215,17 @@ def _shard(folder: Path, group: int) -> Path:
     return folder / f"clips-{group:05d}.safetensors"
 
 
-def _encode(job: tuple[Path, AutoencoderLapped, Drawing, int]) -> None:
-    folder, vae, drawing, group = job
-    rows = [_latents(vae, _rendered(clip, drawing.width, drawing.height)) for clip in drawing.clips(group)]
+def _encode(job: tuple[Path, AutoencoderLapped, Drawing, int, str]) -> None:
+    folder, vae, drawing, group, device = job
+    vae = vae.to(device)
+    rows = [_latents(vae, drawing.rendered(device, clip)) for clip in drawing.clips(group)]
     write_tensors(_shard(folder, group), {"latents": torch.cat(rows)})
 
 
 @torch.inference_mode()
 def _latents(vae: AutoencoderLapped, pictures: NDArray[np.uint8]) -> Tensor:
     """Raw latents (2, C, F, H, W) float16 of a clip (4F + 2, height, width, 3) and of its mirror image."""
-    frames = to_tensor(pictures[None])
+    frames = to_tensor(pictures[None]).to(vae.device)
     both = torch.cat([frames, frames.flip(-1)])
     padded = torch.cat([both, both[:, :, -1:].expand(-1, -1, FRAMES - LAP_FRAMES, -1, -1)], dim=2)
-    return vae.encode(padded)[:, :, :-1].half()
+    return vae.encode(padded)[:, :, :-1].half().cpu()
