@@ -248,9 +248,8 @@ def _step(
     x, captions, index = clips.batch(window, batch, generator, recipe.caption_drop, changing)
     x = roughen_context(x.cpu(), window.context, recipe.context_noise, generator)
     device = recipe.device
-    noise = torch.randn(
-        x.shape, generator=torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + step), device=device
-    )
+    noisy = torch.Generator(device).manual_seed(2**40 + generator.initial_seed())
+    noise = torch.randn(x.shape, generator=noisy, device=device)
     tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
     velocity: Velocity = filmmaker.velocity
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):

@@ -116,7 +116,8 @@ def other_scene(rng: random.Random, scene: Scene) -> Scene:
 
 
 def footage(path: Path, drawing: Drawing, device: str) -> NDArray[np.uint8]:
-    """Clips (clips, frames, height, width, 3) uint8 for an autoencoder, rendered on a device, as a read-only memory map."""
+    """Clips (clips, frames, height, width, 3) uint8 for an autoencoder, rendered on a device, as a read-only memory
+    map."""
     if not path.exists():
         clips = drawing.every
         with processes("spawn") as pool, beside(path) as part:
@@ -187,7 +188,8 @@ class FlightClips:
 def flight_clips(folder: Path, vae: AutoencoderLapped, drawing: Drawing) -> FlightClips:
     """Clips, and as many mirrored, rendered and encoded by a process a core on the device that the autoencoder is on.
 
-    It goes on where an earlier call stopped. Fixes the autoencoder's mean and deviation. A file holds a group and its mirror images.
+    It goes on where an earlier call stopped. Fixes the autoencoder's mean and deviation. A file holds a group and its
+    mirror images.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
