@@ -58,9 +58,21 @@ ATTRIBUTES: dict[str, Phrases] = {
     "height": HEIGHTS,
     "speed": SPEEDS,
 }
-LEVEL = ("straight", "left", "right")  # motions that keep a height; the others leave it unsaid, and it is "low" here
+LEVEL = (
+    "straight",
+    "left",
+    "right",
+)  # motions that keep a height; the others leave it unsaid, and it is "low"
 
-_OPENINGS = ("a drone flight", "a drone flying", "drone film", "flying", "aerial view", "the camera flies", "an aerial shot")
+_OPENINGS = (
+    "a drone flight",
+    "a drone flying",
+    "drone film",
+    "flying",
+    "aerial view",
+    "the camera flies",
+    "an aerial shot",
+)
 _ORDERS = (
     "{opening} {height} over {land} {speed} , {motion} , {time} {weather}",
     "{opening} {speed} {height} over {land} {time} {weather} , {motion}",
@@ -81,7 +93,9 @@ HELD_OUT = 26  # of 256
 
 @dataclass(frozen=True)
 class Scene:
-    """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low."""
+    """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low.
+
+    ValueError for other values."""
 
     land: str
     time: str
@@ -135,12 +149,16 @@ def described(caption: str) -> Scene:
         found = sorted(value for other, value in told if other == name)
         found = found or [value for value, phrases in choices.items() if "" in phrases]
         if len(found) != 1:
-            raise ValueError(f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}")
+            raise ValueError(
+                f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
+            )
         (values[name],) = found
     return Scene(**values)
 
 
 def every_caption_word() -> list[str]:
     """All words and marks that captions can contain, sorted."""
-    phrases = itertools.chain(_OPENINGS, *itertools.chain.from_iterable(v.values() for v in ATTRIBUTES.values()))
+    phrases = itertools.chain(
+        _OPENINGS, *itertools.chain.from_iterable(v.values() for v in ATTRIBUTES.values())
+    )
     return sorted({*" ".join(phrases).replace("-", " - ").split(), "over", ","})
