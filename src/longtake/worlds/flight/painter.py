@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -19,19 +20,23 @@ from torch.nn import functional as F
 from longtake.worlds.flight.land import Land, Noise, smooth
 from longtake.worlds.flight.light import Light, stacked
 from longtake.worlds.flight.sky import Sky
-from longtake.worlds.flight.view import Camera, View, looked_up, view_of, wrapped
+from longtake.worlds.flight.view import Camera, View, looked_up, on_tile, view_of, wrapped
 
 NEAR, FAR = 3.0, 460.0  # cells
-DEPTHS = 168
+DEPTHS = 256
 FAR_DETAIL = 4  # cells that are averaged far away, so that nothing flickers there
+LEVELS = 5  # of averages of the height
+FINEST = 32.0  # cells from which on heights are averaged, over twice as many cells at twice the distance
 SOFT = 40.0  # cells on either side of a border in which one land becomes another
+RIPPLES = ((0.16, 0.05), (-0.06, -0.14))  # cells a frame that two trains of waves go east and south
 LEAST_WATER = 0.01
 
 
 class _Maps(NamedTuple):
-    """A land as it is looked up: its height, its surface with the sun's horizon, and the same averaged for far away."""
+    """A land as it is looked up. heights: averaged over 1, 2, 4 … cells. near: its surface and the sun's horizon. far:
+    the same, averaged."""
 
-    height: Tensor
+    heights: list[Tensor]
     near: Tensor
     far: Tensor
 
@@ -47,6 +52,8 @@ class Painter:
         self._grain = wrapped(noise(0.35, 60, 350)[None].to(device))
         steps = torch.linspace(0, 1, DEPTHS, device=device)
         self._depth = NEAR * (FAR / NEAR) ** (steps**0.92)
+        starts = FINEST * 2.0 ** torch.arange(1, LEVELS - 1, device=device)
+        self._steps = [0, *torch.searchsorted(self._depth, starts).tolist(), DEPTHS]
         self._maps: dict[Land, _Maps] = {}
 
     @torch.no_grad()
@@ -72,12 +79,23 @@ class Painter:
         if land not in self._maps:
             near = torch.cat([land.surface, land.horizon(self._azimuth)[None]]).to(self._device)
             far = F.avg_pool2d(near, FAR_DETAIL)
-            self._maps[land] = _Maps(*map(wrapped, (land.height[None].to(self._device), near, far)))
+            height = land.height[None].to(self._device)
+            heights = [wrapped(F.avg_pool2d(height, 2**level)) for level in range(LEVELS)]
+            self._maps[land] = _Maps(heights, wrapped(near), wrapped(far))
         return self._maps[land]
 
     def _heights(self, view: View, maps: _Maps) -> Tensor:
-        """Heights (B, D, W) along the rays."""
-        return looked_up(maps.height, *view.at(self._depth[:, None]))[:, 0]
+        """Heights (B, D, W) along the rays, averaged over about as many cells as a step takes: none misses a crest."""
+        pieces = []
+        for level, (start, end) in enumerate(pairwise(self._steps)):
+            depth = self._depth[start:end, None]
+            fine, coarse = (
+                _averaged(m, 2 ** (level + i), *view.at(depth))
+                for i, m in enumerate(maps.heights[level : level + 2])
+            )
+            share = (torch.log2(depth / FINEST) - level).clamp(0, 1)
+            pieces.append(torch.lerp(fine, coarse, share)[:, 0])
+        return torch.cat(pieces, 1)
 
     def _hits(self, view: View, height: Tensor) -> tuple[Tensor, Tensor]:
         """How far away the ground is that a pixel shows (B, H, W), and whether it shows any."""
@@ -93,7 +111,7 @@ class Painter:
     def _surface(self, view: View, depth: Tensor, maps: _Maps) -> Tensor:
         """What a land is like (B, 7, H, W) at a distance."""
         x, y = view.at(depth)
-        close = looked_up(maps.near, x, y)
+        close = _averaged(maps.near, 1, x, y)
         inside = (
             0.5 - 0.5 / FAR_DETAIL
         )  # from the middle of the first cell to that of the first of the coarse ones
@@ -134,9 +152,11 @@ class Painter:
     def _mirrored(self, view: View, light: Light, depth: Tensor, seen: Tensor) -> Tensor:
         """What calm water shows (B, 3, H, W): the picture `seen` turned over at the horizon, moved by ripples."""
         x, y = view.at(depth)
-        one = looked_up(self._grain, x * 2 + view.frame * 0.16, y * 2 + view.frame * 0.05)[:, 0]
-        two = looked_up(self._grain, x * 2 - view.frame * 0.06 + 300, y * 2 - view.frame * 0.14)[:, 0]
-        wave = (one + two) * 0.5 / (1 + depth / 40)
+        waves = [
+            looked_up(self._grain, x * 2 + on_tile(view.frame * east), y * 2 + on_tile(view.frame * south))
+            for east, south in RIPPLES
+        ]
+        wave = torch.cat(waves, 1).mean(1) / (1 + depth / 40)
         turned = 2 * view.horizon - view.rows + wave * 5
         inside = (turned >= 0) & (turned < self._rows)
         picked = turned.clamp(0, self._rows - 1).long()[:, None].expand(-1, 3, -1, -1)
@@ -146,6 +166,12 @@ class Painter:
         glint = torch.exp(-((off / 0.10) ** 2) - (tilt / 0.35) ** 2) * smooth(wave, 0.0, 0.5)
         mirrored = torch.where(inside[:, None], seen.gather(2, picked) * 0.9, plain)
         return mirrored + light.sun * (glint * light.disc)[:, None] * 1.6
+
+
+def _averaged(maps: Tensor, cells: int, x: Tensor, y: Tensor) -> Tensor:
+    """Values of maps that are averaged over so many cells along a side."""
+    inside = 0.5 - 0.5 / cells  # from the middle of the first cell to that of the first average
+    return looked_up(maps, x / cells - inside, y / cells - inside)
 
 
 def _crossed(values: list[Tensor], beyond: Tensor) -> Tensor:

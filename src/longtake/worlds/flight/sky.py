@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from longtake.worlds.flight.land import Noise, smooth
 from longtake.worlds.flight.light import Light
-from longtake.worlds.flight.view import View, angle, looked_up, wrapped
+from longtake.worlds.flight.view import View, angle, looked_up, on_tile, wrapped
 
 SKY_HEIGHT = 40  # of the clouds, in cells of their map
 WIND = 0.12  # such cells a frame
@@ -24,8 +24,8 @@ class Sky:
     def __init__(self, azimuth: float, noise: Noise, device: torch.device) -> None:
         self._azimuth = azimuth
         self._clouds = wrapped(noise(1.55, 3, 200)[None].to(device))
-        points = (noise(0.0, 100, 400) > 3.9).float()
-        self._stars = wrapped((F.avg_pool2d(points[None], 3, 1, 1) * 5).clamp(0, 1).to(device))
+        points = (noise(0.0, 100, 400) - 3.4).clamp_min(0)
+        self._stars = wrapped((F.avg_pool2d(points[None], 3, 1, 1) * 12).clamp(0, 1).to(device))
 
     def __call__(self, view: View, light: Light) -> Tensor:
         """What is seen (B, 3, H, W) where there is no ground."""
@@ -51,8 +51,8 @@ class Sky:
 
     def _clouded(self, sky: Tensor, shine: Tensor, view: View, light: Light) -> Tensor:
         reach = SKY_HEIGHT / view.above.clamp_min(0.03)
-        x = view.x * 0.5 + view.frame * WIND + torch.cos(view.bearing) * reach
-        y = view.y * 0.5 + torch.sin(view.bearing) * reach
+        x = on_tile(view.x * 0.5 + view.frame * WIND) + torch.cos(view.bearing) * reach
+        y = on_tile(view.y * 0.5) + torch.sin(view.bearing) * reach
         cloud = looked_up(self._clouds, x, y)
         cover = light.clouds[:, None]
         dense = smooth(cloud + 2.2 * cover - 1.2, -0.25, 0.95) * smooth(view.above, 0.015, 0.14)[:, None]

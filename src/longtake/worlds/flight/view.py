@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.worlds.flight.land import TILE
+
 FIELD = math.tan(math.radians(37))  # half the width of the view at distance 1
 
 
@@ -31,9 +33,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """What B cameras look at: places (B, 1, 1), how far a ray goes along x and y for a cell of distance (B, 1, W),
-    bearings (B, 1, W), tangents of the elevation of every pixel (B, H, W), rows of the horizon (B, 1, W), frames
-    (B, 1, 1). scale: pixels that a cell takes at distance 1."""
+    """What B cameras look at: places and frames (B, 1, 1), in float64 since flights have no end; how far a ray goes
+    along x and y for a cell of distance (B, 1, W), bearings (B, 1, W), tangents of the elevation of every pixel
+    (B, H, W), rows of the horizon (B, 1, W) and of pixels (H, 1). scale: pixels that a cell takes at distance 1."""
 
     x: Tensor
     y: Tensor
@@ -48,8 +50,8 @@ class View:
     scale: float
 
     def at(self, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """x and y of what lies at distances along the rays (B, …, W)."""
-        return self.x + self.ray_x * depth, self.y + self.ray_y * depth
+        """x and y, in some copy of the tile, of what lies at distances along the rays (B, …, W)."""
+        return on_tile(self.x) + self.ray_x * depth, on_tile(self.y) + self.ray_y * depth
 
 
 def view_of(cameras: Sequence[Camera], columns: int, rows: int, device: torch.device) -> View:
@@ -62,7 +64,7 @@ def view_of(cameras: Sequence[Camera], columns: int, rows: int, device: torch.de
     scale = columns / (2 * FIELD)
     middle = torch.arange(columns, device=device) + 0.5 - columns / 2
     across = middle / scale
-    heading = each("heading")
+    heading = angle(each("heading")).float()
     horizon = (rows / 2 + each("pitch") * scale + torch.tan(each("bank")) * middle).float()
     numbers = (torch.arange(rows, device=device) + 0.5)[:, None]
     return View(
@@ -71,10 +73,10 @@ def view_of(cameras: Sequence[Camera], columns: int, rows: int, device: torch.de
         altitude=each("altitude").float(),
         ray_x=torch.cos(heading) - across * torch.sin(heading),
         ray_y=torch.sin(heading) + across * torch.cos(heading),
-        bearing=(heading + torch.atan(across)).float(),
+        bearing=heading + torch.atan(across),
         above=(horizon - numbers) / scale,
         horizon=horizon,
-        frame=each("frame").float(),
+        frame=each("frame"),
         rows=numbers,
         scale=scale,
     )
@@ -88,7 +90,8 @@ def wrapped(maps: Tensor) -> Tensor:
 def looked_up(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Values (B, C, …) of wrapped maps at places (B, …) in cells, between cells linearly."""
     size = maps.shape[-1] - 1
-    grid = torch.stack([(x % size) / size * 2 - 1, (y % size) / size * 2 - 1], -1).float()
+    grid = torch.stack([x, y], -1) * (1 / size)
+    grid = (grid - grid.floor()) * 2 - 1
     values = F.grid_sample(maps, grid.reshape(1, len(x), -1, 2), mode="bilinear", align_corners=True)
     return values[0].transpose(0, 1).reshape(len(x), maps.shape[1], *x.shape[1:])
 
@@ -101,6 +104,11 @@ def sampled(field: Tensor, x: float, y: float) -> float:
     (a, b), (c, d) = field[rows][:, columns].tolist()
     across, down = x - left, y - top
     return (a + (b - a) * across) * (1 - down) + (c + (d - c) * across) * down
+
+
+def on_tile(place: Tensor) -> Tensor:
+    """Places in float64, however far, as those in [0, TILE] in float32."""
+    return (place % TILE).float()
 
 
 def angle(difference: Tensor) -> Tensor:
