@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from longtake.errors import OptionError
 from longtake.worlds.flight.course import Course, Place, bank, pitch, shares
 from longtake.worlds.flight.land import CLEARANCE, Land, grown
 from longtake.worlds.flight.light import mixed
@@ -33,7 +34,7 @@ LEAST_BETWEEN, MOST_BETWEEN = 120, 360  # frames from the beginning of one rando
 
 @dataclass(frozen=True)
 class Change:
-    """From frame `at` on, within `frames`, the flight becomes that of `scene`. ValueError unless both are 1 or more."""
+    """From frame `at` on, within `frames`, the flight becomes that of `scene`. OptionError if one is less than 1."""
 
     at: int
     scene: Scene
@@ -41,7 +42,7 @@ class Change:
 
     def __post_init__(self) -> None:
         if self.at < 1 or self.frames < 1:
-            raise ValueError(
+            raise OptionError(
                 f"a change begins at frame 1 or later and takes 1 or more, not {self.at}, {self.frames}"
             )
 
@@ -49,7 +50,7 @@ class Change:
 @dataclass(frozen=True)
 class Flight:
     """A flight that begins as `scene`. The seed makes lands, clouds and the way: flights of one seed are over the same
-    lands, and there are LANDS_OF_A_KIND of each kind. ValueError for a change that begins before the last has ended.
+    lands, and there are LANDS_OF_A_KIND of each kind. OptionError for a change that begins before the last has ended.
     """
 
     scene: Scene
@@ -59,7 +60,7 @@ class Flight:
     def __post_init__(self) -> None:
         for one, other in pairwise(self.changes):
             if other.at < one.at + one.frames:
-                raise ValueError(f"a change begins at {other.at}, before that of {one.at} has ended")
+                raise OptionError(f"a change begins at {other.at}, before that of {one.at} has ended")
 
     def scene_at(self, frame: int) -> Scene:
         """What a caption of this frame says: a change counts from where it begins."""

@@ -8,6 +8,8 @@ import random
 import re
 from dataclasses import asdict, dataclass
 
+from longtake.errors import OptionError
+
 Phrases = dict[str, tuple[str, ...]]
 
 # Every attribute's values, each with the words that captions use for it; the first phrase is the plain one, and an
@@ -95,7 +97,7 @@ HELD_OUT = 26  # of 256
 class Scene:
     """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low.
 
-    ValueError for other values."""
+    OptionError for other values."""
 
     land: str
     time: str
@@ -107,9 +109,9 @@ class Scene:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if value not in ATTRIBUTES[name]:
-                raise ValueError(f"{name} {value!r} is not one of {', '.join(ATTRIBUTES[name])}")
+                raise OptionError(f"{name} {value!r} is not one of {', '.join(ATTRIBUTES[name])}")
         if self.motion not in LEVEL and self.height != "low":
-            raise ValueError(f"a flight that is {self.motion} has no height: leave {self.height!r} out")
+            raise OptionError(f"a flight that is {self.motion} has no height: leave {self.height!r} out")
 
     def caption(self, rng: random.Random | None = None) -> str:
         """One of many phrasings, or the plain one without an `rng`."""
@@ -142,14 +144,14 @@ def random_scene(rng: random.Random, *, held_out: bool = False) -> Scene:
 def described(caption: str) -> Scene:
     """The scene that a caption tells of: `Scene.caption` read back. Other words are passed over.
 
-    ValueError if it tells of no land or time, or of two values of one attribute."""
+    OptionError if it tells of no land or time, or of two values of one attribute."""
     told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
     values: dict[str, str] = {}
     for name, choices in ATTRIBUTES.items():
         found = sorted(value for other, value in told if other == name)
         found = found or [value for value, phrases in choices.items() if "" in phrases]
         if len(found) != 1:
-            raise ValueError(
+            raise OptionError(
                 f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
             )
         (values[name],) = found
