@@ -1,4 +1,4 @@
-"""The commands that show and measure: world, adherence."""
+"""The command that measures the embedded model: adherence."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,8 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Json, Model, Overwrite, app, needs_extra, stoppable
-from longtake.files import beside, exclusive, exclusive_folder
-
-
-@app.command()
-def world(
-    sheet: Annotated[Path, typer.Option("--sheet", metavar="PNG", help="The picture to write.")],
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other shots.")] = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw a contact sheet of the tracking shots that the embedded model is trained on."""
-    from longtake.video import check_output
-
-    check_output(sheet, suffix=".png", overwrite=overwrite)
-    with needs_extra("world"), stoppable("nothing was written"), exclusive(sheet), beside(sheet) as part:
-        from longtake.worlds.tracking_shot import contact_sheet
-
-        contact_sheet(part, seed)
+from longtake.cli.common import Json, Model, app, needs_extra, stoppable
+from longtake.files import exclusive_folder
 
 
 @app.command()

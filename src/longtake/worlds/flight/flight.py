@@ -1,60 +1,82 @@
 """Endless, seeded drone flights: frame n is a function of (flight, n).
 
-A `Flight` begins with a scene; changes lead to others on its way, gently or at once. `Course` says where the camera is.
+A `Flight` begins with a scene; changes lead to others on its way, gently or at once.
 """
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
-from longtake.worlds.flight.scene import LEVEL, Scene
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
-
-    from longtake.worlds.flight.land import Land
-    from longtake.worlds.flight.painter import Light, Painter
+from longtake.errors import OptionError
+from longtake.worlds.flight.course import Course, Place, bank, pitch, shares
+from longtake.worlds.flight.land import CLEARANCE, Land, grown
+from longtake.worlds.flight.light import mixed
+from longtake.worlds.flight.painter import FAR, Painter
+from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
+from longtake.worlds.flight.view import Camera, sampled
 
 WIDTH, HEIGHT, FPS = 128, 80, 24
 AT_ONCE, GENTLY = 12, 60  # frames that a change takes
-
-SPEED = {"slow": 0.28, "steady": 0.55, "fast": 1.0}  # cells a frame
-TURN = {"left": -0.0075, "right": 0.0075}  # radians a frame
-BANK = {"left": -0.17, "right": 0.17}
-CLIMB = {"climbing": 0.00125, "sinking": -0.00125}  # of the altitude, a frame: 3 % a second
-ALTITUDE = {"low": (12.0, 20.0), "high": (36.0, 52.0)}  # cells over the ground
-LIMITS = (11.0, 95.0)
-PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.04, "sinking": -0.28}
-SWING, SWING_FRAMES = 0.35, 517  # how much a turn tightens and widens, so that it never closes to a circle
+LANDS_OF_A_KIND = 64
+BATCH = 8  # frames that are drawn together
+LEAST_BETWEEN, MOST_BETWEEN = 120, 360  # frames from the beginning of one random change to that of the next
 
 
 @dataclass(frozen=True)
 class Change:
-    """From frame `at` on, within `frames`, the flight becomes that of `scene`."""
+    """From frame `at` on, within `frames`, the flight becomes that of `scene`. OptionError if one is less than 1."""
 
     at: int
     scene: Scene
     frames: int = GENTLY
 
+    def __post_init__(self) -> None:
+        if self.at < 1 or self.frames < 1:
+            raise OptionError(
+                f"a change begins at frame 1 or later and takes 1 or more, not {self.at}, {self.frames}"
+            )
+
 
 @dataclass(frozen=True)
 class Flight:
-    """A flight that begins as `scene`. The seed makes lands, clouds and the way. Changes are in their order."""
+    """A flight that begins as `scene`. The seed makes lands, clouds and the way: flights of one seed are over the same
+    lands, and there are LANDS_OF_A_KIND of each kind. OptionError for a change that begins before the last has ended.
+    """
 
     scene: Scene
     seed: int = 0
     changes: tuple[Change, ...] = ()
 
+    def __post_init__(self) -> None:
+        for one, other in pairwise(self.changes):
+            if other.at < one.at + one.frames:
+                raise OptionError(f"a change begins at {other.at}, before that of {one.at} has ended")
+
     def scene_at(self, frame: int) -> Scene:
         """What a caption of this frame says: a change counts from where it begins."""
-        return next((c.scene for c in reversed(self.changes) if c.at <= frame), self.scene)
+        return self.passage(frame)[1]
+
+    def passage(self, frame: int) -> tuple[Scene, Scene, float]:
+        """What a frame is on its way from, to what, and how far it has come, in [0, 1)."""
+        number = bisect_right(self.changes, frame, key=lambda change: change.at)
+        if number == 0:
+            return self.scene, self.scene, 0.0
+        last = self.changes[number - 1]
+        done = (frame - last.at) / last.frames
+        if done >= 1:
+            return last.scene, last.scene, 0.0
+        before = self.changes[number - 2].scene if number > 1 else self.scene
+        return before, last.scene, done
 
     def render(self, first: int, count: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
         """Frames first … first + count - 1, (F, height, width, 3) uint8 RGB."""
@@ -65,170 +87,136 @@ class Flight:
         return Course(self)
 
 
-class Place(NamedTuple):
-    """Where a camera is over the ground: x, y and altitude in cells, heading in radians."""
+def random_flight(
+    rng: random.Random, *, held_out: bool = False, changes: float = 0.0, length: int = MOST_BETWEEN
+) -> Flight:
+    """A flight of which every scene is on one side of the hold-out.
 
-    x: float
-    y: float
-    altitude: float
-    heading: float
-
-
-class Course:
-    """The way of a flight, frame after frame."""
-
-    def __init__(self, flight: Flight) -> None:
-        rng = random.Random(flight.seed)
-        low, high = ALTITUDE[flight.scene.height] if flight.scene.motion in LEVEL else LIMITS
-        self.azimuth = rng.uniform(-math.pi, math.pi)
-        toward_the_sun = rng.choice((True, False))
-        heading = self.azimuth + rng.uniform(-0.5, 0.5) if toward_the_sun else rng.uniform(-math.pi, math.pi)
-        start = {"climbing": LIMITS[0] + 1, "sinking": LIMITS[1] * 0.8}.get(flight.scene.motion, rng.uniform(low, high))
-        self._swing = rng.uniform(0, 2 * math.pi)
-        self._flight = flight
-        self._places = [Place(rng.uniform(0, 1024), rng.uniform(0, 1024), start, heading)]
-
-    def place(self, frame: int) -> Place:
-        while len(self._places) <= frame:
-            self._places.append(self._next(len(self._places) - 1))
-        return self._places[frame]
-
-    def _next(self, frame: int) -> Place:
-        here, weights = self._places[frame], shares(self._flight, frame)
-        speed = sum(w * SPEED[s.speed] for s, w in weights)
-        turn = sum(w * TURN.get(s.motion, 0.0) for s, w in weights)
-        turn *= 1 + SWING * math.sin(2 * math.pi * frame / SWING_FRAMES + self._swing)
-        grow = sum(w * self._growth(s, here.altitude) for s, w in weights)
-        heading = here.heading + turn
-        return Place(
-            here.x + speed * math.cos(heading), here.y + speed * math.sin(heading), here.altitude * math.exp(grow), heading
-        )
-
-    def _growth(self, scene: Scene, altitude: float) -> float:
-        """What is added to the logarithm of the altitude in a frame."""
-        if scene.motion in LEVEL:
-            low, high = ALTITUDE[scene.height]
-            return (math.log(min(max(altitude, low), high)) - math.log(altitude)) / 30
-        limit = LIMITS[scene.motion == "climbing"]
-        room = abs(math.log(limit / altitude))
-        return CLIMB[scene.motion] * min(1.0, room / 0.1)
+    changes: the share of flights that change, in [0, 1]. length: frames in which they do so, somewhere, and once more
+    every LEAST_BETWEEN to MOST_BETWEEN frames from there on.
+    """
+    scene, seed = random_scene(rng, held_out=held_out), rng.getrandbits(31)
+    if rng.random() >= changes:
+        return Flight(scene, seed)
+    places = [rng.randrange(1, min(length, MOST_BETWEEN))]
+    while (after := places[-1] + rng.randint(LEAST_BETWEEN, MOST_BETWEEN)) < length:
+        places.append(after)
+    return Flight(scene, seed, random_changes(rng, scene, places))
 
 
-def shares(flight: Flight, frame: int) -> list[tuple[Scene, float]]:
-    """The scenes of which a frame is a mixture, each with its share; in most frames it is one."""
-    weights = [(flight.scene, 1.0)]
-    for change in flight.changes:
-        t = min(max((frame - change.at) / change.frames, 0.0), 1.0)
-        share = t * t * (3 - 2 * t)
-        if share:
-            weights = [(scene, w * (1 - share)) for scene, w in weights if share < 1] + [(change.scene, share)]
-    return weights
+def random_changes(rng: random.Random, scene: Scene, places: Iterable[int]) -> tuple[Change, ...]:
+    """A change at each of these frames, half of them gentle, beginning with that of `scene`."""
+    made: list[Change] = []
+    for place in places:
+        scene = _changed(rng, scene)
+        made.append(Change(place, scene, rng.choice((AT_ONCE, GENTLY))))
+    return tuple(made)
+
+
+def _changed(rng: random.Random, scene: Scene) -> Scene:
+    """Another scene, on the same side of the hold-out, of one or two other attributes. What climbs was low before and
+    what sinks was high, else it would soon be where it goes; where a climb or a descent ends there is a height."""
+    while True:
+        values = {}
+        for name in rng.sample(list(ATTRIBUTES), rng.choice((1, 2))):
+            values[name] = rng.choice([value for value in ATTRIBUTES[name] if value != getattr(scene, name)])
+        motion = values.get("motion", scene.motion)
+        height = {"climbing": "low", "sinking": "high"}.get(motion)
+        if motion not in LEVEL and "motion" in values and scene.motion in LEVEL:
+            if scene.height != height:
+                continue
+            values["height"] = "low"
+        elif motion in LEVEL and scene.motion not in LEVEL:
+            values["height"] = rng.choice(list(ATTRIBUTES["height"]))
+        elif motion not in LEVEL and "height" in values:
+            continue
+        other = replace(scene, **values)
+        if other.held_out == scene.held_out:
+            return other
+
+
+class _Ground(NamedTuple):
+    """What a frame shows: a kind of land, the one that comes, if any, and how many cells away that begins."""
+
+    kind: str
+    coming: str | None
+    front: float
 
 
 class Film:
     """A flight's pictures at one size."""
 
     def __init__(
-        self, flight: Flight, width: int = WIDTH, height: int = HEIGHT, device: torch.device | str = "cpu", start: Place | None = None
+        self, flight: Flight, width: int = WIDTH, height: int = HEIGHT, device: torch.device | str = "cpu"
     ) -> None:
-        from longtake.worlds.flight.painter import Painter
-
         self._flight, self._course = flight, flight.course
-        self._painter = Painter(self._course.azimuth, flight.seed, width, height, device)
-        self._device = device
+        self._painter = _painter(self._course.azimuth, flight.seed, width, height, torch.device(device))
 
-    def frames(self, first: int, count: int, batch: int = 8) -> NDArray[np.uint8]:
-        import numpy as np
-
-        pieces = [self._batch(range(n, min(n + batch, first + count))) for n in range(first, first + count, batch)]
+    def frames(self, first: int, count: int) -> NDArray[np.uint8]:
+        """Frames first … first + count - 1, (F, height, width, 3) uint8 RGB."""
+        pieces = [
+            self._drawn(piece[i : i + BATCH])
+            for _, group in groupby(range(first, first + count), key=lambda n: self._ground(n)[:2])
+            for piece in [list(group)]
+            for i in range(0, len(piece), BATCH)
+        ]
         return np.concatenate(pieces)
 
-    def _batch(self, numbers: range) -> NDArray[np.uint8]:
-        import numpy as np
+    def _ground(self, frame: int) -> _Ground:
+        before, after, done = self._flight.passage(frame)
+        if before.land == after.land:
+            return _Ground(after.land, None, 0.0)
+        return _Ground(before.land, after.land, FAR + 60 - (FAR + 120) * (1 - (1 - done) ** 2))
 
-        groups: list[NDArray[np.uint8]] = []
-        pending: list[int] = []
+    def _drawn(self, numbers: list[int]) -> NDArray[np.uint8]:
+        """Frames that show the same lands."""
+        kind, coming, _ = self._ground(numbers[0])
+        lands = [land_of(name, self._flight.seed) for name in (kind, coming) if name is not None]
+        parts = [shares(self._flight, n) for n in numbers]
+        fronts = [self._ground(n).front for n in numbers]
+        cameras = [
+            self._camera(n, lands, front, part) for n, front, part in zip(numbers, fronts, parts, strict=True)
+        ]
+        pictures = self._painter.draw(cameras, [mixed(part) for part in parts], lands, fronts)
+        return pictures.cpu().numpy()
 
-        def lands_of(n: int) -> tuple[str, str, float]:
-            return self._lands(n)
-
-        for n in numbers:
-            if pending and lands_of(pending[0])[:2] != lands_of(n)[:2]:
-                groups.append(self._drawn(pending))
-                pending = []
-            pending.append(n)
-        groups.append(self._drawn(pending))
-        return np.concatenate(groups)
-
-    def _lands(self, frame: int) -> tuple[str, str, float]:
-        """The land that is near, the one that comes, and how far away it begins."""
-        from longtake.worlds.flight.painter import FAR
-
-        near = self._flight.scene.land
-        for change in self._flight.changes:
-            t = min(max((frame - change.at) / change.frames, 0.0), 1.0)
-            if change.scene.land == near or t <= 0:
-                continue
-            if t < 1:
-                return near, change.scene.land, FAR + 60 - (FAR + 120) * (1 - (1 - t) ** 2)
-            near = change.scene.land
-        return near, near, 0.0
-
-    def _drawn(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        from longtake.worlds.flight.painter import Camera
-
-        near, other, _ = self._lands(numbers[0])
-        land = land_of(near, self._flight.seed)
-        coming = land_of(other, self._flight.seed) if other != near else None
-        cameras, lights, fronts = list[Camera](), list["Light"](), list[float]()
-        for n in numbers:
-            place, weights = self._course.place(n), shares(self._flight, n)
-            front = self._lands(n)[2]
-            ground = _level(land, place)
-            if coming is not None:
-                ground = _crossed(ground, _level(coming, place), front)
-            cameras.append(
-                Camera(
-                    x=place.x,
-                    y=place.y,
-                    altitude=ground + place.altitude,
-                    heading=place.heading,
-                    pitch=sum(w * PITCH.get(s.motion, PITCH[s.height]) for s, w in weights),
-                    bank=sum(w * BANK.get(s.motion, 0.0) for s, w in weights),
-                    frame=n,
-                )
-            )
-            lights.append(light_of(weights))
-            fronts.append(front)
-        return self._painter.draw(cameras, lights, land, coming, fronts if coming else None).cpu().numpy()
+    def _camera(
+        self, frame: int, lands: list[Land], front: float, parts: list[tuple[Scene, float]]
+    ) -> Camera:
+        place = self._course.place(frame)
+        return Camera(
+            x=place.x,
+            y=place.y,
+            altitude=ground_under(place, lands, front) + place.altitude,
+            heading=place.heading,
+            pitch=pitch(parts),
+            bank=bank(parts),
+            frame=frame,
+        )
 
 
-@lru_cache(maxsize=8)
-def land_of(kind: str, seed: int) -> Land:
-    from longtake.worlds.flight.land import grown
-
-    return grown(kind, seed % 64)
-
-
-def _level(land: Land, place: Place) -> float:
-    from longtake.worlds.flight.painter import sampled
-
-    return sampled(land.ground, place.x, place.y)
-
-
-def _crossed(near: float, far: float, front: float) -> float:
-    """The ground under a camera where another land begins `front` cells away: above what either is near it."""
-    from longtake.worlds.flight.land import CLEARANCE
-
+def ground_under(place: Place, lands: list[Land], front: float) -> float:
+    """What a camera is above, in cells: a land, and a second one that begins `front` cells away. Never below what the
+    picture of both shows there."""
+    levels = [sampled(land.ground, place.x, place.y) for land in lands]
+    if len(levels) == 1:
+        return levels[0]
+    near, far = levels
     edge = CLEARANCE if far > near else -CLEARANCE
     t = min(max((edge - front + 40) / 80, 0.0), 1.0)
     return near + (far - near) * t * t * (3 - 2 * t)
 
 
-def light_of(weights: list[tuple[Scene, float]]) -> Light:
-    """The light of a mixture of scenes."""
-    from longtake.worlds.flight.painter import Light
-    from longtake.worlds.flight.light import light
+def land_of(kind: str, seed: int) -> Land:
+    """The land of a kind that flights of a seed are over."""
+    return _land(kind, seed % LANDS_OF_A_KIND)
 
-    parts = [(light(scene.time, scene.weather), share) for scene, share in weights]
-    return Light(**{f.name: sum(getattr(part, f.name) * share for part, share in parts) for f in fields(Light)})
+
+@lru_cache(maxsize=len(ATTRIBUTES["land"]))
+def _land(kind: str, seed: int) -> Land:
+    return grown(kind, seed)
+
+
+@lru_cache(maxsize=2)
+def _painter(azimuth: float, seed: int, width: int, height: int, device: torch.device) -> Painter:
+    return Painter(azimuth, seed, width, height, device)

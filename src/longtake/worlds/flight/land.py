@@ -5,6 +5,7 @@ N cells along a side of the tile, which repeats without a seam. Heights are in c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TILE = 1024
-CLEARANCE = 24  # cells around it that a camera's ground keeps below
+CLEARANCE = 24  # cells: how far around it a camera's ground looks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Land:
     """A tile (N, N) of ground.
 
-    height: in cells. ground: what a camera flies above, no lower than any height within CLEARANCE cells.
+    height: in cells. ground: what a camera flies above, nowhere below the height, and smooth.
     surface (6, N, N): albedo in three colours, the two slopes, and how much of it mirrors, 0 earth to 1 water.
     """
 
@@ -28,12 +29,9 @@ class Land:
     ground: Tensor
     surface: Tensor
 
-    def to(self, device: torch.device | str) -> Land:
-        return Land(self.height.to(device), self.ground.to(device), self.surface.to(device))
-
     def horizon(self, azimuth: float, reach: int = 160) -> Tensor:
         """The tangent (N, N) of the elevation below which the sun at `azimuth` (radians) is hidden by ground."""
-        dx, dy = torch.cos(torch.tensor(azimuth)).item(), torch.sin(torch.tensor(azimuth)).item()
+        dx, dy = math.cos(azimuth), math.sin(azimuth)
         tangent = torch.full_like(self.height, -1.0)
         distance = 1.5
         while distance < reach:
@@ -48,11 +46,15 @@ def grown(kind: str, seed: int) -> Land:
     noise = Noise(seed)
     height, albedo = KINDS[kind](noise)
     shore = smooth(-height, -0.05, 0.25)  # water lies at sea level, whatever is below it
-    height = _blurred(height.clamp_min(0), 1)  # crests as wide as the steps of a ray, which would miss some of them
+    height = _blurred(
+        height.clamp_min(0), 1
+    )  # crests as wide as the steps of a ray, which would miss some of them
     slope_x, slope_y = (height.roll(-1, axis) - height.roll(1, axis) for axis in (1, 0))
     hollow = _blurred(height, 12) - height
     albedo = albedo * (1 - 0.05 * hollow.clamp(-2, 6))[..., None]
-    surface = torch.cat([albedo.clamp(0, 1).permute(2, 0, 1), slope_x[None] / 2, slope_y[None] / 2, shore[None]])
+    surface = torch.cat(
+        [albedo.clamp(0, 1).permute(2, 0, 1), slope_x[None] / 2, slope_y[None] / 2, shore[None]]
+    )
     return Land(height, _envelope(height), surface.contiguous())
 
 

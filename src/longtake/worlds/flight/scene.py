@@ -8,6 +8,8 @@ import random
 import re
 from dataclasses import asdict, dataclass
 
+from longtake.errors import OptionError
+
 Phrases = dict[str, tuple[str, ...]]
 
 # Every attribute's values, each with the words that captions use for it; the first phrase is the plain one, and an
@@ -58,9 +60,21 @@ ATTRIBUTES: dict[str, Phrases] = {
     "height": HEIGHTS,
     "speed": SPEEDS,
 }
-LEVEL = ("straight", "left", "right")  # motions that keep a height; the others leave it unsaid, and it is "low" here
+LEVEL = (
+    "straight",
+    "left",
+    "right",
+)  # motions that keep a height; the others leave it unsaid, and it is "low"
 
-_OPENINGS = ("a drone flight", "a drone flying", "drone film", "flying", "aerial view", "the camera flies", "an aerial shot")
+_OPENINGS = (
+    "a drone flight",
+    "a drone flying",
+    "drone film",
+    "flying",
+    "aerial view",
+    "the camera flies",
+    "an aerial shot",
+)
 _ORDERS = (
     "{opening} {height} over {land} {speed} , {motion} , {time} {weather}",
     "{opening} {speed} {height} over {land} {time} {weather} , {motion}",
@@ -81,7 +95,9 @@ HELD_OUT = 26  # of 256
 
 @dataclass(frozen=True)
 class Scene:
-    """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low."""
+    """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low.
+
+    OptionError for other values."""
 
     land: str
     time: str
@@ -93,9 +109,9 @@ class Scene:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if value not in ATTRIBUTES[name]:
-                raise ValueError(f"{name} {value!r} is not one of {', '.join(ATTRIBUTES[name])}")
+                raise OptionError(f"{name} {value!r} is not one of {', '.join(ATTRIBUTES[name])}")
         if self.motion not in LEVEL and self.height != "low":
-            raise ValueError(f"a flight that is {self.motion} has no height: leave {self.height!r} out")
+            raise OptionError(f"a flight that is {self.motion} has no height: leave {self.height!r} out")
 
     def caption(self, rng: random.Random | None = None) -> str:
         """One of many phrasings, or the plain one without an `rng`."""
@@ -130,19 +146,23 @@ def random_scene(rng: random.Random, *, held_out: bool = False) -> Scene:
 def described(caption: str) -> Scene:
     """The scene that a caption tells of: `Scene.caption` read back. Other words are passed over.
 
-    ValueError if it tells of no land or time, or of two values of one attribute."""
+    OptionError if it tells of no land or time, or of two values of one attribute."""
     told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
     values: dict[str, str] = {}
     for name, choices in ATTRIBUTES.items():
         found = sorted(value for other, value in told if other == name)
         found = found or [value for value, phrases in choices.items() if "" in phrases]
         if len(found) != 1:
-            raise ValueError(f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}")
+            raise OptionError(
+                f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
+            )
         (values[name],) = found
     return Scene(**values)
 
 
 def every_caption_word() -> list[str]:
     """All words and marks that captions can contain, sorted."""
-    phrases = itertools.chain(_OPENINGS, *itertools.chain.from_iterable(v.values() for v in ATTRIBUTES.values()))
+    phrases = itertools.chain(
+        _OPENINGS, *itertools.chain.from_iterable(v.values() for v in ATTRIBUTES.values())
+    )
     return sorted({*" ".join(phrases).replace("-", " - ").split(), "over", ","})
