@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -24,8 +24,16 @@ from longtake.processes import processes
 from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.loss import Window
-from longtake.worlds.flight.flight import AT_ONCE, GENTLY, HEIGHT, WIDTH, Change, Film, Flight
-from longtake.worlds.flight.scene import ATTRIBUTES, LANDS, LEVEL, Scene, random_scene
+from longtake.worlds.flight.flight import (
+    GENTLY,
+    HEIGHT,
+    WIDTH,
+    Change,
+    Film,
+    Flight,
+    random_changes,
+)
+from longtake.worlds.flight.scene import LANDS, Scene, random_scene
 
 CHANGING = 0.35  # share of clips in which something changes
 START_FRAMES = 1200  # a clip starts this far into its flight at the most
@@ -96,23 +104,10 @@ def drawn_clips(seed: int, group: int, count: int, latents: int) -> list[Clip]:
         first = rng.randrange(START_FRAMES)
         changes: tuple[Change, ...] = ()
         if rng.random() < CHANGING:
-            at = first + rng.randrange(-GENTLY // 2, FRAMES * latents)
-            changes = (Change(max(1, at), other_scene(rng, scene), rng.choice((AT_ONCE, GENTLY))),)
+            at = max(1, first + rng.randrange(-GENTLY // 2, FRAMES * latents))
+            changes = random_changes(rng, scene, [at])
         clips.append(Clip(Flight(scene, ground + 64 * rng.getrandbits(24), changes), first, latents))
     return clips
-
-
-def other_scene(rng: random.Random, scene: Scene) -> Scene:
-    """A scene that differs in one attribute or two, on the same side of the hold-out."""
-    while True:
-        values = asdict(scene)
-        for name in rng.sample(list(ATTRIBUTES), rng.choice((1, 1, 2))):
-            values[name] = rng.choice([value for value in ATTRIBUTES[name] if value != values[name]])
-        if values["motion"] not in LEVEL:
-            values["height"] = "low"
-        other = Scene(**values)
-        if other != scene and other.held_out == scene.held_out:
-            return other
 
 
 def footage(path: Path, drawing: Drawing, device: str) -> NDArray[np.uint8]:
