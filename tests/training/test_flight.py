@@ -1,6 +1,7 @@
 """The recipe of the flight model, on tiny settings: resumable to the bit, and complete at its end."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from longtake.errors import OutputError
 from longtake.models.lapped import AutoencoderLapped
 from longtake.models.load import read_spec
 from longtake.pipeline import LongTake
-from longtake.training import flight
+from longtake.training import flight, flight_clips
 from longtake.training.checkpoint import NAME, restore
 from longtake.training.flight import Recipe, train_filmmaker, train_flight
 from longtake.training.flight_clips import Clip, Drawing, FlightClips
@@ -111,8 +112,11 @@ def test_no_clip_shows_what_is_held_out() -> None:
 
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_the_whole_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From nothing to a model, and what is done is not done again; another recipe's folder is refused."""
+    """From nothing to a model, and what is done is not done again; another recipe's folder is refused.
+
+    Here a thread does the work of the processes, which take longer to begin than that work does."""
     monkeypatch.setattr(flight, "draw_strips", lambda model, picture: None)
+    monkeypatch.setattr(flight_clips, "processes", lambda method: ThreadPoolExecutor(1))
     tiny = replace(TINY, groups=1, together=3, latents=11, vae_groups=1, vae_steps=2, steps=2, seed=2)
     model = train_flight(tmp_path, tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
