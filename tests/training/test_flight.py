@@ -117,6 +117,7 @@ def test_the_whole_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     Here a thread does the work of the processes, which take longer to begin than that work does."""
     monkeypatch.setattr(flight, "draw_strips", lambda model, picture: None)
     monkeypatch.setattr(flight_clips, "processes", lambda method: ThreadPoolExecutor(1))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     tiny = replace(TINY, groups=1, together=3, latents=11, vae_groups=1, vae_steps=2, steps=2, seed=2)
     model = train_flight(tmp_path, tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
