@@ -87,6 +87,7 @@ class Recipe:
     groups: int = 100
     together: int = 16
     latents: int = 16
+    channels: int = 96
     vae_groups: int = 20
     vae_steps: int = 4000
     vae_batch: int = 4
@@ -170,7 +171,7 @@ def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed, *size)
     others = replace(drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
     pixels = footage(run / "footage.npy", others, recipe.device)
-    vae = AutoencoderLapped().to(recipe.device)
+    vae = AutoencoderLapped(recipe.channels).to(recipe.device)
     train_lapped(
         vae,
         pixels,
