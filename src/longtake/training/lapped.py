@@ -27,9 +27,8 @@ from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
 
 Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
-NOISE = (
-    0.15  # the most that is added to latents, so that decoding forgives small errors of the diffusion model
-)
+# The most noise that is added to latents, so that decoding forgives small errors of the diffusion model.
+NOISE = 0.1
 LATENTS = 4  # of a training clip
 HEIGHT, WIDTH = 64, 96  # of a training clip
 STEPS = {-1: 0.1, -2: 0.1, 2: 0.5}  # how much the error of a step counts, by its direction: x, y, time
