@@ -220,6 +220,11 @@ def _blurred(height: Tensor, radius: int) -> Tensor:
 
 def _envelope(height: Tensor) -> Tensor:
     """The mean, over CLEARANCE cells around, of the highest ground within as many: above all heights, and smooth."""
-    rows = F.max_pool2d(_around(height, CLEARANCE), (2 * CLEARANCE + 1, 1), 1)
-    highest = F.max_pool2d(rows, (1, 2 * CLEARANCE + 1), 1)[0, 0]
-    return _blurred(highest, CLEARANCE)
+    highest = height
+    for axis in (0, 1):
+        width = 1
+        while width < 2 * CLEARANCE + 1:
+            step = min(width, 2 * CLEARANCE + 1 - width)
+            highest = torch.maximum(highest, highest.roll(-step, axis))
+            width += step
+    return _blurred(highest.roll((CLEARANCE, CLEARANCE), (0, 1)), CLEARANCE)
