@@ -19,7 +19,7 @@ from longtake.evaluation.classifier import (
     labels_of,
     trained_classifier,
 )
-from longtake.evaluation.flight_judge import APART, FLIGHT, look, rendered_pairs, shown
+from longtake.evaluation.flight_judge import APART, FLIGHT, JUDGED, look, rendered_pairs, shown
 from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, Scene
 
@@ -48,16 +48,17 @@ def test_a_look_is_two_frames_on_top_of_each_other() -> None:
 
 
 def test_what_is_shown() -> None:
-    """All attributes, but for the height of what climbs, whose label is passed over."""
+    """All attributes but speed, and but for the height of what climbs, whose label is passed over."""
     level, climb = Scene("hills", "noon", height="high"), Scene("hills", "noon", motion="climbing")
-    assert shown(level) == asdict(level)
+    assert shown(level) == {name: value for name, value in asdict(level).items() if name in JUDGED}
+    assert {*JUDGED, "speed"} == set(ATTRIBUTES)
     labels = labels_of([shown(level), shown(climb)], FLIGHT.values)
     assert labels["height"].tolist() == [1, UNREAD] and labels["motion"].tolist() == [0, 3]
 
 
 def test_mirrors_swap_turns_and_nothing_else() -> None:
     """A picture that is turned left to right shows the other turn of the same land."""
-    for name, values in ATTRIBUTES.items():
+    for name, values in FLIGHT.values.items():
         turned = [list(values)[n] for n in FLIGHT.turned(name)]
         swapped = {"left": "right", "right": "left"} if name == "motion" else {}
         assert turned == [swapped.get(value, value) for value in values]
@@ -66,7 +67,7 @@ def test_mirrors_swap_turns_and_nothing_else() -> None:
 def test_renders_are_of_the_side_that_is_asked_for() -> None:
     """Labels are those of scenes that training never meets; a height that is not shown is low in these."""
     looks, labels = rendered_pairs(2, seed=4, held_out=True)
-    assert looks.shape == (2, 80, 128, 6) and looks.std() > 3 and set(labels) == set(ATTRIBUTES)
+    assert looks.shape == (2, 80, 128, 6) and looks.std() > 3 and set(labels) == set(JUDGED)
     values = {
         name: [list(ATTRIBUTES[name])[max(0, int(row))] for row in rows] for name, rows in labels.items()
     }

@@ -1,8 +1,9 @@
 """Reads the attributes of a flight off two frames, APART from each other: an absolute judge of what film shows.
 
-FLIGHT is the lesson of its classifier. Motion and speed need two frames. The height of a climb or a descent changes on
-the way and is not read. Its blind spot is everything but the attributes: a film can be ugly, or jump between two looks,
-and still be read right.
+FLIGHT is the lesson of its classifier. It reads land, time, weather, motion and height. Speed it does not learn, since
+a network that halves the picture at once cannot measure how far things come near. The height of a climb or a descent changes on the
+way and is not read either. Its blind spot is everything else: a film can be ugly, or jump between two looks, and still
+be read right.
 
 Shapes: H W picture height and width.
 """
@@ -22,6 +23,7 @@ from longtake.progress import track
 from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
 
+JUDGED = ("land", "time", "weather", "motion", "height")
 APART = 10  # frames
 MINUTE = 1440  # frames, in which climbs climb
 LOOKS_OF_A_LAND = 16  # for each that is grown, since that takes as long as half of them
@@ -69,12 +71,13 @@ def look(flight: Flight, at: int) -> Frames:
 
 
 def shown(scene: Scene) -> dict[str, str]:
-    """The attributes of a scene that can be seen: all, but for the height of one that does not keep it."""
-    return {name: value for name, value in asdict(scene).items() if name != "height" or scene.motion in LEVEL}
+    """What can be read of a scene: no height of one that does not keep it."""
+    unread = {"speed"} if scene.motion in LEVEL else {"speed", "height"}
+    return {name: value for name, value in asdict(scene).items() if name not in unread}
 
 
 FLIGHT = Lesson(
-    {name: list(values) for name, values in ATTRIBUTES.items()},
+    {name: list(ATTRIBUTES[name]) for name in JUDGED},
     rendered_pairs,
     frames=2,
     count=8000,

@@ -173,9 +173,9 @@ def _forest(noise: Noise) -> Grown:
 
 
 def _frozen(noise: Noise) -> Grown:
-    height = 9 * noise(2.1, 5, 60) + 0.7 * noise(0.9, 50)
+    height = 4.5 * noise(2.1, 5, 60) + 0.5 * noise(0.9, 50)
     drift = noise(1.0, 30, 160, (0.6, 1.6))
-    ice = smooth(-noise(1.8, 6, 40), 0.7, 1.1)
+    ice = smooth(-noise(1.8, 6, 40), 0.4, 0.8)
     rocks = smooth(noise(0.5, 60, 200) + 0.5 * noise(1.5, 8, 30), 2.1, 2.6)
     height = (height - height.min()) * (1 - 0.7 * ice) + 1 + 1.5 * rocks
     snow = mix(colour(0.86, 0.90, 0.96), colour(0.97, 0.98, 1.0), smooth(drift, -1, 1))
