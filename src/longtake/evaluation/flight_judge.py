@@ -1,9 +1,9 @@
 """Reads the attributes of a flight off two frames, APART from each other: an absolute judge of what film shows.
 
 FLIGHT is the lesson of its classifier. It reads land, time, weather, motion and height. Speed it does not learn, since
-a network that halves the picture at once cannot measure how far things come near. The height of a climb or a descent changes on the
-way and is not read either. Its blind spot is everything else: a film can be ugly, or jump between two looks, and still
-be read right.
+a network that halves the picture at once cannot measure how far things come near. The height of a climb or a descent
+changes on the way and is not read either. Its blind spot is everything else: a film can be ugly, or jump between two
+looks, and still be read right.
 
 Shapes: H W picture height and width.
 """
