@@ -1,14 +1,18 @@
 """The judge of flights: what it is shown, what that is labelled as, and that it learns to read it."""
 
+import json
 import random
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from longtake.errors import ModelError
+from longtake.evaluation import flight_judge
 from longtake.evaluation.classifier import (
     TRACKING_SHOT,
     UNREAD,
@@ -109,3 +113,19 @@ def test_the_classifier_of_another_world_is_refused(tmp_path: Path) -> None:
     trained_classifier(path, replace(FLIGHT, render=few, count=12, steps=1), batch=12)
     with pytest.raises(ModelError, match="no classifier of this version"):
         trained_classifier(path, TRACKING_SHOT)
+
+
+def test_the_judge_is_measured_by_a_command(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards `longtake judge`: it trains once, says how much is read right of each attribute, and refuses other files."""
+    monkeypatch.setattr(flight_judge, "FLIGHT", replace(FLIGHT, render=few, count=12, steps=1))
+    file = tmp_path / "judge.safetensors"
+    first = cli("judge", "flight", file, "--looks", "12", "--json")
+    assert first.code == 0 and set(json.loads(first.out)["right"]) == set(JUDGED)
+    made = file.stat().st_mtime_ns
+    again = cli("judge", "flight", file, "--looks", "12")
+    assert [line.split()[0] for line in again.out.splitlines()] == list(JUDGED)
+    assert file.stat().st_mtime_ns == made
+    other = cli("judge", "tracking-shot", file)
+    assert other.code == 2 and "no classifier of this version" in other.err
