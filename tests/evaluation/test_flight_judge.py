@@ -118,7 +118,7 @@ def test_the_classifier_of_another_world_is_refused(tmp_path: Path) -> None:
 def test_the_judge_is_measured_by_a_command(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards `longtake judge`: it trains once, says how much is read right of each attribute, and refuses other files."""
+    """Guards `longtake judge`: it trains once, says how much is read right of what, and refuses other files."""
     monkeypatch.setattr(flight_judge, "FLIGHT", replace(FLIGHT, render=few, count=12, steps=1))
     file = tmp_path / "judge.safetensors"
     first = cli("judge", "flight", file, "--looks", "12", "--json")
