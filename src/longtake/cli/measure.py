@@ -1,4 +1,4 @@
-"""The command that measures the embedded model: adherence."""
+"""The commands that measure what films show, and who reads it: adherence, judge."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from longtake.cli.common import Json, Model, app, needs_extra, stoppable
-from longtake.files import exclusive_folder
+from longtake.cli.world import World
+from longtake.files import exclusive, exclusive_folder
+
+UNSEEN = 20_002  # the seed of renders that no classifier was trained on
 
 
 @app.command()
@@ -30,3 +33,28 @@ def adherence(
         with exclusive_folder(run):
             summary = measure(run, model, prompts, seeds, seconds)
     print(json.dumps(summary, indent=2) if as_json else as_table(summary))
+
+
+@app.command()
+def judge(
+    name: Annotated[World, typer.Argument(metavar="WORLD", help=" or ".join(World))],
+    file: Annotated[
+        Path, typer.Argument(help="The classifier, in safetensors; trained first if it is not there.")
+    ],
+    looks: Annotated[
+        int, typer.Option("--looks", min=1, help="Renders to read, of combinations unseen in training.")
+    ] = 1200,
+    as_json: Json = False,
+) -> None:
+    """Measure how well the classifier that judges films of a world reads its renders."""
+    from longtake.evaluation.classifier import TRACKING_SHOT, accuracy, trained_classifier
+    from longtake.evaluation.flight_judge import FLIGHT
+
+    lesson = {World.flight: FLIGHT, World.tracking_shot: TRACKING_SHOT}[name]
+    with needs_extra("world"), stoppable("nothing was measured"), exclusive(file):
+        classifier = trained_classifier(file, lesson)
+        shares = accuracy(classifier, *lesson.render(looks, UNSEEN, True))
+    if as_json:
+        print(json.dumps({"world": name, "looks": looks, "right": shares}, indent=2))
+    else:
+        print("\n".join(f"{attribute:<10} {share:7.2%}" for attribute, share in shares.items()))

@@ -19,7 +19,7 @@ ALTITUDE = {"low": (12.0, 20.0), "high": (36.0, 52.0)}  # cells over the ground
 LIMITS = (11.0, 95.0)
 CLIMB = {"climbing": 0.00125, "sinking": -0.00125}  # of the altitude, a frame: 3 % a second
 STEEPEST = 0.02  # of the altitude, a frame, on the way to another height
-PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.04, "sinking": -0.28}  # radians
+PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.07, "sinking": -0.34}  # radians
 
 
 class Place(NamedTuple):

@@ -173,9 +173,9 @@ def _forest(noise: Noise) -> Grown:
 
 
 def _frozen(noise: Noise) -> Grown:
-    height = 9 * noise(2.1, 5, 60) + 0.7 * noise(0.9, 50)
+    height = 4.5 * noise(2.1, 5, 60) + 0.5 * noise(0.9, 50)
     drift = noise(1.0, 30, 160, (0.6, 1.6))
-    ice = smooth(-noise(1.8, 6, 40), 0.7, 1.1)
+    ice = smooth(-noise(1.8, 6, 40), 0.4, 0.8)
     rocks = smooth(noise(0.5, 60, 200) + 0.5 * noise(1.5, 8, 30), 2.1, 2.6)
     height = (height - height.min()) * (1 - 0.7 * ice) + 1 + 1.5 * rocks
     snow = mix(colour(0.86, 0.90, 0.96), colour(0.97, 0.98, 1.0), smooth(drift, -1, 1))
@@ -220,6 +220,11 @@ def _blurred(height: Tensor, radius: int) -> Tensor:
 
 def _envelope(height: Tensor) -> Tensor:
     """The mean, over CLEARANCE cells around, of the highest ground within as many: above all heights, and smooth."""
-    rows = F.max_pool2d(_around(height, CLEARANCE), (2 * CLEARANCE + 1, 1), 1)
-    highest = F.max_pool2d(rows, (1, 2 * CLEARANCE + 1), 1)[0, 0]
-    return _blurred(highest, CLEARANCE)
+    highest = height
+    for axis in (0, 1):
+        width = 1
+        while width < 2 * CLEARANCE + 1:
+            step = min(width, 2 * CLEARANCE + 1 - width)
+            highest = torch.maximum(highest, highest.roll(-step, axis))
+            width += step
+    return _blurred(highest.roll((CLEARANCE, CLEARANCE), (0, 1)), CLEARANCE)
