@@ -13,6 +13,7 @@ from longtake.evaluation.features import ImageNetFeatures
 from longtake.evaluation.films import measure_film, read_film, write_film
 from longtake.evaluation.measures.base import Frames, Measure
 from longtake.evaluation.measures.consistency import Consistency
+from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
@@ -36,6 +37,7 @@ MUST = {
     "hard cut": {("cuts", "total"), ("worst_jump", "total")},
     "looping": {("loop_score", "start–end")},
     "seams": {("seam_score", "total"), ("worst_jump", "total")},
+    "growing grid": {("grid_sky", "start–end"), ("grid_sky", "total")},
 }
 
 
@@ -47,6 +49,7 @@ def weightless() -> list[Measure]:
         Looping(FPS),
         SeamScore(range(WINDOW, FRAMES, WINDOW)),
         SceneCuts(),
+        GridRatio(),
     ]
 
 
