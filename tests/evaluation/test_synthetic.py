@@ -11,7 +11,8 @@ import pytest
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.features import ImageNetFeatures
 from longtake.evaluation.films import measure_film, read_film, write_film
-from longtake.evaluation.measures.base import Frames, Measure
+from longtake.evaluation.measures.base import Frames, Joints, Measure
+from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.consistency import Consistency
 from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
@@ -37,6 +38,7 @@ MUST = {
     "hard cut": {("cuts", "total"), ("worst_jump", "total")},
     "looping": {("loop_score", "start–end")},
     "seams": {("seam_score", "total"), ("worst_jump", "total")},
+    "growing beat": {(name, kind) for name in ("beat", "beat_peak") for kind in ("start–end", "total")},
     "growing grid": {("grid_sky", "start–end"), ("grid_sky", "total")},
 }
 
@@ -50,6 +52,7 @@ def weightless() -> list[Measure]:
         SeamScore(range(WINDOW, FRAMES, WINDOW)),
         SceneCuts(),
         GridRatio(),
+        Beat(FPS, Joints()),
     ]
 
 

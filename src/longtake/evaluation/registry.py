@@ -17,6 +17,7 @@ from longtake.evaluation.features import Features, ImageNetFeatures
 from longtake.evaluation.measures import adherence, consistency, distribution, picture
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.evaluation.measures.base import Joints, Measure
+from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.clips import ClipFeatures, Clips
 from longtake.evaluation.measures.consistency import Consistency
 from longtake.evaluation.measures.grid import GridRatio
@@ -39,6 +40,7 @@ SAYING: dict[str, Any] = {
     "change at shifts": SeamScore,
     "scene cuts": SceneCuts,
     "grid": GridRatio,
+    "beat": Beat,
     "consistency, similarity": consistency,
     "distance from real film": distribution,
     "likeness to real film": with_likeness,
@@ -59,6 +61,7 @@ def measures_for(
         SeamScore(joints.shifts),
         SceneCuts(),
         GridRatio(joints.patch),
+        Beat(fps, joints),
         Consistency(_features(), fps),
     ]
     if judge is not None:

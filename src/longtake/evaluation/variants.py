@@ -78,6 +78,7 @@ def joints_of(film: Film, spec: ModelSpec) -> Joints:
     return Joints(
         shifts=frozenset(decoded_frames(latents, spec) for latents in range(given or piece, end, piece)),
         latents=frozenset(_first_frame(latent, spec) for latent in range(1, end)),
+        latent_frames=spec.temporal_factor,
         patch=spec.alignment,
     )
 
