@@ -27,7 +27,7 @@ from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.films import Film, Strip, measure_film, read_clips, read_film, write_film
-from longtake.evaluation.measures.base import About
+from longtake.evaluation.measures.base import About, Joints
 from longtake.evaluation.measures.distribution import Films, slice_distances
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.summary import LIKENESS, with_likeness
@@ -114,7 +114,7 @@ def measure(job: Job) -> None:
         film = DRIFTS[job.drift](film, job.shot)
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
     judge = trained_classifier(job.run / CLASSIFIER), job.shot
-    measures = measures_for(fps, range(WINDOW, len(film), WINDOW), judge)
+    measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judge)
     record = measure_film([film], fps, measures, strip)
     record |= {"row": job.drift, "group": job.shot.caption()}
     write_film(job.path, record, clips_of(measures), strip.jpeg())

@@ -11,8 +11,10 @@ import pytest
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.features import ImageNetFeatures
 from longtake.evaluation.films import measure_film, read_film, write_film
-from longtake.evaluation.measures.base import Frames, Measure
+from longtake.evaluation.measures.base import Frames, Joints, Measure
+from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.consistency import Consistency
+from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
@@ -36,6 +38,8 @@ MUST = {
     "hard cut": {("cuts", "total"), ("worst_jump", "total")},
     "looping": {("loop_score", "start–end")},
     "seams": {("seam_score", "total"), ("worst_jump", "total")},
+    "growing beat": {(name, kind) for name in ("beat", "beat_peak") for kind in ("start–end", "total")},
+    "growing grid": {("grid_sky", "start–end"), ("grid_sky", "total")},
 }
 
 
@@ -47,6 +51,8 @@ def weightless() -> list[Measure]:
         Looping(FPS),
         SeamScore(range(WINDOW, FRAMES, WINDOW)),
         SceneCuts(),
+        GridRatio(),
+        Beat(FPS, Joints()),
     ]
 
 

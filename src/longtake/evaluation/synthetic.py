@@ -30,6 +30,8 @@ NOISE = 12  # standard deviation at the end, in grey levels
 DISSOLVE = 2 * FPS  # frames in which one identity becomes another
 LOOP = 5 * FPS  # frames that come back
 WINDOW = 2 * FPS  # frames between two seams
+PATCH, GRID = 16, 4  # pixels, and grey levels at the end, between patches of a grid
+LATENT, STILLNESS = 4, 0.7  # frames, and at the end how much of a latent's motion is left out inside of it
 SKIPPED = 4  # frames of motion that a seam leaves out
 CAUGHT = 0.75  # the share of spoilt films that a number must tell from stable ones
 
@@ -98,6 +100,23 @@ def seams(film: Frames, shot: Shot) -> Frames:
     )
 
 
+def growing_grid(film: Frames, shot: Shot) -> Frames:
+    """Ever more of a faint chequerboard: every other patch brighter, the rest darker."""
+    rows, columns = (np.arange(side) // PATCH for side in film.shape[1:3])
+    board = np.where((rows[:, None] + columns) % 2, 0.5, -0.5).astype(np.float32)[None, ..., None]
+    return _pictures(film + GRID * _rising(film) * board)
+
+
+def growing_beat(film: Frames, shot: Shot) -> Frames:
+    """Ever more of a jerk every fourth frame: the four are blended with their mean."""
+    latents = np.arange(len(film)) // LATENT
+    middles = np.stack(
+        [film[latents == latent].mean(0, dtype=np.float32) for latent in range(latents[-1] + 1)]
+    )
+    share = STILLNESS * _rising(film)
+    return _pictures((1 - share) * film + share * middles[latents])
+
+
 DRIFTS: Mapping[str, Drift] = {
     drift.__name__.replace("_", " "): drift
     for drift in (
@@ -109,6 +128,8 @@ DRIFTS: Mapping[str, Drift] = {
         identity_swap,
         looping,
         seams,
+        growing_grid,
+        growing_beat,
     )
 }
 
