@@ -71,13 +71,16 @@ class Setting:
 
 def joints_of(film: Film, spec: ModelSpec) -> Joints:
     """Where the pieces of a film meet. Its shifts are where a chunk begins, or a window where its method starts windows
-    anew; those of a clip that it begins with are one piece."""
+    anew; those of a clip that it begins with are one piece. Latents that reach into one another begin at no one frame:
+    of theirs the phase is left open."""
     sampling, length = film.plan.sampling, film.length
     piece = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
     given, end = length.given_latents, length.given_latents + length.num_latent_frames
     return Joints(
         shifts=frozenset(decoded_frames(latents, spec) for latents in range(given or piece, end, piece)),
-        latents=frozenset(_first_frame(latent, spec) for latent in range(1, end)),
+        latents=None
+        if spec.lookahead_latents
+        else frozenset(_first_frame(latent, spec) for latent in range(1, end)),
         latent_frames=spec.temporal_factor,
         patch=spec.alignment,
     )
