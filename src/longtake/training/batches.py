@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults
-from longtake.training.loss import Shares, Velocity, Window, draw_sigma, draw_window, roughen_context
-from longtake.training.options import KINDS, TrainOptions
+from longtake.training.loss import Shares, Velocity, Window, draw_places, draw_window, levels, roughen_context
+from longtake.training.options import KINDS, RunOptions
 
 OWN_CONTEXT_SIGMA = 0.5  # the most noise that the model is given to make its own context from
 
@@ -37,7 +37,8 @@ class Film(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents (B, C, F, H, W) with text (B, L, D), levels (B, F) and noise (B, C, F, H, W).
+    """Clean latents (B, C, F, H, W) with text (B, L, D), places on the ladder and their levels (B, F), and noise
+    (B, C, F, H, W).
 
     own: None, or the levels (B,) from which the model is to make its context itself.
     """
@@ -45,6 +46,7 @@ class Batch:
     window: Window
     latents: Tensor
     text: Tensor
+    place: Tensor
     sigma: Tensor
     noise: Tensor
     own: Tensor | None
@@ -69,17 +71,17 @@ class Batch:
         return replace(self, **tensors)
 
 
-def window_of(generator: torch.Generator, options: TrainOptions, sampling: ModelDefaults) -> Window:
+def window_of(generator: torch.Generator, options: RunOptions, sampling: ModelDefaults) -> Window:
     """Draw the window of a step."""
     shares = Shares(**{kind: getattr(options, kind) for kind in KINDS})
     return draw_window(generator, sampling, shares, options.jitter, options.context_share)
 
 
-def draw_batch(film: Film, options: TrainOptions, sigmas: Tensor, step: int) -> Batch:
+def draw_batch(film: Film, options: RunOptions, sigmas: Tensor, step: int) -> Batch:
     """The batch of a step, the same in every process. sigmas: the sampler's table (S+1,)."""
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
     window = window_of(generator, options, film.sampling)
-    sigma = draw_sigma(window, options.batch_size, sigmas, generator)
+    place = draw_places(window, options.batch_size, len(sigmas) - 1, generator)
     latents, text = film.batch(window, options.batch_size, generator, options.caption_drop)
     noise = torch.randn(latents.shape, generator=generator)
     own = None
@@ -87,7 +89,7 @@ def draw_batch(film: Film, options: TrainOptions, sigmas: Tensor, step: int) -> 
         own = OWN_CONTEXT_SIGMA * torch.rand(options.batch_size, generator=generator)
     else:
         latents = roughen_context(latents, window.context, options.context_noise, generator)
-    return Batch(window, latents, text, sigma, noise, own)
+    return Batch(window, latents, text, place, levels(place, sigmas), noise, own)
 
 
 @torch.no_grad()
