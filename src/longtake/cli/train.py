@@ -150,7 +150,7 @@ def _learn(
 def _train(model: str | None, options: RunOptions, data: Path, run: Path) -> None:
     from longtake.training.changes import FILM, check_film
     from longtake.training.data import MANIFEST
-    from longtake.training.distil import Distilling
+    from longtake.training.distil import distilling
     from longtake.training.objectives import Denoising
     from longtake.training.trainer import Trainer
 
@@ -161,7 +161,7 @@ def _train(model: str | None, options: RunOptions, data: Path, run: Path) -> Non
         check_film(run, film.manifest)
         manifest = (film.folder / MANIFEST).read_bytes()
         hashes = {"data": hashlib.sha256(manifest).hexdigest()}
-        objective = Distilling if isinstance(options, DistilOptions) else Denoising
+        objective = distilling if isinstance(options, DistilOptions) else Denoising
         trainer = Trainer(model, film, run, options, hashes, objective=objective)
         if _first_process():
             write_text(run / FILM, manifest.decode())

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from longtake.guidance import emptied, guided_velocity
+from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.progressive import euler_step
@@ -50,20 +51,13 @@ class OwnBatch(Batch):
 
 
 class Distilling:
-    """A teacher's steps, several at once; see above. The teacher is a second copy of the network, whole in each
-    process, whatever is trained and however it is sharded."""
+    """A teacher's steps, several at once; see above."""
 
-    def __init__(
-        self, model: str | Path | None, film: Film, options: DistilOptions, device: torch.device
-    ) -> None:
-        spec = read_spec(model)
-        network = load_transformer(model, "bfloat16" if options.bf16 else "float32")
-        network.requires_grad_(False).to(device)
-        self.film, self.options = film, options
-        kind, fps = type(network).__name__, film.sampling.fps
-        self.teacher = velocity_of(network, kind, spec.prediction, fps, device, options.bf16)
+    def __init__(self, teacher: Velocity, spec: ModelSpec, film: Film, options: DistilOptions) -> None:
+        """teacher: the velocity of the model that `spec` describes, before guidance. film: opened with
+        options.sampling(spec)."""
+        self.teacher, self.film, self.options = teacher, film, options
         self.guidance_scale = spec.defaults.guidance_scale
-        self.null_text = film.null_text.to(device)
         self.micro_steps = options.micro_steps(spec)
         self.table = sigma_table(spec.defaults.num_inference_steps, film.sampling.shift)
         self.least = least_sigma(spec.prediction, self.sigmas)
@@ -104,7 +98,7 @@ class Distilling:
     def target(self, latents: Tensor, place: Tensor, text: Tensor) -> Tensor:
         """u* (B, C, F, H, W) for noisy latents at places (B, F): the mean of the teacher's velocities over its steps,
         each as long as it takes them. 0 where a frame is clean already."""
-        null_text = emptied(text, self.null_text)
+        null_text = emptied(text, self.film.null_text.to(text.device))
         guided = guided_velocity(_for_rows(self.teacher), text, null_text, self.guidance_scale)
         table, first = self.table.to(place.device), place * self.micro_steps
         last = (first + self.micro_steps).clamp_max(len(table) - 1)
@@ -147,6 +141,19 @@ class Distilling:
             noisy[:, :, :count] = euler_step(noisy[:, :, :count], v.float(), sigmas, steps[:count], 0)
             steps = steps + 1
         return torch.cat([clean, noisy], dim=2)
+
+
+def distilling(
+    model: str | Path | None, film: Film, options: DistilOptions, device: torch.device
+) -> Distilling:
+    """The objective for a model's folder. Its teacher is a second copy of the network, whole in each process, whatever
+    is trained and however it is sharded."""
+    spec = read_spec(model)
+    network = load_transformer(model, "bfloat16" if options.bf16 else "float32")
+    network.requires_grad_(False).to(device)
+    kind, fps = type(network).__name__, film.sampling.fps
+    teacher = velocity_of(network, kind, spec.prediction, fps, device, options.bf16)
+    return Distilling(teacher, spec, film, options)
 
 
 def _for_rows(velocity: Velocity) -> Velocity:
