@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from longtake.errors import OptionError, OutputError
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.models.load import load_transformer, read_spec
+from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.progressive import progressive_denoise
@@ -264,6 +265,22 @@ def test_own_film_keeps_its_context_and_its_rows() -> None:
     assert torch.equal(latents[:, :, :2].float(), piece.latents[:, :, :2])
 
 
+def test_each_latent_keeps_its_own_text_while_the_window_grows() -> None:
+    """Guards a caption a latent (B, F, L, D): a pass over the first latents is told of those, and so is the teacher."""
+    told: list[tuple[int, Tensor]] = []
+
+    def network(x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        told.append((x.shape[2], text[0, :, 0, 0]))
+        return torch.zeros_like(x)
+
+    made = distilling(network, own_ramp=0, own_film=1, steady=1, start=0, extend=0, drain=0, level=0)
+    piece = next(piece for piece in map(made.draw, range(9)) if piece.passes == 3)  # type: ignore[attr-defined]
+    places = torch.arange(8.0)[:, None, None].expand(len(piece.text), 8, *tiny_run.TEXT)
+    made.errors(network, replace(piece, text=places))
+    assert [count for count, _ in told] == [2, 4, 6, 8, 8, 8]
+    assert all(torch.equal(text, torch.arange(float(count))) for count, text in told)
+
+
 def test_own_windows_come_in_their_share_and_on_rungs() -> None:
     """None at first, half of the rows of every window of the ladder later; never jittered; no window of one level."""
     made = distilling(lambda x, s, t: x, steps=2000, own_ramp=0.5, batch_size=16)
@@ -382,15 +399,20 @@ def test_it_learns_and_films_with_half_the_steps(tubelet_folder: Path, tmp_path:
     assert take.generate("a red car", num_frames=12).shape == (12, 32, 48, 3)
 
 
-def test_the_teacher_stays_what_it_was(tubelet_folder: Path, tmp_path: Path) -> None:
-    """Guards the copy: nothing of it is trained, and its answers are those of the folder's network."""
-    trainer = train(tubelet_folder, tmp_path, own_ramp=0.0)
-    latents, sigma = torch.randn(1, 4, 3, 4, 4), torch.rand(1, 3)
-    arguments = latents, sigma, torch.randn(1, *tiny_run.TEXT)
-    network = velocity_of(load_transformer(tubelet_folder), *WAN)
-    teacher = trainer.objective.teacher(*arguments)
-    assert not teacher.requires_grad and torch.equal(teacher, network(*arguments))
-    assert not torch.equal(teacher, trainer.velocity(*arguments))
+@pytest.mark.parametrize("prediction", ["flow_prediction", "sample"])
+def test_the_teacher_stays_what_films(tubelet_folder: Path, tmp_path: Path, prediction: str) -> None:
+    """Guards the copy, and what its numbers mean: after steps of the student its velocity is still that of the folder
+    as it is filmed with."""
+    folder = Path(shutil.copytree(tubelet_folder, tmp_path / "model"))
+    place = folder / "scheduler" / "scheduler_config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "prediction_type": prediction}))
+    trainer = train(folder, tmp_path / "run", own_ramp=0.0)
+    arguments = torch.randn(1, 4, 3, 4, 4), torch.rand(1, 3), torch.randn(1, *tiny_run.TEXT)
+    teacher, student = trainer.objective.teacher(*arguments), trainer.velocity(*arguments)
+    assert not teacher.requires_grad and student.requires_grad
+    torch.testing.assert_close(teacher, load_model(folder).velocity(*arguments))
+    assert not torch.allclose(teacher, student, rtol=1e-3, atol=1e-3)
+    assert read_spec(tmp_path / "run" / "model").prediction == prediction
 
 
 @pytest.mark.parametrize("rank", [None, 2])

@@ -31,14 +31,15 @@ class Film(Protocol):
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
     ) -> tuple[Tensor, Tensor]:
-        """Latents (B, C, F, H, W) for the window and text (B, L, D), float32, drawn with the generator."""
+        """Latents (B, C, F, H, W) for the window and text (B, L, D) or, one a latent, (B, F, L, D), float32, drawn with
+        the generator."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents (B, C, F, H, W) with text (B, L, D), places on the ladder and their levels (B, F), and noise
-    (B, C, F, H, W).
+    """Clean latents (B, C, F, H, W) with text (B, L, D) or (B, F, L, D), places on the ladder and their levels (B, F),
+    and noise (B, C, F, H, W).
 
     own: None, or the levels (B,) from which the model is to make its context itself.
     """
@@ -101,5 +102,10 @@ def with_own_context(model: Velocity, batch: Batch) -> Batch:
     level = batch.own.view(-1, 1, 1, 1, 1)
     head, tail = batch.latents[:, :, :context], batch.latents[:, :, context:]
     noisy = (1 - level) * head + level * batch.noise[:, :, :context]
-    velocity = model(noisy, batch.own[:, None].expand(-1, context), batch.text)
+    velocity = model(noisy, batch.own[:, None].expand(-1, context), text_of(batch.text, context))
     return replace(batch, latents=torch.cat([noisy - level * velocity.float(), tail], dim=2))
+
+
+def text_of(text: Tensor, count: int) -> Tensor:
+    """The text of a window's first `count` latents: (B, L, D) is that of all of them, (B, F, L, D) one for each."""
+    return text[:, :count] if text.ndim == 4 else text

@@ -2,9 +2,9 @@
 
 A window x stands on the ladder of the result, the student, each latent frame at a place p, in steps taken. The teacher,
 the model as it was, takes it to p + 1 in `micro_steps` guided Euler steps, on the whole window and through its own
-table of noise levels, of which the student's is every micro_steps-th entry. What the student learns is the velocity
-that gets there at once, u* = (y - x) / (sigma(p + 1) - sigma(p)). Sampler, velocity and model folder stay what they
-are. Source: StreamDiT (Kodaira et al., arXiv 2507.03745), which distils its own ladder so.
+table of noise levels, between its entries a straight line; the student's is every micro_steps-th entry of it. What the
+student learns is the velocity that gets there at once, u* = (y - x) / (sigma(p + 1) - sigma(p)). Sampler, velocity and
+model folder stay what they are. Source: StreamDiT (Kodaira et al., arXiv 2507.03745), which distils its own ladder so.
 
 A share of the windows is the student's own film, so that it learns from its own mistakes too. Such a window stands on
 the rungs, as in sampling, without jitter. It is what the sampler's rule makes in a few passes, with the weights of that
@@ -33,7 +33,7 @@ from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.progressive import euler_step
-from longtake.training.batches import Batch, Film, draw_batch, with_own_context
+from longtake.training.batches import Batch, Film, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
 from longtake.training.options import DistilOptions
@@ -137,7 +137,8 @@ class Distilling:
             count = int((steps >= 0).sum())
             sigma = torch.cat([sigmas.new_zeros(window.context), sigmas[steps[:count]]])
             inside = torch.cat([clean, noisy[:, :, :count]], dim=2)
-            v = velocity(inside, sigma.expand(len(rows), -1), piece.text[rows])[:, :, window.context :]
+            text = text_of(piece.text[rows], inside.shape[2])
+            v = velocity(inside, sigma.expand(len(rows), -1), text)[:, :, window.context :]
             noisy[:, :, :count] = euler_step(noisy[:, :, :count], v.float(), sigmas, steps[:count], 0)
             steps = steps + 1
         return torch.cat([clean, noisy], dim=2)
