@@ -167,7 +167,7 @@ def test_the_teacher_is_guided_as_it_is_filmed_with() -> None:
     made = exact(
         lambda x, s, t: t[:, 0, 0].view(-1, 1, 1, 1, 1).expand_as(x), replace(EIGHT, guidance_scale=3.0)
     )
-    made.film.null_text.fill_(0.5)
+    made.null_text.fill_(0.5)
     target = made.target(window(), places(), 2 * text())
     torch.testing.assert_close(target[:, :, 1:], torch.full_like(target[:, :, 1:], 0.5 + 3 * (2 - 0.5)))
     assert made.film.sampling.guidance_scale == 1

@@ -57,7 +57,7 @@ class Distilling:
         """teacher: the velocity of the model that `spec` describes, before guidance. film: opened with
         options.sampling(spec)."""
         self.teacher, self.film, self.options = teacher, film, options
-        self.guidance_scale = spec.defaults.guidance_scale
+        self.null_text, self.guidance_scale = film.null_text, spec.defaults.guidance_scale
         self.micro_steps = options.micro_steps(spec)
         self.table = sigma_table(spec.defaults.num_inference_steps, film.sampling.shift)
         self.least = least_sigma(spec.prediction, self.sigmas)
@@ -98,7 +98,7 @@ class Distilling:
     def target(self, latents: Tensor, place: Tensor, text: Tensor) -> Tensor:
         """u* (B, C, F, H, W) for noisy latents at places (B, F): the mean of the teacher's velocities over its steps,
         each as long as it takes them. 0 where a frame is clean already."""
-        null_text = emptied(text, self.film.null_text.to(text.device))
+        null_text = emptied(text, self.null_text.to(text.device))
         guided = guided_velocity(_for_rows(self.teacher), text, null_text, self.guidance_scale)
         table, first = self.table.to(place.device), place * self.micro_steps
         last = (first + self.micro_steps).clamp_max(len(table) - 1)
