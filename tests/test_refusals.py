@@ -107,6 +107,8 @@ REFUSED = [
     ("train", "--data", "data", "-o", "deep/new", "--model", "no-vae"),
     ("train", "--data", "mine", "-o", "deep/new", *MODEL),
     ("train", "--data", "one.mp4", "-o", "deep/new", *MODEL),
+    ("distil", "--data", "data", "-o", "deep/new", *MODEL, "--num-inference-steps", "3"),
+    ("distil", "--data", "data", "-o", "other", *MODEL),
     (*EVALUATE, "-o", "mine"),
     (*EVALUATE, "-o", "other"),
     (*EVALUATE, "-o", "odd"),

@@ -87,8 +87,11 @@ def train(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **
 def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
     """Halve the steps that a model films with: one step of the result goes where two of the model went.
 
-    The model, guided as it is filmed with, teaches a copy of itself, which needs no guidance then. From 8 steps to 2 go
-    by way of 4: distil the result once more. In many processes as train.
+    The model, guided as it is filmed with, teaches a copy of itself, which then needs no guidance.
+
+    The result's window holds as many latents: steps per chunk are halved where they are even, else chunks are doubled.
+
+    From 8 steps to 2 go by way of 4: distil the result once more. In many processes as train.
     """
     _learn(model, DistilOptions, data, run, dry_run, given)
 
