@@ -107,7 +107,7 @@ class Distilling:
         moved = torch.zeros_like(latents)
         for now, then in pairwise(stops):
             gap = (then - now)[:, None, :, None, None]
-            moved = moved + gap * guided(latents + moved, now, 0).float()
+            moved = moved + gap * guided(latents + moved, now, 0)
         whole = (stops[-1] - stops[0])[:, None, :, None, None]
         return torch.where(whole < 0, moved / whole, 0)
 
@@ -150,7 +150,7 @@ def distilling(
     """The objective for a model's folder. Its teacher is a second copy of the network, whole in each process, whatever
     is trained and however it is sharded."""
     spec = read_spec(model)
-    network = load_transformer(model, "bfloat16" if options.bf16 else "float32")
+    network = load_transformer(model, options.dtype)
     network.requires_grad_(False).to(device)
     kind, fps = type(network).__name__, film.sampling.fps
     teacher = velocity_of(network, kind, spec.prediction, fps, device, options.bf16)

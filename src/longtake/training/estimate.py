@@ -43,8 +43,8 @@ def estimate(
     """The cost of training `model`, named as for read_spec; reads JSON alone. Windows are those of 1000 steps.
 
     Memory, in bytes: 4 a weight, 4 a trained one's gradient, 8 its AdamW moments, 4 its average; 2 a weight that LoRA
-    leaves alone, with bf16. Sharded, a process has its part of these. A teacher, 4 a weight, or 2 with bf16, is whole
-    in each. Activations, of the longest window in the largest piece: (90 D + 8 E) a token and block, D the network's
+    leaves alone, with bf16. Sharded, a process has its part of these. A teacher, 4 a weight or those 2, is whole in
+    each. Activations, of the longest window in the largest piece: (90 D + 8 E) a token and block, D the network's
     width and E its feed-forward's, as measured in float32, and little less in bfloat16; with gradient checkpointing 4 D
     a token and block, and one block in full. What the libraries take for themselves comes on top.
     """
@@ -63,7 +63,7 @@ def estimate(
     block, layers = 90 * width + 8 * wide, len(blocks)
     checkpointed = options.gradient_checkpointing
     latents = options.batch_size * mean(window.num_latents for window in windows)
-    frozen = 2 if options.lora_rank and options.bf16 else 4
+    frozen = 2 if options.dtype == "bfloat16" else 4
     held = {
         "weights": 4 * trained + frozen * (parameters - trained),
         "gradients": 4 * trained,
@@ -73,7 +73,7 @@ def estimate(
     if options.shard:
         held = {name: size // processes for name, size in held.items()}
     if isinstance(options, DistilOptions):
-        held["teacher"] = (2 if options.bf16 else 4) * parameters
+        held["teacher"] = frozen * parameters
     return Estimate(
         kinds={kind: (len(n) / DRAWS, min(n), max(n)) for kind, n in lengths.items() if n},
         latents_per_step=latents,

@@ -104,6 +104,11 @@ class RunOptions(Options):
         return settings
 
     @property
+    def dtype(self) -> str:
+        """What the network is held in: what is trained of it in float32, always."""
+        return "bfloat16" if self.lora_rank and self.bf16 else "float32"
+
+    @property
     def alpha(self) -> float:
         return self.lora_alpha or float(self.lora_rank or 0)
 

@@ -295,8 +295,7 @@ def check_run(model: str | Path | None, run: Path, options: RunOptions) -> None:
 
 def _network(model: str | Path | None, options: RunOptions) -> Any:
     """The network of a model, with the LoRA that is trained, if any. Raises ModelError as load_model does."""
-    frozen = options.lora_rank is not None and options.bf16
-    transformer = load_transformer(model, "bfloat16" if frozen else "float32")
+    transformer = load_transformer(model, options.dtype)
     if options.lora_rank:
         torch.manual_seed(options.seed)
         add_lora(transformer, options.lora_rank, options.alpha)
