@@ -445,6 +445,16 @@ def test_training_on_film_does_not_go_on_from_it(tubelet_folder: Path, tmp_path:
     assert state(tmp_path, 1) == before
 
 
+def test_a_teacher_that_is_filmed_otherwise_is_another_run(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards what the teacher's weights do not tell: its guidance and its steps, which are settings of its folder."""
+    teacher = Path(shutil.copytree(tubelet_folder, tmp_path / "teacher"))
+    train(teacher, tmp_path / "run", steps=1)
+    settings = json.loads((teacher / "longtake.json").read_text())
+    (teacher / "longtake.json").write_text(json.dumps(settings | {"guidance_scale": 4}))
+    with pytest.raises(OutputError, match=r"its teacher_guidance_scale is 2\.5, not 4"):
+        train(teacher, tmp_path / "run", steps=1)
+
+
 def test_from_film_to_film_through_the_command_line(
     cli: Cli, captioned_film: Path, tubelet_folder: Path
 ) -> None:

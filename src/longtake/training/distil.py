@@ -61,6 +61,7 @@ class Distilling:
         self.micro_steps = options.micro_steps(spec)
         self.table = sigma_table(spec.defaults.num_inference_steps, film.sampling.shift)
         self.least = least_sigma(spec.prediction, self.sigmas)
+        self.claims = {"teacher_steps": len(self.table) - 1, "teacher_guidance_scale": self.guidance_scale}
 
     @property
     def sigmas(self) -> Tensor:

@@ -5,6 +5,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,11 @@ from longtake.training.options import TrainOptions
 class Objective(Protocol):
     """What a run learns. Each process calls the network equally often for its piece of a batch, as sharding needs."""
 
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """What it follows from besides the run's options, its film and weights, as JSON values."""
+        ...
+
     def draw(self, step: int) -> Batch:
         """The batch of a step, on the CPU, the same in every process."""
         ...
@@ -41,6 +47,7 @@ class Denoising:
         self, model: str | Path | None, film: Film, options: TrainOptions, device: torch.device
     ) -> None:
         self.film, self.options = film, options
+        self.claims: Mapping[str, Any] = {}
         self.null_text = film.null_text.to(device)
         self.sigmas = sigma_table(film.sampling.num_inference_steps, film.sampling.shift)
         self.least = least_sigma(read_spec(model).prediction, self.sigmas)

@@ -74,7 +74,8 @@ class Trainer:
         self.objective = objective(model, film, options, self.accelerator.device)
         if self.main:  # weights that cannot be loaded claim nothing
             _refuse_foreign(run)
-            claim(run, {**_config(model, options, self.sampling), **(hashes or {})}, FREE)
+            config = _config(model, options, self.sampling)
+            claim(run, {**config, **self.objective.claims, **(hashes or {})}, FREE)
         self.step = self._restore()
         self._stopping = False
 
