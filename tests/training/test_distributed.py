@@ -13,7 +13,14 @@ SCRIPT = Path(__file__).with_name("tiny_run.py")
 # 5 windows in 4 pieces, and 3 in 2: neither comes out even.
 DDP = {"steps": 3, "batch_size": 5, "accumulation": 2, "lr": 1e-2, "warmup": 1, "save_every": 2}
 FSDP = {**DDP, "batch_size": 3, "accumulation": 1, "shard": True}
-RUNS = {"ddp": DDP, "fsdp": FSDP, "lora": {**FSDP, "lora_rank": 2, "own_context": 0.5}}
+DISTIL = {**FSDP, "distil": True, "own_ramp": 0.0, "own_film": 0.7, "level": 0}
+RUNS = {
+    "ddp": DDP,
+    "fsdp": FSDP,
+    "lora": {**FSDP, "lora_rank": 2, "own_context": 0.5},
+    "distil": DISTIL,
+    "distil-lora": {**DISTIL, "shard": False, "lora_rank": 2},
+}
 
 spec = importlib.util.spec_from_file_location("tiny_run", SCRIPT)
 assert spec and spec.loader

@@ -89,15 +89,24 @@ def draw_window(
     return Window(kind, 0, (0,), (0, S), size)
 
 
-def draw_sigma(window: Window, batch: int, sigmas: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise levels (B, F) in [0, 1] for a window: 0 on its context, from the sampler's table (S+1,) elsewhere."""
+def draw_places(window: Window, batch: int, end: int, generator: torch.Generator) -> Tensor:
+    """Places (B, F) of a window on a ladder of `end` steps, as steps taken: 0 is noise, `end` clean, as context is."""
     low, high = window.offset
     offset = low + (high - low) * torch.rand(batch, 1, generator=generator)
-    position = (torch.tensor(window.steps) + offset).clamp_min(0)
-    below = position.long().clamp_max(len(sigmas) - 2)
-    sigma = torch.lerp(sigmas[below], sigmas[below + 1], position - below)
-    sigma = sigma.repeat_interleave(window.chunk_size, dim=1)
-    return torch.cat([sigma.new_zeros(batch, window.context), sigma], dim=1)
+    place = (torch.tensor(window.steps) + offset).clamp_min(0)
+    place = place.repeat_interleave(window.chunk_size, dim=1)
+    return torch.cat([place.new_full((batch, window.context), end), place], dim=1)
+
+
+def levels(place: Tensor, sigmas: Tensor) -> Tensor:
+    """Noise levels of places on the ladder of the table `sigmas` (S+1,), between its entries a straight line."""
+    below = place.long().clamp_max(len(sigmas) - 2)
+    return torch.lerp(sigmas[below], sigmas[below + 1], place - below)
+
+
+def draw_sigma(window: Window, batch: int, sigmas: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise levels (B, F) in [0, 1] for a window: 0 on its context, from the sampler's table (S+1,) elsewhere."""
+    return levels(draw_places(window, batch, len(sigmas) - 1, generator), sigmas)
 
 
 def roughen_context(latents: Tensor, context: int, noise: float, generator: torch.Generator) -> Tensor:
@@ -126,9 +135,19 @@ def frame_errors(
     there, (sigma / least) ** 2 times; a model that predicts the sample needs it, since its velocity's error, the
     sample's / sigma, has no bound. The sampler's last sigma is a good one: it visits none below.
     """
+    velocity = model(noised(latents, noise, sigma), sigma, text)
+    return errors_of(velocity, noise - latents, sigma, least)
+
+
+def noised(latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """(1 - sigma) * latents + sigma * noise, (B, C, F, H, W), at the level of each frame (B, F)."""
     level = sigma[:, None, :, None, None]
-    velocity = model((1 - level) * latents + level * noise, sigma, text)
-    errors = (velocity.float() - (noise - latents)).square().mean(dim=(1, 3, 4))
+    return (1 - level) * latents + level * noise
+
+
+def errors_of(velocity: Tensor, target: Tensor, sigma: Tensor, least: float = 0.0) -> tuple[Tensor, Tensor]:
+    """What frame_errors tells, of velocities and their targets (B, C, F, H, W); in float32."""
+    errors = (velocity.float() - target).square().mean(dim=(1, 3, 4))
     return errors * (sigma / max(least, 1e-9)).clamp_max(1).square(), sigma > 0
 
 
