@@ -184,7 +184,7 @@ def _frozen(noise: Noise) -> Grown:
 
 def _lakes(noise: Noise) -> Grown:
     base, crest, fine = noise(2.3, 5, 30), noise.ridges(6, 4, 0.36), noise(0.7, 60)
-    level = 0.8 * base + 0.5 * (crest - crest.mean()) / crest.std() + 0.015 * fine + 0.1
+    level = 0.8 * base + 0.5 * (crest - crest.mean()) / crest.std() + 0.015 * fine - 0.2
     height = 22 * level.clamp_min(0) ** 1.2 + 6 * level.clamp_max(0)
     woods = mix(colour(0.05, 0.15, 0.07), colour(0.16, 0.30, 0.10), smooth(fine, -1, 1.4))
     grass = mix(colour(0.02, 0.08, 0.13), colour(0.38, 0.42, 0.20), smooth(level, -0.02, 0.03))
