@@ -20,13 +20,13 @@ import torch
 from longtake.evaluation.classifier import Frames, Labels, Lesson, labels_of
 from longtake.processes import processes
 from longtake.progress import track
-from longtake.worlds.flight.flight import Flight
+from longtake.worlds.flight.flight import LANDS_OF_A_KIND, Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
 
 JUDGED = ("land", "time", "weather", "motion", "height")
 APART = 10  # frames
 MINUTE = 1440  # frames, in which climbs climb
-LOOKS_OF_A_LAND = 16  # for each that is grown, since that takes as long as half of them
+LOOKS_OF_A_LAND = 8  # for each that is grown, since that takes as long as all of them
 
 
 class _Looks(NamedTuple):
@@ -39,24 +39,25 @@ class _Looks(NamedTuple):
 
 def rendered_pairs(count: int, seed: int, held_out: bool | None = None) -> tuple[Frames, Labels]:
     """`count` looks at random flights, of either side of the hold-out, or of the held-out one every tenth time, and
-    their labels."""
+    their labels. The lands come in turn, so that those of every kind are all seen before one is seen again."""
     rng = random.Random(seed)
     sizes = [min(LOOKS_OF_A_LAND, count - done) for done in range(0, count, LOOKS_OF_A_LAND)]
-    jobs = [_looks(rng, held_out, size) for size in sizes]
+    jobs = [_looks(rng, number, held_out, size) for number, size in enumerate(sizes)]
     with processes("spawn") as pool:
         frames = list(track(pool.map(_rendered, jobs), "rendering looks at flights", len(jobs)))
     scenes = [scene for job in jobs for scene in job.scenes]
     return np.concatenate(frames), labels_of([shown(scene) for scene in scenes], FLIGHT.values)
 
 
-def _looks(rng: random.Random, held_out: bool | None, count: int) -> _Looks:
-    land, scenes = rng.choice(list(ATTRIBUTES["land"])), list[Scene]()
+def _looks(rng: random.Random, number: int, held_out: bool | None, count: int) -> _Looks:
+    kinds, scenes = list(ATTRIBUTES["land"]), list[Scene]()
     while len(scenes) < count:
         side = rng.random() < 0.1 if held_out is None else held_out
         scene = random_scene(rng, held_out=side)
-        if scene.land == land:
+        if scene.land == kinds[number % len(kinds)]:
             scenes.append(scene)
-    return _Looks(rng.getrandbits(31), scenes, [rng.randrange(MINUTE - APART) for _ in scenes])
+    seed = rng.getrandbits(24) * LANDS_OF_A_KIND + number // len(kinds) % LANDS_OF_A_KIND
+    return _Looks(seed, scenes, [rng.randrange(MINUTE - APART) for _ in scenes])
 
 
 def _rendered(job: _Looks) -> Frames:
@@ -80,7 +81,7 @@ FLIGHT = Lesson(
     {name: list(ATTRIBUTES[name]) for name in JUDGED},
     rendered_pairs,
     frames=2,
-    count=8000,
-    steps=1200,
+    count=4096,
+    steps=800,
     mirrored={"motion": {"left": "right", "right": "left"}},
 )

@@ -184,12 +184,13 @@ def _frozen(noise: Noise) -> Grown:
 
 def _lakes(noise: Noise) -> Grown:
     base, crest, fine = noise(2.3, 5, 30), noise.ridges(6, 4, 0.36), noise(0.7, 60)
-    level = 0.8 * base + 0.5 * (crest - crest.mean()) / crest.std() + 0.015 * fine + 0.1
+    level = 0.8 * base + 0.5 * (crest - crest.mean()) / crest.std() + 0.015 * fine + 0.05
     height = 22 * level.clamp_min(0) ** 1.2 + 6 * level.clamp_max(0)
     woods = mix(colour(0.05, 0.15, 0.07), colour(0.16, 0.30, 0.10), smooth(fine, -1, 1.4))
     grass = mix(colour(0.02, 0.08, 0.13), colour(0.38, 0.42, 0.20), smooth(level, -0.02, 0.03))
     albedo = mix(grass, woods, smooth(level + 0.05 * fine, 0.12, 0.22))
-    return height, mix(albedo, colour(0.55, 0.54, 0.55), smooth(level + 0.1 * fine, 1.25, 1.6))
+    rock = mix(albedo, colour(0.50, 0.49, 0.50), smooth(level + 0.08 * fine, 0.7, 1.0))
+    return height, mix(rock, colour(0.93, 0.95, 1.0), smooth(level + 0.1 * fine, 1.15, 1.45))
 
 
 KINDS: dict[str, Callable[[Noise], Grown]] = {
