@@ -163,14 +163,15 @@ def self_guided(model: Velocity, null_text: Tensor, guidance: float) -> Velocity
     """The model as `progressive_loss` must see it for guidance to become part of its weights.
 
     What it learns is the velocity that classifier-free guidance of this scale (1 is off) would make of it and of
-    null_text (1 or B, L, D), the empty prompt, so that one call of the network films as two did. Source: Tang et al.,
-    "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 / guidance.
+    null_text, the empty prompt (1 or B, L, D) or (1 or B, F, L, D), so that one call of the network films as two did.
+    Source: Tang et al., "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 /
+    guidance.
     """
 
     def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         guided = model(latents, sigma, text)
         with torch.no_grad():
-            plain = model(latents, sigma, null_text.expand(len(text), -1, -1))
+            plain = model(latents, sigma, null_text.expand(len(text), *null_text.shape[1:]))
             surplus = (1 - 1 / guidance) * (guided - plain)
         return guided - surplus
 
