@@ -168,7 +168,7 @@ def halves(film: Frames) -> dict[str, Curve]:
 
 
 SCENIC: dict[str, Rendered] = {
-    "shot": Shot("tractor", "blue", "city", "noon", "clear", "slow", seed=1),
+    "shot": Shot("tractor", "blue", "canyon", "noon", "clear", "steady", seed=1),
     "flight": Flight(Scene("mountains", "noon"), seed=3),
 }
 
