@@ -7,8 +7,8 @@ Renders shots of the tracking-shot world, spoils some of them in known ways (eva
 with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run
 that was stopped goes on.
 
-With --drifts it prints the columns of those, of half as many films and without comparing with real film, which takes
-some ten minutes for four drifts; the same RUN may go on to all.
+With --drifts it prints the columns of those, of half as many films, which are not compared with real film and whose
+adherence is not read. A RUN is one or the other.
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ DISTANCES = {
 
 @dataclass(frozen=True)
 class Job:
-    """A film to render, spoil and measure. A drift that is none leaves it as it is."""
+    """A film to render, spoil and measure. A drift that is none leaves it as it is. judged: whether its adherence is
+    read."""
 
     run: Path
     drift: str
     number: int
     shot: Shot
+    judged: bool = True
 
     @property
     def path(self) -> Path:
@@ -74,10 +76,10 @@ def main() -> None:
     args = parser.parse_args()
     run: Path = args.run
     run.mkdir(parents=True, exist_ok=True)
-    trained_classifier(run / CLASSIFIER)
     if args.drifts:
         print(few(run, args.drifts))
         return
+    trained_classifier(run / CLASSIFIER)
     films = with_likeness(measured(all_jobs(run)))
     stable = [film for film in films if film.row == UNSPOILT][:STABLE]
     spoilt = {drift: [film for film in films if film.row == drift][-SPOILT:] for drift in (UNSPOILT, *DRIFTS)}
@@ -98,7 +100,7 @@ def main() -> None:
 
 def few(run: Path, drifts: Sequence[str]) -> str:
     """The table of some drifts, of half as many films: no film is compared with others but by its own numbers."""
-    jobs = shots_left_alone(run)
+    jobs = [replace(job, judged=False) for job in shots_left_alone(run)]
     alone, others = jobs[: STABLE // 2], jobs[STABLE : STABLE + SPOILT // 2]
     films = measured([*alone, *others, *(replace(job, drift=drift) for drift in drifts for job in others)])
     stable = films[: len(alone)]
@@ -144,7 +146,7 @@ def measure(job: Job) -> None:
     if job.drift in DRIFTS:
         film = DRIFTS[job.drift](film, job.shot)
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
-    judge = trained_classifier(job.run / CLASSIFIER), job.shot
+    judge = (trained_classifier(job.run / CLASSIFIER), job.shot) if job.judged else None
     measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judge)
     record = measure_film([film], fps, measures, strip)
     record |= {"row": job.drift, "group": job.shot.caption()}

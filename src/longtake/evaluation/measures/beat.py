@@ -42,8 +42,8 @@ class Beat:
     joints: where the film's latents begin."""
 
     about: Mapping[str, About] = {
-        "beat": About("beat: change at latents / change inside", "ratio", "lower"),
-        "beat_peak": About("beat: peak at the rate of latents", "ratio", "lower"),
+        "beat": About("beat", "ratio", "lower"),
+        "beat_peak": About("beat, its peak", "ratio", "lower"),
     }
 
     def __init__(self, fps: Fraction | float, joints: Joints) -> None:

@@ -68,9 +68,9 @@ class CarriedScenery:
     is not carried; growth is the median of what comes near and what does not, told of those that persist alone."""
 
     about: Mapping[str, About] = {
-        "persistence": About("points that persist a second", "share", "neither"),
-        "carried": About("points that are carried on within a second", "share", "neither"),
-        "growth": About("growth: distances of points", "ln ratio/s", "neither"),
+        "persistence": About("points that persist", "share", "neither"),
+        "carried": About("points carried on", "share", "neither"),
+        "growth": About("growth of distances", "ln ratio/s", "neither"),
     }
 
     def __init__(self, fps: Fraction | float) -> None:
