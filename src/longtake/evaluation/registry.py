@@ -23,6 +23,7 @@ from longtake.evaluation.measures.consistency import Consistency
 from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
+from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.summary import with_likeness
 from longtake.evaluation.vbench.dimensions import VBench
@@ -41,6 +42,7 @@ SAYING: dict[str, Any] = {
     "scene cuts": SceneCuts,
     "grid": GridRatio,
     "beat": Beat,
+    "carried scenery": CarriedScenery,
     "consistency, similarity": consistency,
     "distance from real film": distribution,
     "likeness to real film": with_likeness,
@@ -62,6 +64,7 @@ def measures_for(
         SceneCuts(),
         GridRatio(joints.patch),
         Beat(fps, joints),
+        CarriedScenery(fps),
         Consistency(_features(), fps),
     ]
     if judge is not None:

@@ -25,10 +25,10 @@ Floats = NDArray[np.float64]
 class Beat:
     """How much more the picture changes from one latent to the next than inside a latent.
 
-    With d the mean absolute difference of consecutive frames, at least 0.1 grey levels: beat is the mean of d where a
-    latent begins over the mean of d elsewhere. 1 = none, 0 upwards. Of a film of unknown origin it is the largest ratio
-    of all phases of a latent of four frames, the phase being that of the whole film. A transition belongs to its later
-    frame.
+    With d the mean absolute difference of consecutive frames, at least 0.1 grey levels: beat is the median of d where a
+    latent begins over the median of d elsewhere. 1 = none, 0 upwards. Medians, since a codec's key frames jump a little
+    every second, often where latents begin. Of a film of unknown origin it is that of the phase, of a latent of four
+    frames, whose ratio is largest on average over the slices. A transition belongs to its later frame.
 
     beat_peak: of d over its mean, through a Hann window (Welch, IEEE Trans. Audio Electroacoust. 15, 1967), the
     amplitude at one cycle a latent over the median amplitude from half to one and a half cycles a latent, without the
@@ -36,14 +36,14 @@ class Beat:
     film, whose power is the mean of that of its slices. NaN where there is no latent border, or a latent is one frame.
 
     Blind spots: motion that comes at the rate of the latents by itself, such as film that was shot at a fourth of the
-    rate; a cut in a slice outweighs its beat; jerks that change no more of the picture than motion does, as of an even
-    surface; and what is known of the latents must be right, since at a wrong phase a beat is less than 1.
+    rate; jerks at fewer than half of the latents; jerks that change no more of the picture than motion does; and what
+    is known of the latents must be right, since at another phase a beat is none.
 
     joints: where the film's latents begin."""
 
     about: Mapping[str, About] = {
-        "beat": About("beat: change at latents / change inside", "ratio", "lower"),
-        "beat_peak": About("beat: peak at the rate of latents", "ratio", "lower"),
+        "beat": About("beat", "ratio", "lower"),
+        "beat_peak": About("beat, its peak", "ratio", "lower"),
     }
 
     def __init__(self, fps: Fraction | float, joints: Joints) -> None:
@@ -66,8 +66,7 @@ class Beat:
         }
 
     def totals(self) -> dict[str, float]:
-        changes = np.array(self._changes)
-        parts = slices_of(len(changes), self.fps) or [slice(None)]
+        changes, parts = np.array(self._changes), self._parts()
         return {
             "beat": ratio(changes, self._borders()),
             "beat_peak": peak([changes[part] for part in parts], self._period),
@@ -79,12 +78,22 @@ class Beat:
         if self._latents is not None:
             return np.isin(frames, list(self._latents))
         phases = [frames % self._period == phase for phase in range(self._period)]
-        return max(phases, key=lambda borders: np.nan_to_num(ratio(np.array(self._changes), borders)))
+        return max(phases, key=lambda borders: np.nan_to_num(self._mean_ratio(borders)))
+
+    def _mean_ratio(self, borders: NDArray[np.bool_]) -> float:
+        changes = np.array(self._changes)
+        return mean([ratio(changes[part], borders[part]) for part in self._parts()])
+
+    def _parts(self) -> list[slice]:
+        """The slices of the film, or the film, if it is shorter."""
+        return slices_of(len(self._changes), self.fps) or [slice(None)]
 
 
 def ratio(changes: Floats, borders: NDArray[np.bool_]) -> float:
-    """The mean change at the borders over the mean change elsewhere; NaN if there is none of either."""
-    return mean(changes[borders]) / mean(changes[~borders])
+    """The median change at the borders over the median change elsewhere; NaN if there is none of either."""
+    known = ~np.isnan(changes)
+    at, inside = changes[known & borders], changes[known & ~borders]
+    return float(np.median(at) / np.median(inside)) if len(at) and len(inside) else math.nan
 
 
 def peak(parts: Sequence[Floats], period: int) -> float:
