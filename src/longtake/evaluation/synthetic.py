@@ -35,7 +35,7 @@ WINDOW = 2 * FPS  # frames between two seams
 PATCH, GRID = 16, 4  # pixels, and grey levels at the end, between patches of a grid
 LATENT, STILLNESS = 4, 0.7  # frames, and at the end how much of a latent's motion is left out inside of it
 VIEW = FPS  # frames in which one view of a place becomes another
-ZOOM = 2  # times as large at the end
+ZOOM = 4  # times as large at the end
 SKIPPED = 4  # frames of motion that a seam leaves out
 CAUGHT = 0.75  # the share of spoilt films that a number must tell from stable ones
 
@@ -149,7 +149,7 @@ def other_views(film: Frames, shot: Rendered) -> Frames:
 
 
 def creeping_zoom(film: Frames, shot: Shot) -> Frames:
-    """Ever nearer, and ever faster, about the middle of the picture, to twice the size."""
+    """Ever nearer, and ever faster, about the middle of the picture, to four times the size."""
     height, width = film.shape[1:3]
     middle, sizes = ((width - 1) / 2, (height - 1) / 2), ZOOM ** _rising(film).ravel() ** 2
     return np.stack(
