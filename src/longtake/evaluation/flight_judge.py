@@ -82,6 +82,6 @@ FLIGHT = Lesson(
     rendered_pairs,
     frames=2,
     count=4096,
-    steps=800,
+    steps=1000,
     mirrored={"motion": {"left": "right", "right": "left"}},
 )

@@ -16,10 +16,10 @@ TURN = {"left": -0.0075, "right": 0.0075}  # radians a frame
 SWING = 0.4  # by how much a turn tightens and widens
 BANK = {"left": -0.17, "right": 0.17}  # radians
 ALTITUDE = {"low": (12.0, 20.0), "high": (36.0, 52.0)}  # cells over the ground
-LIMITS = (11.0, 95.0)
-CLIMB = {"climbing": 0.00125, "sinking": -0.00125}  # of the altitude, a frame: 3 % a second
+LIMITS = (11.0, 80.0)
+CLIMB = {"climbing": 0.00105, "sinking": -0.00105}  # of the altitude, a frame: 2.5 % a second
 STEEPEST = 0.02  # of the altitude, a frame, on the way to another height
-PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.07, "sinking": -0.34}  # radians
+PITCH = {"low": -0.11, "high": -0.20, "climbing": 0.04, "sinking": -0.34}  # radians
 
 
 class Place(NamedTuple):
@@ -36,8 +36,8 @@ class Course:
 
     azimuth: of the flight's sun, in radians; half of all flights go toward it. Turns are tighter in one direction of
     the compass than in the other, so that they never close: each round ends where the one before did, moved by
-    2 pi (1 - r) / (SWING r) of the mean radius, r = sqrt(1 - SWING²). A climb or a descent takes about a minute from
-    one limit to the other, and stays there.
+    2 pi (1 - r) / (SWING r) of the mean radius, r = sqrt(1 - SWING²). A climb or a descent takes more than a minute
+    from one limit to the other, and stays there.
     """
 
     def __init__(self, flight: Flight) -> None:

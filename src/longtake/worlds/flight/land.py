@@ -124,8 +124,8 @@ def _mountains(noise: Noise) -> Grown:
 
 def _hills(noise: Noise) -> Grown:
     height = 15 * noise(2.6, 5, 60) + 0.3 * noise(1.0, 60)
-    meadow = mix(colour(0.25, 0.44, 0.13), colour(0.50, 0.56, 0.20), smooth(noise(1.6, 12, 120), -0.6, 0.9))
-    trees = smooth(noise(0.9, 40, 160) + 0.8 * noise(1.6, 8, 30), 1.3, 1.7)
+    meadow = mix(colour(0.25, 0.44, 0.13), colour(0.50, 0.56, 0.20), smooth(noise(1.6, 12, 120), -0.9, 0.6))
+    trees = smooth(noise(0.9, 40, 160) + 0.8 * noise(1.6, 8, 30), 1.7, 2.1)
     height = height - height.min() + 1 + 1.2 * trees
     return height, mix(meadow, colour(0.09, 0.20, 0.07), trees)
 
@@ -164,7 +164,7 @@ def _islands(noise: Noise) -> Grown:
 
 def _forest(noise: Noise) -> Grown:
     crowns = noise(0.3, 90, 190)
-    clearing = smooth(noise(1.8, 8, 40), 0.9, 1.25)
+    clearing = smooth(noise(1.8, 8, 40), 1.3, 1.6)
     height = 13 * noise(2.5, 4, 40)
     height = height - height.min() + 1 + 2.6 * (crowns.clamp(-1, 2) + 1) * (1 - clearing)
     needles = mix(colour(0.03, 0.10, 0.05), colour(0.14, 0.28, 0.10), smooth(crowns, -1, 1.6))
@@ -189,8 +189,8 @@ def _lakes(noise: Noise) -> Grown:
     woods = mix(colour(0.05, 0.15, 0.07), colour(0.16, 0.30, 0.10), smooth(fine, -1, 1.4))
     grass = mix(colour(0.02, 0.08, 0.13), colour(0.38, 0.42, 0.20), smooth(level, -0.02, 0.03))
     albedo = mix(grass, woods, smooth(level + 0.05 * fine, 0.12, 0.22))
-    rock = mix(albedo, colour(0.50, 0.49, 0.50), smooth(level + 0.08 * fine, 0.7, 1.0))
-    return height, mix(rock, colour(0.93, 0.95, 1.0), smooth(level + 0.1 * fine, 1.15, 1.45))
+    rock = mix(albedo, colour(0.50, 0.49, 0.50), smooth(level + 0.08 * fine, 1.0, 1.3))
+    return height, mix(rock, colour(0.93, 0.95, 1.0), smooth(level + 0.1 * fine, 1.6, 1.9))
 
 
 KINDS: dict[str, Callable[[Noise], Grown]] = {

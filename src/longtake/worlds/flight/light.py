@@ -152,7 +152,7 @@ def _foggy(plain: Light) -> Light:
         horizon=mist,
         sun=plain.sun * 0.5,
         shade=plain.shade * 1.2,
-        haze=torch.tensor(1 / 115),
+        haze=torch.tensor(1 / 150),
         stars=torch.tensor(0.0),
         disc=plain.disc * 0.12,
     )
