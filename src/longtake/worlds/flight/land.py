@@ -46,9 +46,8 @@ def grown(kind: str, seed: int) -> Land:
     noise = Noise(seed)
     height, albedo = KINDS[kind](noise)
     shore = smooth(-height, -0.05, 0.25)  # water lies at sea level, whatever is below it
-    height = _blurred(
-        height.clamp_min(0), 1
-    )  # crests as wide as the steps of a ray, which would miss some of them
+    # Crests as wide as the steps of a ray, which would miss some of them.
+    height = _blurred(height.clamp_min(0), 1).clamp_min(0)
     slope_x, slope_y = (height.roll(-1, axis) - height.roll(1, axis) for axis in (1, 0))
     hollow = _blurred(height, 12) - height
     albedo = albedo * (1 - 0.05 * hollow.clamp(-2, 6))[..., None]
