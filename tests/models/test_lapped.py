@@ -116,7 +116,7 @@ def test_training_starts_as_principal_components() -> None:
     weights = rng.uniform(0.2, 0.3, size=(5, 3))
     footage = np.clip(np.einsum("cb,bthwk->cthwk", weights, faces), 0, 255).round().astype(np.uint8)
     torch.manual_seed(0)
-    vae = AutoencoderLapped(z_dim=96, encoder_width=16, decoder_widths=(16, 16, 16), last_width=16)
+    vae = AutoencoderLapped(z_dim=128, encoder_width=16, decoder_widths=(16, 16, 16), last_width=16)
     start_from_components(vae, footage)
     frames = to_tensor(footage)
     with torch.no_grad():

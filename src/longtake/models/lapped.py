@@ -79,7 +79,7 @@ class AutoencoderLapped(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        z_dim: int = 96,
+        z_dim: int = 128,
         encoder_width: int = 192,
         decoder_widths: tuple[int, int, int] = (256, 128, 64),
         last_width: int = 40,

@@ -87,11 +87,11 @@ class Recipe:
     groups: int = 100
     together: int = 16
     latents: int = 16
-    channels: int = 96
+    channels: int = 128
     vae_groups: int = 20
-    vae_steps: int = 4000
+    vae_steps: int = 3000
     vae_batch: int = 4
-    vae_lr: float = 1.5e-3
+    vae_lr: float = 1e-3
     steps: int = 12000
     latents_per_step: int = 112
     warmup: int = 100

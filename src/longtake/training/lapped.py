@@ -31,7 +31,8 @@ Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 NOISE = 0.1
 LATENTS = 4  # of a training clip
 HEIGHT, WIDTH = 64, 96  # of a training clip
-STEPS = {-1: 0.1, -2: 0.1, 2: 0.5}  # how much the error of a step counts, by its direction: x, y, time
+STEPS = {-1: 0.1, -2: 0.1, 2: 0.15}  # how much the error of a step counts, by its direction: x, y, time
+LIVELINESS = 0.3  # how much it counts that a decoded film is blurred or calmed
 LINEAR = 0.1  # learning rate of the components, as a share of the others'
 SMALLER = 0.2  # how often a clip is decoded at half the size as well, from latents of which four became one
 
@@ -87,10 +88,21 @@ def _tubelets(frames: Tensor) -> Tensor:
 
 def loss_of(frames: Tensor, wanted: Tensor) -> Tensor:
     """How far decoded frames (B, 3, N - 2, height, width) are from the first of those wanted: squared and absolute
-    error, and the absolute error of the steps between neighbouring pixels and frames."""
-    error = frames - wanted[:, :, : frames.shape[2]]
-    steps = [weight * error.diff(dim=dim).abs().mean() for dim, weight in STEPS.items()]
-    return error.square().mean() + 0.15 * error.abs().mean() + torch.stack(steps).sum()
+    error, the absolute error of the steps between neighbouring pixels and frames, and how much livelier or duller than
+    film these steps are, place by place."""
+    wanted = wanted[:, :, : frames.shape[2]]
+    error = frames - wanted
+    loss = error.square().mean() + 0.15 * error.abs().mean()
+    for dim, weight in STEPS.items():
+        ours, theirs = frames.diff(dim=dim), wanted.diff(dim=dim)
+        loss = loss + weight * (ours - theirs).abs().mean()
+        loss = loss + LIVELINESS * (liveliness(ours) - liveliness(theirs)).abs().mean()
+    return loss
+
+
+def liveliness(steps: Tensor) -> Tensor:
+    """The mean size of steps (B, 3, N, height, width) in patches of 2 frames and 8 x 8 pixels."""
+    return functional.avg_pool3d(steps.abs().mean(1, keepdim=True), (2, 8, 8))
 
 
 def train_step(vae: AutoencoderLapped, frames: Tensor, generator: torch.Generator) -> Tensor:
