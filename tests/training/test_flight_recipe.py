@@ -23,7 +23,7 @@ from longtake.worlds.flight.flight import Change, Flight
 from longtake.worlds.flight.scene import Scene, described
 
 DAY, NIGHT = Scene("dunes", "noon"), Scene("dunes", "night", motion="left")
-TINY = Recipe(steps=4, latents_per_step=22, save_every=2, layers=1, heads=1)
+TINY = Recipe(steps=4, latents_per_step=22, save_every=2, layers=1, heads=1, distil_steps=2, distil_batch=2)
 
 
 def clips() -> FlightClips:
@@ -56,7 +56,7 @@ def told_at_once(stop: Callable[[], None]) -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore:Matplotlib")
 def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped and went on ends with the bytes of one that never was, and its folder is a model."""
-    monkeypatch.setattr(flight, "draw_strips", lambda model, picture: None)
+    monkeypatch.setattr(flight, "draw_strips", lambda *given, **named: None)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     model = train_filmmaker(whole, TINY, autoencoder(), clips())
     with pytest.raises(KeyboardInterrupt):
@@ -115,13 +115,14 @@ def test_the_whole_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """From nothing to a model, and what is done is not done again; another recipe's folder is refused.
 
     Here a thread does the work of the processes, which take longer to begin than that work does."""
-    monkeypatch.setattr(flight, "draw_strips", lambda model, picture: None)
+    monkeypatch.setattr(flight, "draw_strips", lambda *given, **named: None)
     monkeypatch.setattr(flight_clips, "processes", lambda method: ThreadPoolExecutor(1))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     tiny = replace(TINY, groups=1, together=3, latents=11, vae_groups=1, vae_steps=2, steps=2, seed=2)
     model = train_flight(tmp_path, tiny)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
     assert train_flight(tmp_path, replace(tiny, save_every=1)) == model
+    assert read_spec(model).defaults.num_inference_steps == 4
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
     with pytest.raises(OutputError, match="its seed is 2, not 3"):
         train_flight(tmp_path, replace(tiny, seed=3))

@@ -110,6 +110,9 @@ def train_default(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the blocks of the flights' transformer.")
+    ] = False,
 ) -> None:
     """Train a small model from nothing: footage, autoencoder, text encoder and transformer.
 
@@ -120,7 +123,7 @@ def train_default(
     with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
             if world == "flight":
-                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16)
+                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16, compiled=compiled)
                 recipe = replace(recipe, steps=steps or recipe.steps)
                 model = flight.train_flight(run, recipe, _after_a_step)
             else:

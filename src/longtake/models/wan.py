@@ -38,7 +38,19 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
         """
         if temb.ndim == 3:
             temb = temb.unsqueeze(1)
-        x = hidden_states.reshape(*temb.shape[:2], -1, hidden_states.shape[-1])
+        if hidden_states.ndim == 3:
+            hidden_states = hidden_states.unflatten(1, (temb.shape[1], -1)).contiguous()
+        return self.modulated(hidden_states, encoder_hidden_states, temb, rotary_emb, attention_mask)
+
+    def modulated(
+        self,
+        x: Tensor,
+        text: Tensor,
+        temb: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+    ) -> Tensor:
+        """The block on tokens (B, F, P, D) and temb (B, F, 6, D): of one rank always, as a compiler likes it."""
         shift, scale, gate, ff_shift, ff_scale, ff_gate = (
             (self.scale_shift_table + temb.float()).unsqueeze(2).unbind(3)
         )
@@ -48,9 +60,8 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
             x.float() + self.attn1(y.flatten(1, 2), None, attention_mask, rotary_emb).view_as(x) * gate
         ).type_as(x)
         y = self.norm2(x.float()).type_as(x)
-        own = encoder_hidden_states.ndim == 4
-        asking = y.flatten(0, 1) if own else y.flatten(1, 2)
-        x = x + self.attn2(asking, encoder_hidden_states.flatten(0, -3), None, None).view_as(x)
+        asking = y.flatten(0, 1) if text.ndim == 4 else y.flatten(1, 2)
+        x = x + self.attn2(asking, text.flatten(0, -3), None, None).view_as(x)
         y = (self.norm3(x.float()) * (1 + ff_scale) + ff_shift).type_as(x)
         return (x.float() + self.ffn(y).float() * ff_gate).type_as(x)
 

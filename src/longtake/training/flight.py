@@ -9,6 +9,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,13 +23,21 @@ from transformers import PreTrainedTokenizerFast
 from longtake.files import beside, writing
 from longtake.models.base import ModelDefaults
 from longtake.models.lapped import AutoencoderLapped
-from longtake.models.load import check_device
+from longtake.models.load import check_device, read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.progress import track
-from longtake.training.checkpoint import State, claim, restore, save
+from longtake.training.checkpoint import State, claim, new_folder, restore, save
+from longtake.training.distil import distilling
 from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
-from longtake.training.flight_clips import Drawing, FlightClips, flight_clips, footage
+from longtake.training.flight_clips import (
+    WITH_CHANGES,
+    Drawing,
+    FlightClips,
+    FlightFilm,
+    flight_clips,
+    footage,
+)
 from longtake.training.lapped import train_lapped
 from longtake.training.loss import (
     Shares,
@@ -41,13 +50,16 @@ from longtake.training.loss import (
     roughen_context,
     self_guided,
 )
+from longtake.training.options import DistilOptions
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
+from longtake.training.trainer import Trainer
 from longtake.worlds.flight.flight import FPS, HEIGHT, WIDTH
 from longtake.worlds.flight.scene import every_caption_word
 
-FREE = ("device", "save_every", "steps", "vae_steps")  # what may change of a recipe when a run goes on
+# What may change of a recipe when a run goes on.
+FREE = ("compiled", "device", "save_every", "steps", "vae_steps", "distil_steps")
 DECAY = 0.3  # share of the steps in which the learning rate falls
 DEFAULTS = ModelDefaults(
     width=WIDTH,
@@ -64,7 +76,6 @@ DEFAULTS = ModelDefaults(
 # eight noisy latents.
 CHUNKS = {1: 0.6, 2: 0.25, 4: 0.15}
 SHARES = Shares(steady=0.45, start=0.2, extend=0.05, drain=0.05, level=0.1, still=0.15)
-WITH_CHANGES = ("steady", "drain")  # windows that meet changes that began before them, as a film's do
 STRIPS = (
     "a drone flight low over green islands at noon",
     "a drone flight high over snowy mountains, turning left, at sunset under a cloudy sky",
@@ -111,9 +122,19 @@ class Recipe:
     context_share: float = 0.3
     context_noise: float = 0.3
     seed: int = 1
+    distil_steps: int = 2000
+    distil_batch: int = 8
+    distil_lr: float = 2e-4
     bf16: bool = False
+    compiled: bool = False
     device: str = "cpu"
     save_every: int = 250
+
+    @property
+    def drawing(self) -> Drawing:
+        """The clips that the filmmaker learns from."""
+        size = self.sampling.width, self.sampling.height
+        return Drawing(self.groups, self.together, self.latents, self.seed, *size)
 
     @property
     def sigmas(self) -> Tensor:
@@ -141,19 +162,19 @@ EDITIONS = {
         latents_per_step=24,
         layers=1,
         heads=1,
+        distil_steps=4,
+        distil_batch=2,
         sampling=replace(DEFAULTS, width=96, height=64),
         save_every=10,
     ),
     "small": Recipe(),
     "large": Recipe(
         groups=400,
-        vae_groups=30,
-        vae_steps=6000,
-        vae_batch=16,
-        steps=7000,
-        latents_per_step=1792,
-        layers=8,
-        heads=8,
+        latents_per_step=896,
+        steps=12000,
+        layers=6,
+        heads=6,
+        distil_batch=64,
         sampling=replace(DEFAULTS, width=192, height=112),
         save_every=1000,
     ),
@@ -161,15 +182,25 @@ EDITIONS = {
 
 
 def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
-    """Train the flight model in `run`, going on where an earlier call stopped; returns its folder.
+    """Train the flight model in `run`, going on where an earlier call stopped; returns its folder, run/few/model, which
+    films in half the steps of run/model.
 
+    An autoencoder that stands in run/autoencoder, such as another run's, is not trained again.
     OutputError for the folder of another recipe, OptionError for a device that is not there.
     """
     check_device(recipe.device)
     claim(run, asdict(recipe), FREE)
-    size = recipe.sampling.width, recipe.sampling.height
-    drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed, *size)
-    others = replace(drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
+    if not (run / "autoencoder").exists():
+        _train_autoencoder(run, recipe, gently)
+    vae = AutoencoderLapped.from_pretrained(run / "autoencoder").to(recipe.device)
+    clips = flight_clips(run / "clips", vae, recipe.drawing)
+    train_filmmaker(run, recipe, vae, clips, gently)
+    return distil_filmmaker(run, recipe, clips, gently)
+
+
+def _train_autoencoder(run: Path, recipe: Recipe, gently: Gently) -> None:
+    """Train it on footage that the filmmaker does not see; writes run/autoencoder."""
+    others = replace(recipe.drawing, groups=recipe.vae_groups, seed=recipe.seed + 1_000_000)
     pixels = footage(run / "footage.npy", others, recipe.device)
     vae = AutoencoderLapped(recipe.channels).to(recipe.device)
     train_lapped(
@@ -182,8 +213,8 @@ def train_flight(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
         bf16=recipe.bf16,
         gently=gently,
     )
-    clips = flight_clips(run / "clips", vae, drawing)
-    return train_filmmaker(run, recipe, vae, clips, gently)
+    with new_folder(run / "autoencoder") as part:
+        vae.save_pretrained(part)
 
 
 def train_filmmaker(
@@ -207,6 +238,10 @@ def train_filmmaker(
     optimizers = filmmaker.optimizers(recipe.lr, recipe.muon_lr, torch.bfloat16 if recipe.bf16 else None)
     state: State = {"filmmaker": filmmaker, "average": average, **optimizers}
     first = restore(run / "filmmaker", state)
+    if recipe.compiled:
+        torch._dynamo.config.recompile_limit = 32
+        for block in filmmaker.transformer.blocks:
+            block.modulated = _compiled(block.modulated)
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     rates = [recipe.muon_lr] * len(optimizers["muon"].param_groups)
     rates += [recipe.lr] * len(optimizers["adam"].param_groups)
@@ -233,8 +268,40 @@ def train_filmmaker(
             if shown:
                 export(run / "model", vae, average.module, tokenizer, recipe.sampling)
                 draw_losses(log_path, run / "losses.png")
-                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png")
+                draw_strips(run / "model", run / f"strips-{step + 1:06d}.png", device=recipe.device)
     return run / "model"
+
+
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of tokens and more, compiled for every shape. It is given a copy: views would be compiled again."""
+    fast = torch.compile(function, dynamic=True)
+    return lambda tokens, *others: fast(tokens.clone(), *others)
+
+
+def distil_filmmaker(run: Path, recipe: Recipe, clips: FlightClips, gently: Gently = at_once) -> Path:
+    """Halve the steps that run/model films with; returns the folder of what comes of it, run/few/model."""
+    from longtake.training.pictures import draw_losses
+
+    options = DistilOptions(
+        steps=recipe.distil_steps,
+        batch_size=recipe.distil_batch,
+        lr=recipe.distil_lr,
+        bf16=recipe.bf16,
+        sample_every=0,
+        save_every=recipe.save_every,
+        seed=recipe.seed,
+    )
+    model = run / "model"
+    film = FlightFilm(clips, model, options.sampling(read_spec(model)), recipe.changing)
+    trainer = Trainer(model, film, run / "few", options, objective=distilling)
+    with gently(trainer.stop):
+        for _ in track(trainer.steps(), "halving its steps", total=options.steps - trainer.step):
+            pass
+    if trainer.step < options.steps:
+        raise KeyboardInterrupt
+    draw_losses(run / "few" / "losses.jsonl", run / "few" / "losses.png")
+    draw_strips(trainer.result, run / "few" / "strips.png", device=recipe.device)
+    return trainer.result
 
 
 def _step(
@@ -247,8 +314,8 @@ def _step(
     batch = max(1, recipe.latents_per_step // window.num_latents)
     sigma = draw_sigma(window, batch, recipe.sigmas, generator)
     x, captions, index = clips.batch(window, batch, generator, recipe.caption_drop, changing)
-    x = roughen_context(x.cpu(), window.context, recipe.context_noise, generator)
     device = recipe.device
+    x = roughen_context(x.to(device), window.context, recipe.context_noise, generator)
     noisy = torch.Generator(device).manual_seed(2**40 + generator.initial_seed())
     noise = torch.randn(x.shape, generator=noisy, device=device)
     tokens = tokenizer(captions, padding="max_length", return_tensors="pt")
@@ -259,15 +326,15 @@ def _step(
             velocity = self_guided(velocity, states[:1], recipe.guidance)
         text = states[index if changing else index[:, 0]]
         least = least_sigma(recipe.prediction, recipe.sigmas)
-        loss = progressive_loss(velocity, x.to(device), text, sigma.to(device), noise, least)
+        loss = progressive_loss(velocity, x, text, sigma.to(device), noise, least)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(filmmaker.parameters(), 1.0)
     return window.kind, loss.item()
 
 
-def draw_strips(model: Path, picture: Path, seconds: int = 8, columns: int = 9) -> None:
+def draw_strips(model: Path, picture: Path, seconds: int = 8, columns: int = 9, device: str = "cpu") -> None:
     """Film every one of STRIPS with a model folder and lay moments of each out in a row."""
-    film = LongTake.from_pretrained(model)
+    film = LongTake.from_pretrained(model, device)
     rows = []
     for prompt in STRIPS:
         frames = film.generate(prompt, seconds=seconds, seed=7)

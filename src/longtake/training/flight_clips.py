@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.files import beside, write_text, writing
+from longtake.models.base import ModelDefaults
 from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
+from longtake.models.load import load_encoders
 from longtake.pipeline import to_tensor
 from longtake.processes import processes
 from longtake.progress import track
@@ -35,6 +37,7 @@ from longtake.worlds.flight.flight import (
 )
 from longtake.worlds.flight.scene import LANDS, Scene, random_scene
 
+WITH_CHANGES = ("steady", "drain")  # windows that meet changes that began before them, as a film's do
 CHANGING = 0.35  # share of clips in which something changes
 START_FRAMES = 1200  # a clip starts this far into its flight at the most
 MIRRORED = {"left": "right", "right": "left"}
@@ -178,6 +181,26 @@ class FlightClips:
         for _ in range(rng.choice((0, 0, 0, 0, 1, 2))):
             words.insert(rng.randrange(len(words) + 1), "[UNK]")
         return " ".join(words)
+
+
+class FlightFilm:
+    """Clips as the trainer takes them, with text a latent where something changes."""
+
+    def __init__(
+        self, clips: FlightClips, model: str | Path, sampling: ModelDefaults, changing: float
+    ) -> None:
+        """model: whose text encoder the captions go through. changing: how often windows see a change, in [0, 1]."""
+        self.sampling, self._clips, self._changing = sampling, clips, changing
+        self._encode = load_encoders(model).encode_prompt
+        self.null_text = self._encode([""])
+
+    def batch(
+        self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
+    ) -> tuple[Tensor, Tensor]:
+        changing = bool(torch.rand((), generator=generator) < self._changing) and window.kind in WITH_CHANGES
+        x, captions, index = self._clips.batch(window, batch, generator, caption_drop, changing)
+        states = self._encode(captions)
+        return x.cpu(), states[index if changing else index[:, 0]]
 
 
 def flight_clips(folder: Path, vae: AutoencoderLapped, drawing: Drawing) -> FlightClips:

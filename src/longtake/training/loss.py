@@ -115,8 +115,8 @@ def roughen_context(latents: Tensor, context: int, noise: float, generator: torc
     The model is still told sigma 0: at sampling its context is its own film, and no more spotless than this.
     """
     head, tail = latents[:, :, :context], latents[:, :, context:]
-    level = noise * torch.rand((len(latents), 1, 1, 1, 1), generator=generator)
-    rough = (1 - level) * head + level * torch.randn(head.shape, generator=generator)
+    level = (noise * torch.rand((len(latents), 1, 1, 1, 1), generator=generator)).to(head.device)
+    rough = (1 - level) * head + level * torch.randn(head.shape, generator=generator).to(head.device)
     return torch.cat([rough, tail], dim=2)
 
 

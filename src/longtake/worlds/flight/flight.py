@@ -28,7 +28,7 @@ from longtake.worlds.flight.view import Camera, sampled
 WIDTH, HEIGHT, FPS = 128, 80, 24
 AT_ONCE, GENTLY = 12, 60  # frames that a change takes
 LANDS_OF_A_KIND = 64
-BATCH = 8  # frames that are drawn together
+BATCH, BATCH_ELSEWHERE = 8, 16  # frames that are drawn together, on a processor and on an accelerator
 LEAST_BETWEEN, MOST_BETWEEN = 120, 360  # frames from the beginning of one random change to that of the next
 
 
@@ -150,15 +150,16 @@ class Film:
         self, flight: Flight, width: int = WIDTH, height: int = HEIGHT, device: torch.device | str = "cpu"
     ) -> None:
         self._flight, self._course = flight, flight.course
+        self._batch = BATCH if torch.device(device).type == "cpu" else BATCH_ELSEWHERE
         self._painter = _painter(self._course.azimuth, flight.seed, width, height, torch.device(device))
 
     def frames(self, first: int, count: int) -> NDArray[np.uint8]:
         """Frames first … first + count - 1, (F, height, width, 3) uint8 RGB."""
         pieces = [
-            self._drawn(piece[i : i + BATCH])
+            self._drawn(piece[i : i + self._batch])
             for _, group in groupby(range(first, first + count), key=lambda n: self._ground(n)[:2])
             for piece in [list(group)]
-            for i in range(0, len(piece), BATCH)
+            for i in range(0, len(piece), self._batch)
         ]
         return np.concatenate(pieces)
 
