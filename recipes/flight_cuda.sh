@@ -3,7 +3,8 @@
 #
 #   recipes/flight_cuda.sh RUN [SECONDS] [EDITION] [DEVICE] [STEPS]
 #
-# RUN: the folder of the run, which must be kept between calls. An autoencoder in RUN/autoencoder is not trained again.
+# RUN: the folder of the run, which must be kept between calls. An autoencoder in RUN/autoencoder is not trained again;
+# a model in RUN/start is what it begins as.
 # SECONDS: after so many it stops, 570 unless told. EDITION: tiny, small or large, the last unless told.
 # DEVICE: cuda unless told. STEPS: of the transformer, the edition's unless told; later calls may change it.
 # RUN/model is the newest model, RUN/few/model, once it is there, films in half its steps. OUT, if it is set, receives the

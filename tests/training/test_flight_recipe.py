@@ -1,5 +1,6 @@
 """The recipe of the flight model, on tiny settings: resumable to the bit, and complete at its end."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -65,6 +66,11 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
     train_filmmaker(parts, TINY, autoencoder(), clips())
     assert (whole / "filmmaker" / NAME).read_bytes() == (parts / "filmmaker" / NAME).read_bytes()
     assert (whole / "losses.jsonl").read_text() == (parts / "losses.jsonl").read_text()
+    further = replace(TINY, steps=1, lr=0.0, muon_lr=0.0)
+    shutil.copytree(model, tmp_path / "further" / "start")
+    same = train_filmmaker(tmp_path / "further", further, autoencoder(), clips())
+    for part in ("transformer/diffusion_pytorch_model", "text_encoder/model"):
+        assert (model / f"{part}.safetensors").read_bytes() == (same / f"{part}.safetensors").read_bytes()
     spec = read_spec(model)
     assert (spec.prediction, spec.first_frames, spec.lookahead_latents) == ("sample", 2, 1)
     film = LongTake.from_pretrained(model).generate("dunes at night", num_frames=30, width=32, height=32)

@@ -103,7 +103,8 @@ def train_default(
         Literal["tracking-shot", "flight"], typer.Option("--world", help="What its films show.")
     ] = "tracking-shot",
     edition: Annotated[
-        Literal["tiny", "small", "large"], typer.Option("--edition", help="Of the flights: how large it is.")
+        Literal["tiny", "small", "large", "finish"],
+        typer.Option("--edition", help="Of the flights: how large it is."),
     ] = "small",
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
     device: Device = "cpu",

@@ -20,8 +20,9 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from longtake.files import write_text, writing
 from longtake.models.base import ModelDefaults
+from longtake.models.load import load_model
 from longtake.models.prediction import AS_VELOCITY
-from longtake.models.t5 import TIMESTEPS
+from longtake.models.t5 import TIMESTEPS, T5VideoModel
 from longtake.models.wan import per_frame_timesteps
 from longtake.training.muon import Muon
 
@@ -92,6 +93,13 @@ class Filmmaker(nn.Module):
                 rope_max_seq_len=128,
             )
         )
+
+    def begin_as(self, model: Path) -> None:
+        """Take over the numbers of a model folder of the same shape. ModelError as load_model raises it."""
+        other = load_model(model, dtype="float32")
+        assert isinstance(other, T5VideoModel)
+        self.transformer.load_state_dict(other.transformer.state_dict())
+        self.text_encoder.load_state_dict(other.text_encoder.state_dict())
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids and mask (B, L) to states (B, L, D), zero beyond each caption's tokens."""

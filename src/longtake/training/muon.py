@@ -56,7 +56,9 @@ class Muon(torch.optim.Optimizer):
         for p in params:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
-        grads, momenta = [p.grad for p in params], [self.state[p]["momentum"] for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
+        momenta = [self.state[p]["momentum"] for p in params]
+        assert len(grads) == len(params)
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         blends = torch._foreach_lerp(grads, momenta, group["momentum"])
         updates = orthogonalise(torch.stack(blends).flatten(2), dtype=self._dtype).view(-1, *params[0].shape)
