@@ -13,11 +13,12 @@ film: from noise to uint8 pictures in main memory, by the package's sampler and 
   the model's own settings, but a latent takes one step, so that a minute is affordable: memory knows no steps. The peak
   is that of the first 10 s and then, counted anew, that of the rest: of 60 s, or of what there is time for. Decoding is
   timed here, by the chunks of the model's own settings, copies to main memory included.
-compiling: a pass over the full window with the network's blocks compiled, if time is left.
+compile: a pass over the full window with the network's blocks compiled, if time is left.
 
 Frames a second: those of a chunk by the seconds of its passes alone, and of its passes and its decoding. Shares are of
-what a large bfloat16 matrix product reaches in the same run; torch counts the operations, attention among them. Films of
-random weights are noise, and as much work. The package offloads nothing to main memory: nothing of that is measured.
+what a large bfloat16 matrix product reaches in the same run; torch counts the operations, attention included. Films of
+random weights are noise, and as much work. Memory is without the text encoder, which load_model keeps on the device.
+The package offloads nothing to main memory, so nothing of that is measured.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel, WanTransformer3DModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.files import write_text
@@ -87,7 +88,7 @@ def normalised(channels: int) -> dict[str, Any]:
 
 # What the published config.json of each part says, but for the statistics of Wan 2.2's latents.
 WAN, SKYREELS, WAN_VAE = WanTransformer3DModel, SkyReelsV2Transformer3DModel, AutoencoderKLWan
-OPEN_SORA = OpenSoraTransformer3DModel, {"caption_channels": 4096}, AutoencoderOpenSora, {}
+OPEN_SORA, OPEN_SORA_VAE = OpenSoraTransformer3DModel, AutoencoderOpenSora
 SMALL_WAN = dict(num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=30, text_dim=4096)
 LARGE_WAN = SMALL_WAN | dict(num_attention_heads=24, ffn_dim=14336, in_channels=48, out_channels=48)
 LARGE_VAE = normalised(48) | dict(base_dim=160, decoder_base_dim=256, is_residual=True, patch_size=2)
@@ -97,7 +98,9 @@ FAMILIES = {
     "wan-2.1": Family(wan_spec("Wan 2.1 1.3B", 16, 8, WAN_2_1), WAN, SMALL_WAN, WAN_VAE, {}),
     "wan-2.2": Family(wan_spec("Wan 2.2 5B", 48, 16, WAN_DEFAULTS[16]), WAN, LARGE_WAN, WAN_VAE, LARGE_VAE),
     "skyreels": Family(wan_spec("SkyReels-V2 1.3B", 16, 8, SKYREELS_V2), SKYREELS, TOLD_FPS, WAN_VAE, {}),
-    "open-sora": Family(open_sora_spec("Open-Sora v1.2"), *OPEN_SORA),
+    "open-sora": Family(
+        open_sora_spec("Open-Sora v1.2"), OPEN_SORA, {"caption_channels": 4096}, OPEN_SORA_VAE, {}
+    ),
 }
 
 TINY_WAN = dict(num_attention_heads=2, attention_head_dim=12, ffn_dim=48, num_layers=2, text_dim=16)
@@ -107,7 +110,7 @@ TINY_OPEN_SORA = dict(num_attention_heads=2, attention_head_dim=12, num_layers=1
 TINY_OPEN_SORA_VAE = dict(block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=4)
 TINY_OPEN_SORA_VAE |= dict(temporal_width=8, temporal_layers_per_block=1, temporal_norm_num_groups=2)
 TINY: dict[type[Any], Config] = {WAN: TINY_WAN, SKYREELS: TINY_WAN, WAN_VAE: TINY_WAN_VAE}
-TINY |= {OPEN_SORA[0]: TINY_OPEN_SORA, OPEN_SORA[2]: TINY_OPEN_SORA_VAE}
+TINY |= {OPEN_SORA: TINY_OPEN_SORA, OPEN_SORA_VAE: TINY_OPEN_SORA_VAE}
 
 
 def tiny(family: Family) -> Family:
@@ -169,7 +172,7 @@ def without_numbers(family: Family, dtype: torch.dtype) -> T5VideoModel:
     with torch.device("meta"):
         network, vae = family.network(**family.network_config), family.vae(**family.vae_config)
     for part in (network, vae):
-        part.to(dtype).requires_grad_(False).eval()
+        nn.Module.to(part, dtype).requires_grad_(False).eval()
         for name, parameter in part.named_parameters():
             if set(name.split(".")) & set(getattr(part, "_keep_in_fp32_modules", None) or ()):
                 parameter.data = parameter.data.float()
@@ -199,9 +202,9 @@ def guided(model: T5VideoModel, family: Family, film: Film) -> Velocity:
     config = family.network_config
     width = config.get("text_dim") or config["caption_channels"]
     shape = 1, family.spec.max_prompt_tokens, width
-    texts = (torch.randn(shape, device=model.device, dtype=model.dtype) for _ in range(2))
+    text, nothing = (torch.randn(shape, device=model.device, dtype=model.dtype) for _ in range(2))
     network = partial(model.velocity, fps=float(film.rate))
-    return guided_velocity(network, *texts, film.settings.guidance_scale)
+    return guided_velocity(network, text, nothing, film.settings.guidance_scale)
 
 
 def windows(film: Film) -> Counter[int]:
@@ -223,10 +226,10 @@ def one_pass(velocity: Velocity, film: Film, chunks: int, device: torch.device) 
 
 def counted(model: T5VideoModel, velocity: Velocity, film: Film) -> Row:
     """Numbers and bytes of network and autoencoder, and the operations of a pass over the full window."""
-    row: Row = {"window": film.plan.sampling.window}
-    for name, part in (("network", model.transformer), ("autoencoder", model.vae)):
-        row[f"{name}_parameters"] = sum(p.numel() for p in part.parameters())
-        row[f"{name}_gib"] = sum(p.nbytes for p in part.parameters()) / GIB
+    weights = {"network": [*model.transformer.parameters()], "autoencoder": [*model.vae.parameters()]}
+    row: Row = {f"{name}_parameters": sum(p.numel() for p in part) for name, part in weights.items()}
+    row["weights_gib"] = sum(p.nbytes for part in weights.values() for p in part) / GIB
+    row["window"] = film.plan.sampling.window
     with FlopCounterMode(display=False) as counter:
         one_pass(velocity, film, max(windows(film)), model.device)()
     return row | {"tflop": counter.get_total_flops() / TERA}
@@ -270,7 +273,7 @@ def filmed(model: T5VideoModel, velocity: Velocity, film: Film, card: Card, unti
     )
     decoder, frames = model.decoder(), 0
     seconds: list[float] = []
-    marks: list[Row] = []
+    marks: list[dict[str, float]] = []
 
     def decoded(latents: Tensor) -> Any:
         return to_uint8(decoder.push(latents))
@@ -296,18 +299,17 @@ def compiled(
     model: T5VideoModel, velocity: Velocity, film: Film, card: Card, until: float, backend: str
 ) -> Row:
     """Seconds of a pass over the full window with compiled blocks, and of the first, which compiles them."""
-    torch._dynamo.reset()
+    torch.compiler.reset()
     model.transformer.compile_repeated_blocks(backend=backend)
     first, usual = timed(one_pass(velocity, film, max(windows(film)), card.device), card, until)
-    return {"compiling_seconds": first, "compiled_pass_seconds": usual}
+    return {"compile_seconds": first, "compiled_pass_seconds": usual}
 
 
 def stages(
-    family: Family, card: Card, args: argparse.Namespace, done: list[Row]
+    family: Family, card: Card, args: argparse.Namespace, longest: float
 ) -> Iterator[Callable[[], Row]]:
-    """What is to be found out of a model, in order; each a function of no arguments."""
+    """What is to be found out of a model, in order. longest: seconds that it has taken to compile one."""
     end = time.monotonic() + args.seconds
-    kept = args.seconds * FOR_COMPILING if args.compile else 0
     film = FilmOptions(prompt="noise", seconds=ALL_SECONDS).resolved(family.spec)
     model = without_numbers(family, resolve_dtype(None, card.device))
     yield partial(counted, model, guided(model, family, film), film)
@@ -316,89 +318,69 @@ def stages(
     fill(model, card.device)
     velocity = guided(model, family, film)
     yield partial(passes, velocity, film, card, time.monotonic() + args.seconds * FOR_PASSES)
+    kept = args.seconds * FOR_COMPILING if args.compile else 0
     yield partial(filmed, model, velocity, film, card, end - kept, end)
-    left, needed = end - time.monotonic(), max((row.get("compiling_seconds", 0) for row in done), default=0)
-    if args.compile and left > needed:
-        yield partial(compiled, model, velocity, film, card, end, "eager" if args.tiny else "inductor")
+    left = max(0, end - time.monotonic())
+    if args.compile and left <= longest:
+        yield lambda: {"skipped": f"not compiled: {left:.0f} s of {args.seconds:g} s were left"}
     elif args.compile:
-        yield lambda: {"skipped": f"not compiled: {max(0, left):.0f} of {args.seconds:g} s were left"}
+        yield partial(compiled, model, velocity, film, card, end, "eager" if args.tiny else "inductor")
 
 
-def measured(family: Family, card: Card, args: argparse.Namespace, row: Row, done: list[Row]) -> None:
-    """Find out everything of one model into its row, there among others what does not work."""
-    begun, todo = time.monotonic(), stages(family, card, args, done)
+def measured(todo: Iterator[Callable[[], Row]], card: Card) -> Iterator[Row]:
+    """What each stage finds out, or the first line of what goes wrong in it; the others go on."""
     while True:
         try:
             if (stage := next(todo, None)) is None:
                 return
-            row |= stage()
-        except Exception as error:  # of any kind: the others go on
-            row["failed"] = [
-                *row.get("failed", []),
-                (str(error).strip() or repr(error)).splitlines()[0][:200],
-            ]
+            found = stage()
+        except Exception as error:  # of any kind, as cards have many
+            found = {
+                f"failed_{time.monotonic():.0f}": (str(error).strip() or repr(error)).splitlines()[0][:200]
+            }
         card.clear()
-        told = f"{row['model']}: {', '.join(row)}; {time.monotonic() - begun:.0f} s"
-        print(told, file=sys.stderr, flush=True)
+        yield found
 
 
-def with_rates(row: Row, spec: ModelSpec, matrix_tflops: float) -> Row:
-    """The row and what follows from it."""
-    found = dict(row)
-    frames = decoded_frames(2 * spec.defaults.chunk_size, spec) - decoded_frames(
-        spec.defaults.chunk_size, spec
-    )
-    for name in ("pass_seconds", "compiled_pass_seconds"):
-        if name in row:
-            found[name.replace("pass_seconds", "share")] = row["tflop"] / row[name] / matrix_tflops
-    if "chunk_seconds" in row:
-        found["passes_per_second"] = row["passes_per_chunk"] / row["chunk_seconds"]
-        found["frames_per_second_latents"] = frames / row["chunk_seconds"]
-    if "chunk_seconds" in row and "decode_seconds" in row:
-        found["frames_per_second"] = frames / (row["chunk_seconds"] + row["decode_seconds"])
+def rates(row: Row, spec: ModelSpec, matrix_tflops: float) -> Row:
+    """What follows from the seconds of a row."""
+    size, found = spec.defaults.chunk_size, dict[str, float]()
+    frames = decoded_frames(2 * size, spec) - decoded_frames(size, spec)
+    for kind in ("", "compiled_"):
+        if seconds := row.get(f"{kind}pass_seconds"):
+            found[f"{kind}share"] = row["tflop"] / seconds / matrix_tflops
+    if seconds := row.get("chunk_seconds"):
+        found["passes_per_second"] = row["passes_per_chunk"] / seconds
+        found["latents_as_frames_per_second"] = frames / seconds
+        if "decode_seconds" in row:
+            found["frames_per_second"] = frames / (seconds + row["decode_seconds"])
     return found
 
 
-COLUMNS = {
-    "model": "{model} {height}×{width}",
-    "weights, B": "{network_billions:.2f} + {autoencoder_billions:.2f}",
-    "weights, GiB": "{weights_gib:.1f}",
-    "latents a window": "{window}",
-    "TFLOP a pass": "{tflop:.1f}",
-    "passes/s": "{passes_per_second:.3f}",
-    "share": "{share:.0%}",
-    "s to decode a chunk": "{decode_seconds:.3f}",
-    "frames/s, latents": "{frames_per_second_latents:.2f}",
-    "frames/s, pictures": "{frames_per_second:.2f}",
-    "frames filmed": "{frames_filmed}",
-    "peak GiB (held), until second": "{peaks}",
-    "s a pass, full window": "{pass_seconds:.3f}",
-    "compiled": "{compiled_pass_seconds:.3f}",
-    "share, compiled": "{compiled_share:.0%}",
-    "s to compile": "{compiling_seconds:.0f}",
-    "notes": "{notes}",
-}
+COLUMNS = (  # a title, a key of a row, and how its value is written
+    ("model", "model", ""),
+    ("weights, GiB", "weights_gib", ".2f"),
+    ("window", "window", ""),
+    ("TFLOP a pass", "tflop", ".0f"),
+    ("s a pass", "pass_seconds", ".3f"),
+    ("share", "share", ".0%"),
+    ("passes/s", "passes_per_second", ".3f"),
+    ("frames/s, not decoded", "latents_as_frames_per_second", ".2f"),
+    ("s to decode a chunk", "decode_seconds", ".3f"),
+    ("frames/s", "frames_per_second", ".2f"),
+    ("frames filmed", "frames_filmed", ""),
+    ("peak and held GiB", "memory", ""),
+    ("s a pass, compiled", "compiled_pass_seconds", ".3f"),
+    ("share, compiled", "compiled_share", ".0%"),
+    ("s to compile", "compile_seconds", ".0f"),
+)
 
 
 def line(row: Row) -> str:
-    """A row of the table, with – for what was not found."""
-    marks = row.get("memory", [])
-    shown = row | {
-        "peaks": ", ".join(
-            "{peak_gib:.2f} ({held_gib:.2f}), {until_second:.0f}".format(
-                **{"peak_gib": 0, "held_gib": 0, **mark}
-            )
-            for mark in marks
-        ),
-        "notes": "; ".join([*row.get("failed", []), row.get("skipped", "")]).strip("; "),
-    }
-    cells = []
-    for form in COLUMNS.values():
-        try:
-            cells.append(form.format(**shown))
-        except KeyError:
-            cells.append("–")
-    return f"| {' | '.join(cells)} |"
+    """A row of the table, with – for what is not known, and what went wrong at its end."""
+    cells = [format(row[key], form) if key in row else "–" for _, key, form in COLUMNS]
+    notes = [str(text) for key, text in row.items() if key.startswith(("failed", "skipped"))]
+    return f"| {' | '.join([*cells, '; '.join(notes)])} |"
 
 
 def main() -> None:
@@ -406,29 +388,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--seconds", type=float, default=45, help="of each model, building it included")
+    parser.add_argument("--seconds", type=float, default=45, help="for each model, with building it")
     parser.add_argument("--compile", action="store_true", help="also time passes with compiled blocks")
-    parser.add_argument("--output", type=Path, help="a JSON file of all numbers")
-    parser.add_argument("--device", default="cuda", help="cuda, or which of them; cpu")
+    parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, on the CPU")
     parser.add_argument(
-        "--dry-run", action="store_true", help="compute nothing: weights and operations alone"
+        "--dry-run", action="store_true", help="weights and operations alone; computes nothing"
     )
     args = parser.parse_args()
     torch.manual_seed(0)
     card = Card(torch.device("cpu" if args.tiny or args.dry_run else args.device))
     about, rows = card.about(), list[Row]()
     print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
-    print(f"| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|", flush=True)
+    titles = [*(title for title, _, _ in COLUMNS), "notes"]
+    print(f"| {' | '.join(titles)} |\n" + "|---" * len(titles) + "|", flush=True)
     for key in args.families:
         family = tiny(FAMILIES[key]) if args.tiny else FAMILIES[key]
-        defaults = family.spec.defaults
-        rows.append({"model": family.spec.name, "height": defaults.height, "width": defaults.width})
-        measured(family, card, args, rows[-1], rows[:-1])
-        rows[-1] = with_rates(rows[-1], family.spec, about["matrix_tflops"])
-        print(line(rows[-1]), flush=True)
-        if args.output:
-            write_text(args.output, json.dumps({**about, "rows": rows}, indent=1))
+        spec, begun = family.spec, time.monotonic()
+        longest = max((row.get("compile_seconds", 0) for row in rows), default=0)
+        rows.append(row := {"model": f"{spec.name} {spec.defaults.height}×{spec.defaults.width}"})
+        for found in measured(stages(family, card, args, longest), card):
+            row |= found
+            row |= rates(row, spec, about["matrix_tflops"])
+            print(f"{time.monotonic() - begun:.0f} s: {', '.join(found)}", file=sys.stderr, flush=True)
+            if args.output:
+                write_text(args.output, json.dumps({**about, "rows": rows}, indent=1))
+        print(line(row), flush=True)
 
 
 if __name__ == "__main__":
