@@ -142,25 +142,26 @@ class Card:
         self.wait()
         return time.perf_counter() - start, result
 
-    def memory(self) -> dict[str, float]:
-        """GiB at the peak, which is counted anew from now on, and now."""
+    def memory(self, when: str) -> Row:
+        """GiB now, and at the peak since it was last asked for."""
         if not self.counts:
             return {}
         peak, held = torch.cuda.max_memory_allocated(self.device), torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
-        return {"peak_gib": peak / GIB, "held_gib": held / GIB}
+        return {f"peak_gib_{when}": peak / GIB, f"held_gib_{when}": held / GIB}
 
-    def clear(self) -> None:
+    def cleared(self, when: str) -> Row:
         gc.collect()
         if self.counts:
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
+        return self.memory(when)
 
     def about(self) -> Row:
         """What it is, and TFLOP/s of a large product of bfloat16 matrices of random numbers."""
-        side, many = (8192, 20) if self.counts else (256, 3)
+        side, many = (8192, 50) if self.counts else (256, 3)
         a, b = (torch.randn(side, side, device=self.device, dtype=torch.bfloat16) for _ in range(2))
-        _, seconds = (self.seconds(lambda: [a @ b for _ in range(many)])[0] for _ in range(2))
+        for _ in range(2):
+            seconds, _ = self.seconds(lambda: [(a @ b).shape for _ in range(many)])
         found = torch.cuda.get_device_properties(self.device) if self.counts else None
         row = {"card": found.name if found else "CPU", "gib": found.total_memory / GIB if found else None}
         versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
@@ -271,28 +272,18 @@ def filmed(model: T5VideoModel, velocity: Velocity, film: Film, card: Card, unti
         sigma_table(1, film.settings.shift),
         plan.length.num_chunks,
     )
-    decoder, frames = model.decoder(), 0
-    seconds: list[float] = []
-    marks: list[dict[str, float]] = []
-
-    def decoded(latents: Tensor) -> Any:
-        return to_uint8(decoder.push(latents))
-
-    def mark() -> None:
-        marks.append({"until_second": frames / float(film.rate), **card.memory()})
-
-    card.clear()
+    decoder, frames, seconds, row = model.decoder(), 0, list[float](), Row()
+    card.cleared("")
     for latents in (part for chunk in chunks for part in chunk.split(size, dim=2)):
-        taken, pictures = card.seconds(partial(decoded, latents))
+        taken, pictures = card.seconds(lambda: to_uint8(decoder.push(latents)))  # noqa: B023
         frames += pictures.shape[1]
         seconds.append(taken)
-        if not marks and frames >= frames_in(FIRST_SECONDS, film.rate):
-            mark()
-        if time.monotonic() > (until if marks else end):
+        if "first_frames" not in row and frames >= frames_in(FIRST_SECONDS, film.rate):
+            row = {"first_frames": frames, **card.memory("first")}
+        if time.monotonic() > (until if row else end):
             break
-    mark()
     usual = statistics.median(seconds[2:] or seconds)  # the first two meet other shapes
-    return {"decode_seconds": usual, "frames_filmed": frames, "memory": marks}
+    return row | {"decode_seconds": usual, "frames_filmed": frames, **card.memory("rest")}
 
 
 def compiled(
@@ -301,7 +292,10 @@ def compiled(
     """Seconds of a pass over the full window with compiled blocks, and of the first, which compiles them."""
     torch.compiler.reset()
     model.transformer.compile_repeated_blocks(backend=backend)
-    first, usual = timed(one_pass(velocity, film, max(windows(film)), card.device), card, until)
+    try:
+        first, usual = timed(one_pass(velocity, film, max(windows(film)), card.device), card, until)
+    finally:
+        torch.compiler.reset()  # or it keeps the weights
     return {"compile_seconds": first, "compiled_pass_seconds": usual}
 
 
@@ -311,8 +305,9 @@ def stages(
     """What is to be found out of a model, in order. longest: seconds that it has taken to compile one."""
     end = time.monotonic() + args.seconds
     film = FilmOptions(prompt="noise", seconds=ALL_SECONDS).resolved(family.spec)
-    model = without_numbers(family, resolve_dtype(None, card.device))
+    model = without_numbers(family, resolve_dtype(None, "cuda" if args.dry_run else card.device))
     yield partial(counted, model, guided(model, family, film), film)
+    yield partial(card.cleared, "before")
     if args.dry_run:
         return
     fill(model, card.device)
@@ -327,7 +322,7 @@ def stages(
         yield partial(compiled, model, velocity, film, card, end, "eager" if args.tiny else "inductor")
 
 
-def measured(todo: Iterator[Callable[[], Row]], card: Card) -> Iterator[Row]:
+def measured(todo: Iterator[Callable[[], Row]]) -> Iterator[Row]:
     """What each stage finds out, or the first line of what goes wrong in it; the others go on."""
     while True:
         try:
@@ -338,49 +333,39 @@ def measured(todo: Iterator[Callable[[], Row]], card: Card) -> Iterator[Row]:
             found = {
                 f"failed_{time.monotonic():.0f}": (str(error).strip() or repr(error)).splitlines()[0][:200]
             }
-        card.clear()
         yield found
 
 
 def rates(row: Row, spec: ModelSpec, matrix_tflops: float) -> Row:
     """What follows from the seconds of a row."""
-    size, found = spec.defaults.chunk_size, dict[str, float]()
+    size, found = spec.defaults.chunk_size, Row()
     frames = decoded_frames(2 * size, spec) - decoded_frames(size, spec)
     for kind in ("", "compiled_"):
         if seconds := row.get(f"{kind}pass_seconds"):
             found[f"{kind}share"] = row["tflop"] / seconds / matrix_tflops
     if seconds := row.get("chunk_seconds"):
-        found["passes_per_second"] = row["passes_per_chunk"] / seconds
-        found["latents_as_frames_per_second"] = frames / seconds
+        found["passes/s"] = row["passes_per_chunk"] / seconds
+        found["frames/s_undecoded"] = frames / seconds
         if "decode_seconds" in row:
-            found["frames_per_second"] = frames / (seconds + row["decode_seconds"])
+            found["frames/s"] = frames / (seconds + row["decode_seconds"])
     return found
 
 
-COLUMNS = (  # a title, a key of a row, and how its value is written
-    ("model", "model", ""),
-    ("weights, GiB", "weights_gib", ".2f"),
-    ("window", "window", ""),
-    ("TFLOP a pass", "tflop", ".0f"),
-    ("s a pass", "pass_seconds", ".3f"),
-    ("share", "share", ".0%"),
-    ("passes/s", "passes_per_second", ".3f"),
-    ("frames/s, not decoded", "latents_as_frames_per_second", ".2f"),
-    ("s to decode a chunk", "decode_seconds", ".3f"),
-    ("frames/s", "frames_per_second", ".2f"),
-    ("frames filmed", "frames_filmed", ""),
-    ("peak and held GiB", "memory", ""),
-    ("s a pass, compiled", "compiled_pass_seconds", ".3f"),
-    ("share, compiled", "compiled_share", ".0%"),
-    ("s to compile", "compile_seconds", ".0f"),
-)
+# Keys of a row, and how their values are written.
+COLUMNS = """
+    network_parameters:.3e autoencoder_parameters:.3e weights_gib:.2f window: tflop:.0f pass_seconds:.3f share:.0%
+    passes/s:.3f frames/s_undecoded:.2f decode_seconds:.3f frames/s:.2f frames_filmed: held_gib_before:.2f
+    peak_gib_first:.2f held_gib_first:.2f peak_gib_rest:.2f held_gib_rest:.2f
+    compiled_pass_seconds:.3f compiled_share:.0% compile_seconds:.0f
+""".split()  # noqa: SIM905
+FORMATS = dict(column.split(":") for column in COLUMNS)
 
 
 def line(row: Row) -> str:
-    """A row of the table, with – for what is not known, and what went wrong at its end."""
-    cells = [format(row[key], form) if key in row else "–" for _, key, form in COLUMNS]
+    """A row of the table, with – for what is not known, and at its end what went wrong."""
+    cells = [format(row[key], form) if key in row else "–" for key, form in FORMATS.items()]
     notes = [str(text) for key, text in row.items() if key.startswith(("failed", "skipped"))]
-    return f"| {' | '.join([*cells, '; '.join(notes)])} |"
+    return f"| {' | '.join([row['model'], *cells, '; '.join(notes)])} |"
 
 
 def main() -> None:
@@ -401,14 +386,14 @@ def main() -> None:
     card = Card(torch.device("cpu" if args.tiny or args.dry_run else args.device))
     about, rows = card.about(), list[Row]()
     print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
-    titles = [*(title for title, _, _ in COLUMNS), "notes"]
+    titles = ["model", *(key.replace("_", " ") for key in FORMATS), "notes"]
     print(f"| {' | '.join(titles)} |\n" + "|---" * len(titles) + "|", flush=True)
     for key in args.families:
         family = tiny(FAMILIES[key]) if args.tiny else FAMILIES[key]
         spec, begun = family.spec, time.monotonic()
         longest = max((row.get("compile_seconds", 0) for row in rows), default=0)
         rows.append(row := {"model": f"{spec.name} {spec.defaults.height}×{spec.defaults.width}"})
-        for found in measured(stages(family, card, args, longest), card):
+        for found in measured(stages(family, card, args, longest)):
             row |= found
             row |= rates(row, spec, about["matrix_tflops"])
             print(f"{time.monotonic() - begun:.0f} s: {', '.join(found)}", file=sys.stderr, flush=True)
