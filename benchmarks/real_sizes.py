@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +65,7 @@ MOST_PASSES = 12
 FOR_PASSES, FOR_COMPILING = 0.2, 0.35  # of a model's seconds: for passes at most, and kept for compiling
 
 Row = dict[str, Any]
+Stage = Callable[[], Row]
 Config = Mapping[str, Any]
 
 
@@ -130,16 +132,13 @@ class Card:
     def __init__(self, device: torch.device) -> None:
         self.device, self.counts = device, device.type == "cuda"
 
-    def wait(self) -> None:
-        if self.counts:
-            torch.cuda.synchronize(self.device)
-
     def seconds(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """How long work takes, to its end on the device, and what it gives."""
-        self.wait()
+        wait = partial(torch.cuda.synchronize, self.device) if self.counts else lambda: None
+        wait()
         start = time.perf_counter()
         result = work()
-        self.wait()
+        wait()
         return time.perf_counter() - start, result
 
     def memory(self, when: str) -> Row:
@@ -151,6 +150,7 @@ class Card:
         return {f"peak_gib_{when}": peak / GIB, f"held_gib_{when}": held / GIB}
 
     def cleared(self, when: str) -> Row:
+        """The same without what nobody holds."""
         gc.collect()
         if self.counts:
             torch.cuda.empty_cache()
@@ -248,9 +248,8 @@ def timed(run: Callable[[], Any], card: Card, until: float) -> tuple[float, floa
 def passes(velocity: Velocity, film: Film, card: Card, until: float) -> Row:
     """Seconds of a pass over the full window, and of all passes between two chunks."""
     often = windows(film)
-    seconds = {
-        n: timed(one_pass(velocity, film, n, card.device), card, until)[1] for n in sorted(often)[::-1]
-    }
+    runs = {n: one_pass(velocity, film, n, card.device) for n in sorted(often)[::-1]}
+    seconds = {n: timed(run, card, until)[1] for n, run in runs.items()}
     return {
         "pass_seconds": seconds[max(often)],
         "chunk_seconds": sum(often[n] * seconds[n] for n in often),
@@ -286,9 +285,7 @@ def filmed(model: T5VideoModel, velocity: Velocity, film: Film, card: Card, unti
     return row | {"decode_seconds": usual, "frames_filmed": frames, **card.memory("rest")}
 
 
-def compiled(
-    model: T5VideoModel, velocity: Velocity, film: Film, card: Card, until: float, backend: str
-) -> Row:
+def compiled(model: Any, velocity: Velocity, film: Film, card: Card, until: float, backend: str) -> Row:
     """Seconds of a pass over the full window with compiled blocks, and of the first, which compiles them."""
     torch.compiler.reset()
     model.transformer.compile_repeated_blocks(backend=backend)
@@ -299,9 +296,7 @@ def compiled(
     return {"compile_seconds": first, "compiled_pass_seconds": usual}
 
 
-def stages(
-    family: Family, card: Card, args: argparse.Namespace, longest: float
-) -> Iterator[Callable[[], Row]]:
+def stages(family: Family, card: Card, args: argparse.Namespace, longest: float) -> Iterator[Stage]:
     """What is to be found out of a model, in order. longest: seconds that it has taken to compile one."""
     end = time.monotonic() + args.seconds
     film = FilmOptions(prompt="noise", seconds=ALL_SECONDS).resolved(family.spec)
@@ -322,17 +317,15 @@ def stages(
         yield partial(compiled, model, velocity, film, card, end, "eager" if args.tiny else "inductor")
 
 
-def measured(todo: Iterator[Callable[[], Row]]) -> Iterator[Row]:
+def measured(todo: Iterator[Stage]) -> Iterator[Row]:
     """What each stage finds out, or the first line of what goes wrong in it; the others go on."""
-    while True:
+    for number in count():
         try:
             if (stage := next(todo, None)) is None:
                 return
             found = stage()
         except Exception as error:  # of any kind, as cards have many
-            found = {
-                f"failed_{time.monotonic():.0f}": (str(error).strip() or repr(error)).splitlines()[0][:200]
-            }
+            found = {f"failed_{number}": (str(error).strip() or repr(error)).splitlines()[0][:200]}
         yield found
 
 
@@ -341,7 +334,7 @@ def rates(row: Row, spec: ModelSpec, matrix_tflops: float) -> Row:
     size, found = spec.defaults.chunk_size, Row()
     frames = decoded_frames(2 * size, spec) - decoded_frames(size, spec)
     for kind in ("", "compiled_"):
-        if seconds := row.get(f"{kind}pass_seconds"):
+        if "tflop" in row and (seconds := row.get(f"{kind}pass_seconds")):
             found[f"{kind}share"] = row["tflop"] / seconds / matrix_tflops
     if seconds := row.get("chunk_seconds"):
         found["passes/s"] = row["passes_per_chunk"] / seconds
@@ -378,9 +371,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, on the CPU")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="weights and operations alone; computes nothing"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="weights and operations alone")
     args = parser.parse_args()
     torch.manual_seed(0)
     card = Card(torch.device("cpu" if args.tiny or args.dry_run else args.device))
@@ -396,7 +387,7 @@ def main() -> None:
         for found in measured(stages(family, card, args, longest)):
             row |= found
             row |= rates(row, spec, about["matrix_tflops"])
-            print(f"{time.monotonic() - begun:.0f} s: {', '.join(found)}", file=sys.stderr, flush=True)
+            print(f"{time.monotonic() - begun:.0f} s: {found}", file=sys.stderr, flush=True)
             if args.output:
                 write_text(args.output, json.dumps({**about, "rows": rows}, indent=1))
         print(line(row), flush=True)
