@@ -1,10 +1,14 @@
 """Which measure catches which drift: the table of docs/measures.md, written into it.
 
     python benchmarks/catches.py RUN
+    python benchmarks/catches.py RUN --drifts "growing grid" "other views"      # only these: a new drift's columns
 
 Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
 with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run
 that was stopped goes on.
+
+With --drifts it prints the columns of those, of half as many films, which are not compared with real film and whose
+adherence is not read. A RUN is one or the other.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.films import Film, Strip, measure_film, read_clips, read_film, write_film
-from longtake.evaluation.measures.base import About
+from longtake.evaluation.measures.base import About, Joints
 from longtake.evaluation.measures.distribution import Films, slice_distances
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.summary import LIKENESS, with_likeness
@@ -49,12 +53,14 @@ DISTANCES = {
 
 @dataclass(frozen=True)
 class Job:
-    """A film to render, spoil and measure. A drift that is none leaves it as it is."""
+    """A film to render, spoil and measure. A drift that is none leaves it as it is. judged: whether its adherence is
+    read."""
 
     run: Path
     drift: str
     number: int
     shot: Shot
+    judged: bool = True
 
     @property
     def path(self) -> Path:
@@ -66,15 +72,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    parser.add_argument("--drifts", nargs="+", choices=DRIFTS)
+    args = parser.parse_args()
+    run: Path = args.run
     run.mkdir(parents=True, exist_ok=True)
+    if args.drifts:
+        print(few(run, args.drifts))
+        return
     trained_classifier(run / CLASSIFIER)
-    jobs = all_jobs(run)
-    missing = [job for job in jobs if not job.path.exists()]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for _ in track(pool.map(measure, missing), "measuring", total=len(missing)):
-            pass
-    films = with_likeness([read_film(job.path) for job in jobs])
+    films = with_likeness(measured(all_jobs(run)))
     stable = [film for film in films if film.row == UNSPOILT][:STABLE]
     spoilt = {drift: [film for film in films if film.row == drift][-SPOILT:] for drift in (UNSPOILT, *DRIFTS)}
     usual = distances(spoilt[UNSPOILT], stable)
@@ -92,17 +98,44 @@ def main() -> None:
     write_text(PAGE, head + BEGIN + table(catches, stable[0].about) + END + rest.partition(END)[2])
 
 
-def all_jobs(run: Path) -> list[Job]:
-    """Shots left alone, others left alone and spoilt in every way, and real film of each: renders of another seed."""
+def few(run: Path, drifts: Sequence[str]) -> str:
+    """The table of some drifts, of half as many films: no film is compared with others but by its own numbers."""
+    jobs = [replace(job, judged=False) for job in shots_left_alone(run)]
+    alone, others = jobs[: STABLE // 2], jobs[STABLE : STABLE + SPOILT // 2]
+    films = measured([*alone, *others, *(replace(job, drift=drift) for drift in drifts for job in others)])
+    stable = films[: len(alone)]
+    usual = [numbers(film.record) for film in stable]
+    spoilt = {drift: [film for film in films if film.row == drift] for drift in (UNSPOILT, *drifts)}
+    catches = {
+        drift: caught([numbers(film.record) for film in some[-len(others) :]], usual)
+        for drift, some in spoilt.items()
+    }
+    return table(catches, stable[0].about)
+
+
+def measured(jobs: Sequence[Job]) -> list[Film]:
+    """The films of these jobs, measured if they are not yet."""
+    missing = [job for job in jobs if not job.path.exists()]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for _ in track(pool.map(measure, missing), "measuring", total=len(missing)):
+            pass
+    return [read_film(job.path) for job in jobs]
+
+
+def shots_left_alone(run: Path) -> list[Job]:
+    """Those that stay so, and those that are to be spoilt."""
     rng = random.Random(11)
     shots = [random_shot(rng) for _ in range(STABLE + SPOILT)]
     # What stands still cannot slow down: the shots that are spoilt move.
     shots[STABLE:] = [replace(shot, speed="steady") for shot in shots[STABLE:]]
-    jobs = [Job(run, UNSPOILT, number, shot) for number, shot in enumerate(shots)]
-    jobs += [replace(job, drift=drift) for drift in DRIFTS for job in jobs[STABLE : STABLE + SPOILT]]
-    return jobs + [
-        Job(run, REAL, number, replace(shot, seed=shot.seed + 1)) for number, shot in enumerate(shots)
-    ]
+    return [Job(run, UNSPOILT, number, shot) for number, shot in enumerate(shots)]
+
+
+def all_jobs(run: Path) -> list[Job]:
+    """Shots left alone, others left alone and spoilt in every way, and real film of each: renders of another seed."""
+    alone = shots_left_alone(run)
+    jobs = [*alone, *(replace(job, drift=drift) for drift in DRIFTS for job in alone[STABLE:])]
+    return jobs + [replace(job, drift=REAL, shot=replace(job.shot, seed=job.shot.seed + 1)) for job in alone]
 
 
 def measure(job: Job) -> None:
@@ -113,8 +146,8 @@ def measure(job: Job) -> None:
     if job.drift in DRIFTS:
         film = DRIFTS[job.drift](film, job.shot)
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
-    judge = trained_classifier(job.run / CLASSIFIER), job.shot
-    measures = measures_for(fps, range(WINDOW, len(film), WINDOW), judge)
+    judge = (trained_classifier(job.run / CLASSIFIER), job.shot) if job.judged else None
+    measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judge)
     record = measure_film([film], fps, measures, strip)
     record |= {"row": job.drift, "group": job.shot.caption()}
     write_film(job.path, record, clips_of(measures), strip.jpeg())

@@ -270,6 +270,44 @@ def test_world_draws_a_contact_sheet(cli: Cli, tmp_path: Path) -> None:
     again = cli("world", "--sheet", "sheet.png")
     assert again.code == 2 and "sheet.png exists" in again.err
     assert cli("world", "--sheet", "sheet.gif").code == 2
+    assert cli("world", "tracking-shot", "--sheet", "same.png").code == 0
+    assert (tmp_path / "same.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [("flight", "a drone flight over snowy mountains at dawn"), ("tracking-shot", PROMPT)],
+)
+def test_world_draws_films(cli: Cli, name: str, prompt: str) -> None:
+    """Guards films of what a prompt tells of, at any size, and of what chance draws, with their captions."""
+    pytest.importorskip("skia")
+    size = ("--width", "64", "--height", "32")
+    result = cli("world", name, prompt, "--film", "one.mp4", "--seconds", "1", *size)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"one.mp4: 1 s, 24 frames\n   0.00 s  {prompt}\n"
+    info = probe("one.mp4")
+    assert (info.num_frames, info.fps, info.width, info.height) == (24, 24, 64, 32)
+    assert info.metadata["prompt"] == prompt
+    other = cli("world", name, "--film", "two.mp4", "--seconds", "0.5", "--seed", "3", *size)
+    assert other.code == 0 and probe("two.mp4").metadata["prompt"] in other.out
+    assert cli("world", name, "--film", "two.mp4").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["flight"], "give either --sheet PNG or --film MP4"),
+        (["flight", "over hills", "--sheet", "sheet.png"], "a prompt goes with --film"),
+        (["flight", "over green hills", "--film", "film.mp4"], "a flight has one time"),
+        (["flight", "--film", "film.mp4", "--width", "65", "--seconds", "1"], "even sides, not 65x80"),
+        (["moon", "--film", "film.mp4"], "'moon' is not one of"),
+    ],
+)
+def test_worlds_that_cannot_be_drawn(cli: Cli, tmp_path: Path, arguments: list[str], problem: str) -> None:
+    """Guards one line for what is wrong, and that nothing is written then."""
+    result = cli("world", *arguments)
+    assert result.code == 2 and problem in result.err and result.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_version(cli: Cli) -> None:

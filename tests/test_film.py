@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_through_the_command_line(tmp_path: Path) -> None:
     """`longtake generate` as a user calls it: exactly 120 frames at 24 a second, that show what the prompt says to the
     end, as a judge reads them who knows renders alone; that move, and do not flicker."""
     pytest.importorskip("skia", exc_type=ImportError)
-    from longtake.evaluation.classifier import trained_classifier
+    from longtake.evaluation.classifier import TRACKING_SHOT, trained_classifier
 
     film = tmp_path / "film.mp4"
     command = [sys.executable, "-m", "longtake", "generate", PROMPT]
@@ -41,7 +42,9 @@ def test_through_the_command_line(tmp_path: Path) -> None:
     assert info.metadata["prompt"] == PROMPT
     assert not Path(f"{film}.part").exists()
     frames = np.stack(list(read_frames(film)))
-    judge = trained_classifier(tmp_path / "judge.safetensors", stills=500, steps=70, batch=32)
+    judge = trained_classifier(
+        tmp_path / "judge.safetensors", replace(TRACKING_SHOT, count=500, steps=70), 32
+    )
     assert [judge.read(second[::3]) for second in frames.reshape(5, 24, *frames.shape[1:])] == [SHOWN] * 5
     steps = np.abs(np.diff(frames.astype(float), axis=0)).mean((1, 2, 3))
     assert np.median(steps) > 0.2 and steps.max() < 12

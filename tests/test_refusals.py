@@ -86,6 +86,7 @@ def place(tmp_path: Path, tubelet_folder: Path) -> Path:
 MODEL = ("--model", "model")
 PREPARE = ("prepare", "data", *MODEL)
 TRAIN = ("train", "--data", "data", *MODEL, *QUICK)
+DISTIL = ("distil", *TRAIN[1:])
 EVALUATE = ("evaluate", "one.mp4")
 COMPARE = ("compare", "--seconds", "2", "--seeds", "1", "--methods", "progressive")
 REFUSED = [
@@ -103,10 +104,14 @@ REFUSED = [
     (*TRAIN, "-o", "deep/new", "--accumulation", "3"),
     (*TRAIN, "-o", "deep/new", "--sample-prompts", "a car " * 40),
     (*TRAIN, "-o", "deep/new", "--context-size", "-1"),
+    (*DISTIL, "-o", "other"),
+    (*DISTIL, "-o", "deep/new", "--num-inference-steps", "3"),
     ("train", "--data", "data", "-o", "deep/new", "--model", "no-transformer"),
     ("train", "--data", "data", "-o", "deep/new", "--model", "no-vae"),
     ("train", "--data", "mine", "-o", "deep/new", *MODEL),
     ("train", "--data", "one.mp4", "-o", "deep/new", *MODEL),
+    ("distil", "--data", "data", "-o", "deep/new", *MODEL, "--num-inference-steps", "3"),
+    ("distil", "--data", "data", "-o", "other", *MODEL),
     (*EVALUATE, "-o", "mine"),
     (*EVALUATE, "-o", "other"),
     (*EVALUATE, "-o", "odd"),

@@ -64,6 +64,7 @@ ARROWS = {
         "pipeline",
         "plan",
         "presets",
+        "progress",
         "prompts",
         "start",
         "video",

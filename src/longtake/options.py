@@ -157,7 +157,7 @@ class FilmOptions(Options):
         sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
         num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
-        given_frames = decoded_frames(given_latents, spec)
+        given_frames = encoded_frames(given_latents, spec)
         if num_frames <= given_frames:
             raise OptionError(
                 f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
@@ -249,6 +249,11 @@ def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
         first_frames=spec.first_frames,
         group_latents=spec.group_latents,
     )
+
+
+def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
+    """The frames that a model needs to encode so many latents."""
+    return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
 
 
 def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:

@@ -20,13 +20,12 @@ from torch import Tensor
 
 from longtake.errors import NumberError, OptionError
 from longtake.finite import ADVICE, is_finite, require_finite
-from longtake.frames import frames_of
 from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
 from longtake.noise import chunk_noise, sigma_table
-from longtake.options import Film, FilmOptions
+from longtake.options import Film, FilmOptions, decoded_frames
 from longtake.progressive import Velocity
 
 Pictures = NDArray[np.uint8]
@@ -120,12 +119,7 @@ class LongTake:
         """A latent by its index, counted from the first that is made, in words."""
         spec, place = self.model.spec, film.length.given_latents + index
         group = spec.group_latents or 1
-        frames = frames_of(
-            place // group * group,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            group_latents=spec.group_latents,
-        )
+        frames = decoded_frames(place // group * group, spec)
         return f"latent {place} of the film, at second {_seconds(frames, film)}"
 
     def _noise(self, film: Film) -> Noise:

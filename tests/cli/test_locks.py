@@ -35,6 +35,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subpr
 COMMANDS = {
     "prepare": ("prepare", "film", "-o", "RUN", "--model", "MODEL"),
     "train": ("train", "--data", "film", "-o", "RUN", "--model", "MODEL", "--steps", "1"),
+    "distil": ("distil", "--data", "film", "-o", "RUN", "--model", "MODEL", "--steps", "1"),
     "train-default": ("train-default", "RUN"),
     "compare": (
         "compare",

@@ -17,7 +17,7 @@ from longtake.errors import OptionError
 from longtake.evaluation import compare
 from longtake.evaluation.classifier import AttributeClassifier
 from longtake.evaluation.jobs import Job, Took, film, world_prompts
-from longtake.evaluation.variants import Setting, Variant, shifts_of, variants_of
+from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
 from longtake.presets import PRESETS
 from longtake.video import VideoWriter
 from portable import in_two_processes
@@ -241,9 +241,11 @@ def test_equal_cost_is_another_row(tubelet_folder: Path) -> None:
 def test_pieces_meet_where_they_do(tubelet_folder: Path) -> None:
     """Guards seam scores against looking beside the seams: a latent of four frames each, a clip of two, a window."""
     setting = Setting(2.0, str(tubelet_folder))
-    assert shifts_of(setting.film(Variant("progressive")), setting.spec) == list(range(4, 48, 4))
+    assert joints_of(setting.film(Variant("progressive")), setting.spec).shifts == set(range(4, 48, 4))
     clips = setting.film(Variant("replacement", {"method": "replacement"}))
-    assert shifts_of(clips, setting.spec) == list(range(8, 48, 8))
+    joints = joints_of(clips, setting.spec)
+    assert joints.shifts == set(range(8, 48, 8)) and joints.latents == set(range(4, 48, 4))
+    assert joints.patch == setting.spec.alignment
 
 
 def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
@@ -251,8 +253,11 @@ def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
     setting = Setting(2.0, str(open_sora_folder))
     options = {"width": 64, "height": 48}
     begun = setting.film(Variant("progressive", options), from_clip=True)
-    assert shifts_of(begun, setting.spec) == [17, 34]
-    assert shifts_of(setting.film(Variant("progressive", options)), setting.spec) == [17, 34]
+    joints = joints_of(begun, setting.spec)
+    inside = {1, 5, 9, 13}
+    assert joints.shifts == {17, 34}
+    assert joints.latents == {start + frame for start in (0, 17, 34) for frame in {0, *inside}} - {0}
+    assert joints_of(setting.film(Variant("progressive", options)), setting.spec).shifts == {17, 34}
 
 
 def test_prompts_of_the_world_are_the_first_of_more() -> None:

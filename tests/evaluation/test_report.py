@@ -1,6 +1,7 @@
 """The sums and the sentences of a report, on films whose numbers are made up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,15 @@ def test_what_drifts_apart_drifts(film: Callable[..., Film]) -> None:
     drift, change = statistics(summary, "adherence")[2], statistics(summary, "adherence")[1]
     (row,) = summary.rows
     assert row.number(change.number).value == pytest.approx(0) and row.number(drift.number).value > 0.4
+
+
+def test_what_is_kept_is_a_share_of_the_start(film: Callable[..., Film]) -> None:
+    """The last ten seconds over the first; of what began at nothing there is no share."""
+    half = replace(film("progressive", 1), curves={"adherence": np.linspace(1, 0.5, 30).round(1)})
+    curve = half.curves["adherence"]
+    kept = statistics(summarise([film("progressive", 1)]), "adherence")[-1]
+    assert kept.title == "kept" and kept.number(half) == pytest.approx(curve[-5:].mean() / curve[:5].mean())
+    assert np.isnan(kept.number(replace(half, curves={"adherence": np.zeros(30)})))
 
 
 def test_unknown_numbers_are_not_counted(film: Callable[..., Film]) -> None:

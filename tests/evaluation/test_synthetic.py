@@ -11,14 +11,19 @@ import pytest
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.features import ImageNetFeatures
 from longtake.evaluation.films import measure_film, read_film, write_film
-from longtake.evaluation.measures.base import Frames, Measure
+from longtake.evaluation.measures.base import Curve, Frames, Joints, Measure
+from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.consistency import Consistency
+from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
+from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.summary import LIKENESS, with_likeness
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
+from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, Rendered, caught, numbers, other_views
 from longtake.evaluation.variants import REAL
+from longtake.worlds.flight.flight import Flight
+from longtake.worlds.flight.scene import Scene
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
 FRAMES, WIDTH, HEIGHT = 14 * FPS, 64, 40
@@ -36,6 +41,8 @@ MUST = {
     "hard cut": {("cuts", "total"), ("worst_jump", "total")},
     "looping": {("loop_score", "start–end")},
     "seams": {("seam_score", "total"), ("worst_jump", "total")},
+    "growing beat": {(name, kind) for name in ("beat", "beat_peak") for kind in ("start–end", "total")},
+    "growing grid": {("grid_sky", "start–end"), ("grid_sky", "total")},
 }
 
 
@@ -47,6 +54,8 @@ def weightless() -> list[Measure]:
         Looping(FPS),
         SeamScore(range(WINDOW, FRAMES, WINDOW)),
         SceneCuts(),
+        GridRatio(),
+        Beat(FPS, Joints()),
     ]
 
 
@@ -151,9 +160,41 @@ def test_likeness_to_real_film_sees_what_is_shown(
         assert abs(fall) < 0.05 if row == "none" else fall < -0.1
 
 
+def halves(film: Frames) -> dict[str, Curve]:
+    """What becomes of points in each half of a film."""
+    measure, middle = CarriedScenery(FPS), len(film) // 2
+    measure.push(film)
+    return measure.curves([slice(0, middle), slice(middle, len(film))])
+
+
+SCENIC: dict[str, Rendered] = {
+    "shot": Shot("tractor", "blue", "canyon", "noon", "clear", "steady", seed=1),
+    "flight": Flight(Scene("mountains", "noon"), seed=3),
+}
+
+
+@pytest.mark.parametrize("world", SCENIC)
+def test_other_views_are_not_carried(world: str) -> None:
+    """From the middle on; a vehicle, which is in all views of a shot, persists. Only a flight comes near."""
+    film = SCENIC[world].render(0, 4 * FPS, 128, 80)
+    spoilt = other_views(film, SCENIC[world])
+    real, found = halves(film), halves(spoilt)
+    assert (real["growth"] > 0.05).all() if world == "flight" else (abs(real["growth"]) < 0.02).all()
+    for name, left in (("persistence", 0.8), ("carried", 0.5)):
+        assert found[name][0] == real[name][0] and found[name][1] < left * real[name][1]
+
+
+def test_a_creeping_zoom_grows() -> None:
+    """By ln 4 / 4 in its first half of four seconds."""
+    shot = Shot("tractor", "blue", "canyon", "noon", "clear", "slow", seed=1)
+    found = halves(DRIFTS["creeping zoom"](shot.render(0, 8 * FPS), shot))
+    assert found["growth"][0] == pytest.approx(np.log(4) / 4 / 4, abs=0.02)
+    assert found["growth"][1] > 2 * found["growth"][0]
+
+
 def test_all_drifts_are_tried() -> None:
     """None is left out above."""
-    assert {*MUST, "identity swap"} == set(DRIFTS)
+    assert {*MUST, "identity swap", "other views", "creeping zoom"} == set(DRIFTS)
 
 
 def test_every_measure_catches_something(catches: dict[str, set[Key]]) -> None:

@@ -293,3 +293,19 @@ def test_live_memory_stays_flat(wan_model: WanModel) -> None:
             live.append(live_tensors())
     assert len(live) == 3
     assert live[0] == live[1] == live[2]
+
+
+@torch.no_grad()
+def test_a_text_a_frame(ours: WanTransformer3DModel) -> None:
+    """The same text for every frame is as one for the clip; another from frame 3 on moves what it moves by attention,
+    most where it is said."""
+    latents, timestep, text = window(2, 5, 4, 6)
+
+    def told(texts: Tensor) -> Tensor:
+        return ours(latents, timestep, texts, return_dict=False)[0]
+
+    each = text[:, None].repeat(1, 5, 1, 1)
+    close(told(each), told(text), rounding(lambda: told(text), ours, latents, text))
+    each[:, 3:] = torch.randn(2, 2, 5, TEXT_WIDTH)
+    moved = (told(each) - told(text)).abs().amax((0, 1, 3, 4))
+    assert moved[3:].min() > 3 * moved[:3].max() > 0

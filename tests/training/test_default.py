@@ -20,13 +20,14 @@ from longtake.pipeline import LongTake
 from longtake.training import default, pictures, trainer
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.checkpoint import NAME, restore, save
-from longtake.training.default import MAX_TOKENS, Recipe, build_tokenizer, train_filmmaker
+from longtake.training.default import Recipe, train_filmmaker
+from longtake.training.filmmaker import MAX_TOKENS, build_tokenizer
 from longtake.training.finish import FINISH, finish
 from longtake.training.footage import footage
 from longtake.training.loss import Shares
 from longtake.training.muon import Muon, orthogonalise
 from longtake.training.schedule import trapezoid
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot import Shot, every_caption_word
 
 SHOTS = [Shot("car", "red", "hills", "noon", "clear", "steady", seed=i) for i in range(3)]
 
@@ -185,7 +186,7 @@ def test_checkpoint_of_an_optimizer(tmp_path: Path) -> None:
 
 def test_tokenizer_splits_as_captions_are_written() -> None:
     """Case does not matter, the end is marked, a foreign word becomes [UNK], and the limit is the model's."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(every_caption_word())
     tokens = tokenizer.convert_ids_to_tokens(tokenizer("A RED zeppelin, at dawn").input_ids)
     assert tokens == ["a", "red", "[UNK]", ",", "at", "dawn", "[EOS]"]
     assert tokenizer.model_max_length == MAX_TOKENS

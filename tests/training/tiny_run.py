@@ -12,8 +12,10 @@ from torch import Tensor
 
 from longtake.models.base import ModelDefaults
 from longtake.models.load import read_spec
+from longtake.training.distil import distilling
 from longtake.training.loss import Window
-from longtake.training.options import TrainOptions
+from longtake.training.objectives import Denoising
+from longtake.training.options import DistilOptions, RunOptions, TrainOptions
 from longtake.training.trainer import Trainer
 
 LATENTS, CHANNELS, TEXT = 9, 4, (12, 16)
@@ -47,9 +49,12 @@ class MemoryFilm:
         return torch.stack(windows), self.texts[clips] * kept
 
 
-def trainer(model: Path | str, run: Path, kind: type[MemoryFilm] = MemoryFilm, **given: Any) -> Trainer:
-    options = TrainOptions(**given)
-    return Trainer(model, kind(options.sampling(read_spec(model))), run, options)
+def trainer(
+    model: Path | str, run: Path, kind: type[MemoryFilm] = MemoryFilm, distil: bool = False, **given: Any
+) -> Trainer:
+    options: RunOptions = DistilOptions(**given) if distil else TrainOptions(**given)
+    film = kind(options.sampling(read_spec(model)))
+    return Trainer(model, film, run, options, objective=distilling if distil else Denoising)
 
 
 def main(model: str, runs: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands that show and measure: world, adherence."""
+"""The commands that measure what films show, and who reads it: adherence, judge."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,11 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Json, Model, Overwrite, app, needs_extra, stoppable
-from longtake.files import beside, exclusive, exclusive_folder
+from longtake.cli.common import Json, Model, app, needs_extra, stoppable
+from longtake.cli.world import World
+from longtake.files import exclusive, exclusive_folder
 
-
-@app.command()
-def world(
-    sheet: Annotated[Path, typer.Option("--sheet", metavar="PNG", help="The picture to write.")],
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other shots.")] = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw a contact sheet of the tracking shots that the embedded model is trained on."""
-    from longtake.video import check_output
-
-    check_output(sheet, suffix=".png", overwrite=overwrite)
-    with needs_extra("world"), stoppable("nothing was written"), exclusive(sheet), beside(sheet) as part:
-        from longtake.worlds.tracking_shot import contact_sheet
-
-        contact_sheet(part, seed)
+UNSEEN = 20_002  # the seed of renders that no classifier was trained on
 
 
 @app.command()
@@ -46,3 +33,28 @@ def adherence(
         with exclusive_folder(run):
             summary = measure(run, model, prompts, seeds, seconds)
     print(json.dumps(summary, indent=2) if as_json else as_table(summary))
+
+
+@app.command()
+def judge(
+    name: Annotated[World, typer.Argument(metavar="WORLD", help=" or ".join(World))],
+    file: Annotated[
+        Path, typer.Argument(help="The classifier, in safetensors; trained first if it is not there.")
+    ],
+    looks: Annotated[
+        int, typer.Option("--looks", min=1, help="Renders to read, of combinations unseen in training.")
+    ] = 1200,
+    as_json: Json = False,
+) -> None:
+    """Measure how well the classifier that judges films of a world reads its renders."""
+    from longtake.evaluation.classifier import TRACKING_SHOT, accuracy, trained_classifier
+    from longtake.evaluation.flight_judge import FLIGHT
+
+    lesson = {World.flight: FLIGHT, World.tracking_shot: TRACKING_SHOT}[name]
+    with needs_extra("world"), stoppable("nothing was measured"), exclusive(file):
+        classifier = trained_classifier(file, lesson)
+        shares = accuracy(classifier, *lesson.render(looks, UNSEEN, True))
+    if as_json:
+        print(json.dumps({"world": name, "looks": looks, "right": shares}, indent=2))
+    else:
+        print("\n".join(f"{attribute:<10} {share:7.2%}" for attribute, share in shares.items()))

@@ -1,13 +1,14 @@
-"""The commands that train: train, train-default."""
+"""The commands that train: train, distil, train-default."""
 
 import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
@@ -20,7 +21,7 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.files import exclusive_folder, printable, write_text
 from longtake.frames import lasting
 from longtake.models.load import model_folder, read_spec
-from longtake.training.options import TrainOptions
+from longtake.training.options import DistilOptions, RunOptions, TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
 ALSO = {"context_size": ("--context",)}  # what the commands that film call it
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
     from longtake.training.trainer import Trainer
 
 
-def _takes_train_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of TrainOptions, in place of its **keywords."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    added = [_parameter(name, field) for name, field in TrainOptions.model_fields.items()]
-    command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-    return command
+def _takes(kind: type[RunOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a kind of options, in place of its **keywords."""
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [_parameter(name, field) for name, field in kind.model_fields.items()]
+        command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+        return command
+
+    return with_options
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -57,30 +62,86 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="Captioned film, prepared or not (see prepare).")
+]
+Run = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")]
+
+
 @app.command()
-@_takes_train_options
-def train(
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Captioned film, prepared or not (see prepare).")
-    ],
-    run: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."
-        ),
-    ],
-    model: Model = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")
-    ] = False,
-    **given: Any,
-) -> None:
+@_takes(TrainOptions)
+def train(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
     """Fine-tune a model for long takes on your own film.
 
     In many processes: torchrun --nproc-per-node N -m longtake train …, or accelerate launch -m longtake train ….
     """
+    _learn(model, TrainOptions, data, run, dry_run, given)
+
+
+@app.command()
+@_takes(DistilOptions)
+def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
+    """Halve the steps that a model films with: one step of the result goes where two of the model went.
+
+    The model, guided as it is filmed with, teaches a copy of itself, which then needs no guidance.
+
+    The result's window holds as many latents: steps per chunk are halved where they are even, else chunks are doubled.
+
+    From 8 steps to 2 go by way of 4: distil the result once more. In many processes as train.
+    """
+    _learn(model, DistilOptions, data, run, dry_run, given)
+
+
+@app.command()
+def train_default(
+    run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
+    world: Annotated[
+        Literal["tracking-shot", "flight"], typer.Option("--world", help="What its films show.")
+    ] = "tracking-shot",
+    edition: Annotated[
+        Literal["tiny", "small", "large", "finish"],
+        typer.Option("--edition", help="Of the flights: how large it is."),
+    ] = "small",
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
+    device: Device = "cpu",
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the blocks of the flights' transformer.")
+    ] = False,
+) -> None:
+    """Train a small model from nothing: footage, autoencoder, text encoder and transformer.
+
+    That of tracking shots is the embedded one, and the trainer finishes it.
+    """
+    with needs_extra("world,train"):
+        from longtake.training import default, flight
+    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
+        with exclusive_folder(run):
+            if world == "flight":
+                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16, compiled=compiled)
+                recipe = replace(recipe, steps=steps or recipe.steps)
+                model = flight.train_flight(run, recipe, _after_a_step)
+            else:
+                model = default.train_default(
+                    run,
+                    default.Recipe(steps=steps or default.Recipe.steps, device=device, bf16=bf16),
+                    _after_a_step,
+                )
+        print(printable(model))
+
+
+def _learn(
+    model: str | None, kind: type[RunOptions], data: Path, run: Path, dry_run: bool, given: dict[str, Any]
+) -> None:
+    """What train and distil do, which differ in their options and in what is learnt."""
     try:
-        options = TrainOptions(**{name: value for name, value in given.items() if value is not None})
+        options = kind(**{name: value for name, value in given.items() if value is not None})
         with needs_extra("train"):
             if dry_run:
                 _describe(model, options, data)
@@ -93,28 +154,11 @@ def train(
         raise typer.Exit(BAD_INPUT) from None
 
 
-@app.command()
-def train_default(
-    run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
-    device: Device = "cpu",
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
-    ] = False,
-) -> None:
-    """Train the embedded model anew: footage, autoencoder, text encoder and transformer, then the trainer."""
-    with needs_extra("world,train"):
-        from longtake.training.default import Recipe, train_default
-    recipe = Recipe(steps=steps or Recipe.steps, device=device, bf16=bf16)
-    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
-        with exclusive_folder(run):
-            model = train_default(run, recipe, _after_a_step)
-        print(printable(model))
-
-
-def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> None:
+def _train(model: str | None, options: RunOptions, data: Path, run: Path) -> None:
     from longtake.training.changes import FILM, check_film
     from longtake.training.data import MANIFEST
+    from longtake.training.distil import distilling
+    from longtake.training.objectives import Denoising
     from longtake.training.trainer import Trainer
 
     try:
@@ -123,7 +167,9 @@ def _train(model: str | None, options: TrainOptions, data: Path, run: Path) -> N
             options = options.model_copy(update={"sample_prompts": tuple(film.captions[:SHOWN])})
         check_film(run, film.manifest)
         manifest = (film.folder / MANIFEST).read_bytes()
-        trainer = Trainer(model, film, run, options, {"data": hashlib.sha256(manifest).hexdigest()})
+        hashes = {"data": hashlib.sha256(manifest).hexdigest()}
+        objective = distilling if isinstance(options, DistilOptions) else Denoising
+        trainer = Trainer(model, film, run, options, hashes, objective=objective)
         if _first_process():
             write_text(run / FILM, manifest.decode())
         if trainer.step == options.steps:
@@ -157,7 +203,7 @@ def _after_a_step(stop: Callable[[], None]) -> AbstractContextManager[None]:
     return gently(told)
 
 
-def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -> Path:
+def _prepared(model: str | None, options: RunOptions, data: Path, run: Path) -> Path:
     """The folder of prepared film: the one given, or what is made of it in the run."""
     if os.path.exists(data / "manifest.json"):
         return data
@@ -183,7 +229,7 @@ def _prepared(model: str | None, options: TrainOptions, data: Path, run: Path) -
     return target
 
 
-def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFilm":
+def _film(model: str | None, options: RunOptions, folder: Path) -> "PreparedFilm":
     from longtake.training.data import PreparedFilm, frames_needed, hashes
 
     spec = read_spec(model)
@@ -194,7 +240,7 @@ def _film(model: str | None, options: TrainOptions, folder: Path) -> "PreparedFi
     return film
 
 
-def _describe(model: str | None, options: TrainOptions, data: Path) -> None:
+def _describe(model: str | None, options: RunOptions, data: Path) -> None:
     """Print what a run would take."""
     from longtake.training.estimate import estimate
     from longtake.training.sources import find_clips

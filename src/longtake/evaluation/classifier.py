@@ -1,15 +1,17 @@
-"""Reads the attributes of a tracking shot off a single frame: an absolute judge of what a film shows.
+"""Reads attributes off what a film shows: an absolute judge of it, for worlds that know what they show.
 
-A small convolutional network, trained on renders that no generator was trained on. It judges vehicle, colour,
-landscape, time and weather; speed cannot be seen in one frame. Its blind spot is everything else: a frame can be
-ugly and still be read right.
+A small convolutional network, trained on renders that no generator was trained on. What it reads, and off how many
+frames at a time, is a `Lesson`. TRACKING_SHOT reads vehicle, colour, landscape, time and weather off single frames;
+speed cannot be seen in one. Its blind spot is everything else: a frame can be ugly and still be read right.
 
-Shapes: B pictures, H W picture height and width.
+Shapes: B looks, each of one frame or of some on top of each other, C channels, 3 a frame, H W picture height and width.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +31,67 @@ from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
 
 JUDGED = ("vehicle", "colour", "landscape", "time", "weather")
-Frames = NDArray[np.uint8]  # (B, H, W, 3)
+UNREAD = -100  # the label of an attribute that a look does not show; what torch's cross entropy passes over
+Frames = NDArray[np.uint8]  # looks (B, H, W, C)
+Labels = dict[str, Tensor]  # of each attribute, the number of its value in each look, or UNREAD
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a classifier learns, and off how much.
+
+    values: of each attribute. render: makes so many looks and their labels from a seed; held-out combinations, others,
+    or, for None, both, one in ten held out. frames: of a look. count: looks that are learnt from. steps: of training.
+    mirrored: the values that become others where pictures are turned left to right, if these may be turned.
+    """
+
+    values: Mapping[str, Sequence[str]]
+    render: Callable[[int, int, bool | None], tuple[Frames, Labels]]
+    frames: int = 1
+    count: int = 6000
+    steps: int = 500
+    mirrored: Mapping[str, Mapping[str, str]] | None = None
+
+    def turned(self, name: str) -> Tensor:
+        """The number of the value that each value of an attribute becomes in a mirror."""
+        values, becomes = list(self.values[name]), (self.mirrored or {}).get(name, {})
+        return torch.tensor([values.index(becomes.get(value, value)) for value in values])
+
+
+def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tuple[Frames, Labels]:
+    """`count` single frames of random shots (of either side of the hold-out, or both in turn) and their labels."""
+    rng = random.Random(seed)
+    sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
+    shots = [random_shot(rng, held_out=side) for side in sides]
+    jobs = [(shot, rng.randrange(4000)) for shot in shots]
+    with processes() as pool:
+        frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
+    return frames, labels_of([shot.attributes for shot in shots], TRACKING_SHOT.values)
+
+
+def _still(job: tuple[Shot, int]) -> Frames:
+    shot, frame = job
+    return shot.render(frame, 1)
+
+
+TRACKING_SHOT = Lesson({name: list(ATTRIBUTES[name]) for name in JUDGED}, rendered_stills)
+
+
+def labels_of(shown: Sequence[Mapping[str, str]], values: Mapping[str, Sequence[str]]) -> Labels:
+    """The labels of looks that show these attributes; one that is not there is UNREAD."""
+    return {
+        name: torch.tensor([list(known).index(one[name]) if name in one else UNREAD for one in shown])
+        for name, known in values.items()
+    }
 
 
 class AttributeClassifier(nn.Module):
-    """Frames (B, 3, HEIGHT, WIDTH) in [-1, 1] to one row of logits an attribute."""
+    """Looks (B, C, HEIGHT, WIDTH) in [-1, 1] to one row of logits an attribute."""
 
-    def __init__(self) -> None:
+    def __init__(self, lesson: Lesson = TRACKING_SHOT) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs in ((3, 32), (32, 64), (64, 96), (96, 128)):
+        for inputs, outputs in ((3 * lesson.frames, 32), (32, 64), (64, 96), (96, 128)):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, stride=2, padding=1),
                 nn.GroupNorm(8, outputs),
@@ -46,33 +99,33 @@ class AttributeClassifier(nn.Module):
             ]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
         size = 128 * (HEIGHT // 16) * (WIDTH // 16)
-        self.heads = nn.ModuleDict({name: nn.Linear(size, len(ATTRIBUTES[name])) for name in JUDGED})
+        self.values = {name: list(values) for name, values in lesson.values.items()}
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(size, len(values)) for name, values in self.values.items()}
+        )
 
-    def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        features = self.trunk(frames)
+    def forward(self, looks: Tensor) -> dict[str, Tensor]:
+        features = self.trunk(looks)
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def read(self, frames: Frames) -> dict[str, str]:
-        """The attributes that these frames (B, H, W, 3), taken together, most likely show. NumberError if the network
+    def read(self, looks: Frames) -> dict[str, str]:
+        """The attributes that these looks (B, H, W, C), taken together, most likely show. NumberError if the network
         makes no finite numbers of them."""
-        logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(frames)).items()}
+        logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(looks)).items()}
         return {
-            name: list(ATTRIBUTES[name])[int(rows.log_softmax(1).sum(0).argmax())]
-            for name, rows in logits.items()
+            name: self.values[name][int(rows.log_softmax(1).sum(0).argmax())] for name, rows in logits.items()
         }
 
 
-def pictures(frames: Frames) -> Tensor:
-    """Frames (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def pictures(looks: Frames) -> Tensor:
+    """Looks (B, H, W, C) uint8 to (B, C, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(looks)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def trained_classifier(
-    path: Path, stills: int = 6000, steps: int = 500, batch: int = 64
-) -> AttributeClassifier:
+def trained_classifier(path: Path, lesson: Lesson = TRACKING_SHOT, batch: int = 64) -> AttributeClassifier:
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
-    classifier = AttributeClassifier()
+    classifier = AttributeClassifier(lesson)
     if path.exists():
         try:
             load_model(classifier, path)
@@ -82,49 +135,37 @@ def trained_classifier(
             ) from error
         return classifier.eval()
     torch.manual_seed(0)
-    frames, labels = rendered_stills(stills, seed=10_001)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.02)
-    for step in track(range(steps), "training the attribute classifier"):
-        optimizer.param_groups[0]["lr"] = 2e-3 * trapezoid(step, steps, warmup=30)
-        chosen = torch.randint(stills, (batch,))
-        x = pictures(frames[chosen.numpy()])
-        logits = classifier(x + 0.05 * torch.rand(batch, 1, 1, 1) * torch.randn_like(x))
-        loss = torch.stack(
-            [functional.cross_entropy(logits[name], labels[name][chosen]) for name in JUDGED]
-        ).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    _teach(classifier, lesson, batch)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, classifier.state_dict())
     return classifier.eval()
 
 
-def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tuple[Frames, dict[str, Tensor]]:
-    """`count` single frames of random shots (of either side of the hold-out, or both in turn) and their labels."""
-    rng = random.Random(seed)
-    sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
-    shots = [random_shot(rng, held_out=side) for side in sides]
-    jobs = [(shot, rng.randrange(4000)) for shot in shots]
-    with processes() as pool:
-        frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
-    labels = {
-        name: torch.tensor([list(ATTRIBUTES[name]).index(shot.attributes[name]) for shot in shots])
-        for name in JUDGED
-    }
-    return frames, labels
+def _teach(classifier: AttributeClassifier, lesson: Lesson, batch: int) -> None:
+    looks, labels = lesson.render(lesson.count, 10_001, None)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.02)
+    for step in track(range(lesson.steps), "training the attribute classifier"):
+        optimizer.param_groups[0]["lr"] = 2e-3 * trapezoid(step, lesson.steps, warmup=30)
+        chosen = torch.randint(len(looks), (batch,))
+        x, wanted = pictures(looks[chosen.numpy()]), {name: labels[name][chosen] for name in lesson.values}
+        if lesson.mirrored is not None and torch.rand(()) < 0.5:
+            x, wanted = x.flip(3), {name: _turned(rows, lesson.turned(name)) for name, rows in wanted.items()}
+        logits = classifier(x + 0.05 * torch.rand(batch, 1, 1, 1) * torch.randn_like(x))
+        losses = [
+            functional.cross_entropy(logits[name], wanted[name], ignore_index=UNREAD) for name in wanted
+        ]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+
+
+def _turned(labels: Tensor, becomes: Tensor) -> Tensor:
+    return torch.where(labels == UNREAD, labels, becomes[labels.clamp_min(0)])
 
 
 @torch.no_grad()
-def accuracy(classifier: AttributeClassifier, frames: Frames, labels: dict[str, Tensor]) -> dict[str, float]:
-    """Share of single frames whose attribute is read right."""
-    chunks = [classifier(pictures(frames[i : i + 256])) for i in range(0, len(frames), 256)]
-    return {
-        name: float((torch.cat([chunk[name] for chunk in chunks]).argmax(1) == labels[name]).float().mean())
-        for name in JUDGED
-    }
-
-
-def _still(job: tuple[Shot, int]) -> Frames:
-    shot, frame = job
-    return shot.render(frame, 1)
+def accuracy(classifier: AttributeClassifier, looks: Frames, labels: Labels) -> dict[str, float]:
+    """Share of single looks whose attribute is read right, of those that show it."""
+    chunks = [classifier(pictures(looks[i : i + 256])) for i in range(0, len(looks), 256)]
+    right = {name: torch.cat([chunk[name] for chunk in chunks]).argmax(1) == labels[name] for name in labels}
+    return {name: float(rows[labels[name] != UNREAD].float().mean()) for name, rows in right.items()}

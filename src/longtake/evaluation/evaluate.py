@@ -27,12 +27,12 @@ from longtake.evaluation.films import (
     read_film,
     write_film,
 )
-from longtake.evaluation.measures.base import Frames
+from longtake.evaluation.measures.base import Frames, Joints
 from longtake.evaluation.measures.clips import Clips
 from longtake.evaluation.registry import Judge, clips_of, measures_for
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
-from longtake.evaluation.variants import REAL, shifts_of
+from longtake.evaluation.variants import REAL, joints_of
 from longtake.evaluation.vbench.dimensions import VBench
 from longtake.files import contents, printable
 from longtake.models.load import EMBEDDED, read_spec
@@ -192,9 +192,9 @@ def measure_file(
         with clip.path.open("rb") as file:
             info = _printable(probe(file))
             prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
-            shifts, notes = _shifts(info)
+            joints, notes = _joints(info)
             judge, unjudged = _judge(classifier, prompt, info)
-            measures, strip = measures_for(info.fps, shifts, judge, vbench), Strip(info.fps)
+            measures, strip = measures_for(info.fps, joints, judge, vbench), Strip(info.fps)
             pictures = (picture[None] for picture in read_frames(file))
             told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
             numbers = measure_film(told, info.fps, measures, strip)
@@ -327,22 +327,24 @@ def _told_of(pictures: Iterator[Frames], progress: Callable[[int], None]) -> Ite
         yield picture
 
 
-def _shifts(info: VideoInfo) -> tuple[list[int], list[str]]:
+def _joints(info: VideoInfo) -> tuple[Joints, list[str]]:
     """Where the pieces of a film meet, if that is known; and, in words, if it is not.
 
     The model that a film's metadata names is not looked for: it may be any path, or a name on the hub."""
     told = info.metadata
     if "model" not in told:
-        return [], []
+        return Joints(), []
     if told["model"] != EMBEDDED.name:
-        return [], ["no seam score: only of the embedded model's films is it known where their pieces meet"]
+        return Joints(), [
+            "no seam score: only of the embedded model's films is it known where their pieces meet"
+        ]
     own = next((own for method, own in OWN_SETTINGS.items() if method == told.get("method")), ())
     options = {name: told[name] for name in FilmOptions.model_fields if name in told and name not in own}
     spec = read_spec()
     try:
-        return shifts_of(FilmOptions(**options).resolved(spec, "start" in told), spec), []
+        return joints_of(FilmOptions(**options).resolved(spec, "start" in told), spec), []
     except LongTakeError as error:
-        return [], [f"no seam score: its metadata describe no film of {EMBEDDED.name} ({error})"]
+        return Joints(), [f"no seam score: its metadata describe no film of {EMBEDDED.name} ({error})"]
 
 
 def _sha256(path: Path) -> str:

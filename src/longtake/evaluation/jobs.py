@@ -26,9 +26,9 @@ from longtake.evaluation.films import (
     measure_film,
     write_film,
 )
-from longtake.evaluation.measures.base import Frames
+from longtake.evaluation.measures.base import Frames, Joints
 from longtake.evaluation.registry import clips_of, load_vbench, measures_for
-from longtake.evaluation.variants import REAL, Setting, Variant, shifts_of
+from longtake.evaluation.variants import REAL, Setting, Variant, joints_of
 from longtake.options import Film
 from longtake.pipeline import LongTake
 from longtake.start import origin, read_start
@@ -95,7 +95,7 @@ def film(job: Job) -> Took:
         cv2.setNumThreads(1)
     judge = None if job.prompt.shot is None else (_classifier(job.run / CLASSIFIER), job.prompt.shot)
     vbench = load_vbench(job.setting.weights_dir, job.setting.device) if job.setting.weights_dir else None
-    measures = measures_for(plan.rate, () if real else shifts_of(plan, job.setting.spec), judge, vbench)
+    measures = measures_for(plan.rate, Joints() if real else joints_of(plan, job.setting.spec), judge, vbench)
     strip, clock = Strip(plan.rate), time.process_time if on_cpu else time.perf_counter
     start = _start(job, plan)
     with closing(_pictures(job, plan, start)) as pictures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -16,17 +16,21 @@ from longtake.evaluation.classifier import AttributeClassifier
 from longtake.evaluation.features import Features, ImageNetFeatures
 from longtake.evaluation.measures import adherence, consistency, distribution, picture
 from longtake.evaluation.measures.adherence import Adherence
-from longtake.evaluation.measures.base import Measure
+from longtake.evaluation.measures.base import Joints, Measure
+from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.clips import ClipFeatures, Clips
 from longtake.evaluation.measures.consistency import Consistency
+from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
+from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.summary import with_likeness
 from longtake.evaluation.vbench.dimensions import VBench
 from longtake.worlds.tracking_shot import Shot
 
 Judge = tuple[AttributeClassifier, Shot]
+UNKNOWN = Joints()
 
 # Where each measure says what it cannot see.
 SAYING: dict[str, Any] = {
@@ -36,6 +40,9 @@ SAYING: dict[str, Any] = {
     "likeness to earlier moments": Looping,
     "change at shifts": SeamScore,
     "scene cuts": SceneCuts,
+    "grid": GridRatio,
+    "beat": Beat,
+    "carried scenery": CarriedScenery,
     "consistency, similarity": consistency,
     "distance from real film": distribution,
     "likeness to real film": with_likeness,
@@ -44,17 +51,20 @@ SAYING: dict[str, Any] = {
 
 
 def measures_for(
-    fps: Fraction, shifts: Iterable[int] = (), judge: Judge | None = None, vbench: VBench | None = None
+    fps: Fraction, joints: Joints = UNKNOWN, judge: Judge | None = None, vbench: VBench | None = None
 ) -> list[Measure]:
-    """New measures for one film. shifts: the frames that begin a piece of it, where they are known. judge: a
+    """New measures for one film. joints: where its pieces meet. judge: a
     classifier, and the tracking shot that the film should show. vbench: networks whose weights the user has."""
     measures: list[Measure] = [
         PictureStatistics(),
         OpticalFlow(fps),
         Freezing(fps),
         Looping(fps),
-        SeamScore(shifts),
+        SeamScore(joints.shifts),
         SceneCuts(),
+        GridRatio(joints.patch),
+        Beat(fps, joints),
+        CarriedScenery(fps),
         Consistency(_features(), fps),
     ]
     if judge is not None:

@@ -43,8 +43,8 @@ HEADLINES = {
     "likeness": "its likeness to real film",
 }
 LIKENESS = "likeness"  # to real film, the second headline
-CONTRASTS = ("luma", "saturation", "sharpness")
-TOTALS = ("dynamic_degree", "seam_score", "cuts")
+CONTRASTS = ("luma", "contrast", "saturation", "sharpness")
+TOTALS = ("dynamic_degree", "seam_score", "cuts", "grid_sky", "beat", "carried", "growth")
 
 ABOUT_LIKENESS = About("likeness to real film", "cosine", "higher")
 
@@ -261,6 +261,7 @@ def statistics(summary: Summary, name: str) -> list[Column]:
         Column("change", "last 15 % − first 15 %", partial(_contrast, name=name), "neither", about.unit),
         _drift_of(name, "drift", about),
         Column("slope", "a minute, Theil–Sen", partial(_slope, name=name), "neither", about.unit),
+        Column("kept", "last 10 s / first 10 s", partial(_kept, name=name), "neither", "share"),
     ]
     return found if real is None else [*found, _drift_column(name, about, real)]
 
@@ -342,6 +343,12 @@ def _end(film: Film, name: str) -> float:
 
 def _change(film: Film, name: str) -> float:
     return _end(film, name) - _start(film, name)
+
+
+def _kept(film: Film, name: str) -> float:
+    """NaN for what was nothing at the start."""
+    start = _start(film, name)
+    return _end(film, name) / start if start else np.nan
 
 
 def _contrast(film: Film, name: str) -> float:

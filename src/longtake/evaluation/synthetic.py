@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from longtake.evaluation.measures.base import Frames
 from longtake.worlds.tracking_shot import FPS, LANDSCAPES, VEHICLES, Shot
 
 Floats = NDArray[np.float32]
+
 Drift = Callable[[Frames, Shot], Frames]
 Key = tuple[str, str]  # the name of a curve or total, and which of the two
 Numbers = Mapping[Key, float]
@@ -30,8 +32,18 @@ NOISE = 12  # standard deviation at the end, in grey levels
 DISSOLVE = 2 * FPS  # frames in which one identity becomes another
 LOOP = 5 * FPS  # frames that come back
 WINDOW = 2 * FPS  # frames between two seams
+PATCH, GRID = 16, 4  # pixels, and grey levels at the end, between patches of a grid
+LATENT, STILLNESS = 4, 0.7  # frames, and at the end how much of a latent's motion is left out inside of it
+VIEW = FPS  # frames in which one view of a place becomes another
+ZOOM = 4  # times as large at the end
 SKIPPED = 4  # frames of motion that a seam leaves out
 CAUGHT = 0.75  # the share of spoilt films that a number must tell from stable ones
+
+
+class Rendered(Protocol):
+    """Film that goes on: any frames of it, (N, H, W, 3), can be had."""
+
+    def render(self, first: int, count: int, width: int, height: int, /) -> Frames: ...
 
 
 def exposure_creep(film: Frames, shot: Shot) -> Frames:
@@ -98,6 +110,56 @@ def seams(film: Frames, shot: Shot) -> Frames:
     )
 
 
+def growing_grid(film: Frames, shot: Shot) -> Frames:
+    """Ever more of a faint chequerboard: every other patch brighter, the rest darker."""
+    rows, columns = (np.arange(side) // PATCH for side in film.shape[1:3])
+    board = np.where((rows[:, None] + columns) % 2, 0.5, -0.5).astype(np.float32)[None, ..., None]
+    return _pictures(film + GRID * _rising(film) * board)
+
+
+def growing_beat(film: Frames, shot: Shot) -> Frames:
+    """Ever more of a jerk every fourth frame: the four are blended with their mean."""
+    latents = np.arange(len(film)) // LATENT
+    middles = np.stack(
+        [film[latents == latent].mean(0, dtype=np.float32) for latent in range(latents[-1] + 1)]
+    )
+    share = STILLNESS * _rising(film)
+    return _pictures((1 - share) * film + share * middles[latents])
+
+
+def other_views(film: Frames, shot: Rendered) -> Frames:
+    """From the middle on every second fades to another moment of the shot, each going on as it would: things move and
+    never come. What differs from the shot's mean picture keeps its variance, so that nothing else is told."""
+    count, (height, width) = len(film), film.shape[1:3]
+    middle, mean = count // 2, film.mean(0, dtype=np.float32)
+    faded = film.copy()
+    for number, start in enumerate(range(middle, count, VIEW)):
+        length = min(VIEW, count - start)
+        turn = np.linspace(0, np.pi / 2, VIEW, dtype=np.float32)[:length, None, None, None]
+        here, there = (
+            film[start : start + length]
+            if view == 0
+            else shot.render(start + view * count, length, width, height)
+            for view in (number, number + 1)
+        )
+        faded[start : start + length] = _pictures(
+            mean + np.cos(turn) * (here - mean) + np.sin(turn) * (there - mean)
+        )
+    return faded
+
+
+def creeping_zoom(film: Frames, shot: Shot) -> Frames:
+    """Ever nearer, and ever faster, about the middle of the picture, to four times the size."""
+    height, width = film.shape[1:3]
+    middle, sizes = ((width - 1) / 2, (height - 1) / 2), ZOOM ** _rising(film).ravel() ** 2
+    return np.stack(
+        [
+            cv2.warpAffine(picture, cv2.getRotationMatrix2D(middle, 0, float(size)), (width, height))
+            for picture, size in zip(film, sizes, strict=True)
+        ]
+    ).astype(np.uint8)
+
+
 DRIFTS: Mapping[str, Drift] = {
     drift.__name__.replace("_", " "): drift
     for drift in (
@@ -109,6 +171,10 @@ DRIFTS: Mapping[str, Drift] = {
         identity_swap,
         looping,
         seams,
+        growing_grid,
+        growing_beat,
+        other_views,
+        creeping_zoom,
     )
 }
 

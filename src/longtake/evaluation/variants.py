@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from longtake.errors import OptionError
+from longtake.evaluation.measures.base import Joints
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
-from longtake.options import Film, FilmOptions, equal_cost_steps
+from longtake.options import Film, FilmOptions, decoded_frames, equal_cost_steps
 from longtake.plan import Method
 from longtake.presets import PresetName, preset_options
 
@@ -68,21 +69,28 @@ class Setting:
         return self.options(variant, prompt, seed).resolved(self.spec, from_clip)
 
 
-def shifts_of(film: Film, spec: ModelSpec) -> list[int]:
-    """The frames that begin a piece of a film: a chunk, or a window where its method starts windows anew. Those of a
-    clip that it begins with are one piece."""
+def joints_of(film: Film, spec: ModelSpec) -> Joints:
+    """Where the pieces of a film meet. Its shifts are where a chunk begins, or a window where its method starts windows
+    anew; those of a clip that it begins with are one piece. Latents that reach into one another begin at no one frame:
+    of theirs the phase is left open."""
     sampling, length = film.plan.sampling, film.length
     piece = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
-    given = length.given_latents
-    return [
-        frames_of(
-            latents,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            group_latents=spec.group_latents,
-        )
-        for latents in range(given or piece, given + length.num_latent_frames, piece)
-    ]
+    given, end = length.given_latents, length.given_latents + length.num_latent_frames
+    return Joints(
+        shifts=frozenset(decoded_frames(latents, spec) for latents in range(given or piece, end, piece)),
+        latents=None
+        if spec.lookahead_latents
+        else frozenset(_first_frame(latent, spec) for latent in range(1, end)),
+        latent_frames=spec.temporal_factor,
+        patch=spec.alignment,
+    )
+
+
+def _first_frame(latent: int, spec: ModelSpec) -> int:
+    """The frame that a latent begins with, those inside of a group too."""
+    inside = latent % (spec.group_latents or latent + 1)
+    own = frames_of(inside, temporal_factor=spec.temporal_factor, first_frames=spec.first_frames)
+    return decoded_frames(latent - inside, spec) + own
 
 
 def variants_of(

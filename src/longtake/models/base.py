@@ -43,8 +43,10 @@ class ModelSpec:
     """A model in numbers, read from the JSON files of its folder alone.
 
     n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
-    by themselves. Both sides of a picture are spatial_factor times those of its latent, and multiples of
-    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens.
+    by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
+    reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
+    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
+    models/prediction.py.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ModelSpec:
     defaults: ModelDefaults
     lora: LoraName | None = None
     group_latents: int | None = None
+    lookahead_latents: int = 0
+    prediction: str = "flow_prediction"
 
 
 class Decoder(Protocol):
@@ -114,7 +118,8 @@ class VideoModel(Protocol):
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
         sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token. fps: the film's frame rate, for networks that are told it; None is the model's own.
+        row of zeros is no token, or for a Wan (B, F, L, D), a text a latent frame. fps: the film's frame rate, for
+        networks that are told it; None is the model's own.
         """
         ...
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder
+from longtake.models.lapped import LAP_FRAMES, AutoencoderLapped, Memory, lapped
+from longtake.models.lapped import PIXELS as LAPPED_PIXELS
 from longtake.models.open_sora.autoencoder import GROUP_FRAMES, GROUP_LATENTS, AutoencoderOpenSora
 from longtake.models.tubelet import PIXELS, AutoencoderTubelet
 
@@ -102,6 +104,52 @@ class TubeletEncoder:
         return _normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))
 
 
+class LappedDecoder:
+    """Decodes with AutoencoderLapped: the first latent gives two frames, every later one four.
+
+    Equals `vae.decode` to rounding.
+    """
+
+    def __init__(self, vae: AutoencoderLapped) -> None:
+        self._vae = vae
+        self._memory: Memory | None = None
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        unseen = LAP_FRAMES if self._memory is None else 0
+        frames, self._memory = self._vae.decode_after(_raw(self._vae, latents), self._memory)
+        return _clamped(frames[:, :, unseen:])
+
+
+class LappedEncoder:
+    """Encodes with AutoencoderLapped: every four frames become a latent once two more are there.
+
+    Equals the latents that `vae.encode` makes of all the frames, to rounding.
+    """
+
+    def __init__(self, vae: AutoencoderLapped) -> None:
+        self._vae = vae
+        self._frames: Tensor | None = (
+            None  # from those of the last latent on, which the next one is turned into
+        )
+        self._coded = 0  # latents whose frames are among them
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        if self._frames is not None:
+            frames = torch.cat([self._frames, frames], dim=2)
+        ready = max(0, (frames.shape[2] - LAP_FRAMES) // FRAMES_PER_LATENT)
+        coded, self._coded = self._coded, min(1, ready)
+        self._frames = frames[:, :, (ready - self._coded) * FRAMES_PER_LATENT :].clone()
+        if ready <= coded:
+            return _no_latents(frames, self._vae.config.z_dim, LAPPED_PIXELS)
+        seen = frames[:, :, : ready * FRAMES_PER_LATENT + LAP_FRAMES].to(self._vae.device, self._vae.dtype)
+        seen = torch.nn.functional.pad(seen, (0, 0, 0, 0, 0, FRAMES_PER_LATENT - LAP_FRAMES))
+        turned = lapped(seen, 2, FRAMES_PER_LATENT, LAP_FRAMES)
+        new = turned[:, :, coded * FRAMES_PER_LATENT : ready * FRAMES_PER_LATENT]
+        return _normalised(self._vae, self._vae.code(new))
+
+
 class OpenSoraDecoder:
     """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
 
@@ -137,6 +185,7 @@ class OpenSoraEncoder:
 CODECS: dict[type, tuple[Callable[[Any], Decoder], Callable[[Any], Encoder]]] = {
     AutoencoderKLWan: (WanDecoder, WanEncoder),
     AutoencoderTubelet: (TubeletDecoder, TubeletEncoder),
+    AutoencoderLapped: (LappedDecoder, LappedEncoder),
     AutoencoderOpenSora: (OpenSoraDecoder, OpenSoraEncoder),
 }
 

@@ -70,14 +70,14 @@ class TokenizerConfig(Config):
 class SchedulerConfig(Config):
     """Of a scheduler: its shift, and what else of it changes the noise levels or what the network is taken to predict.
 
-    A film's levels are even ones, warped by the shift alone, and its network predicts noise - data: whatever asks for
-    something else is no option here. null and false ask for nothing.
+    A film's levels are even ones, warped by the shift alone, and its network predicts noise - data or the data itself:
+    whatever asks for something else is no option here. null and false ask for nothing.
     """
 
     shift: Positive = Field(None)  # type: ignore[assignment]  # may be left out, not null
     flow_shift: Positive = Field(None)  # type: ignore[assignment]
     num_train_timesteps: Literal[1000] = 1000
-    prediction_type: Literal["flow_prediction"] | None = None
+    prediction_type: Literal["flow_prediction", "sample"] | None = None
     use_flow_sigmas: Literal[True] | None = None
     final_sigmas_type: Literal["zero"] | None = None
     use_dynamic_shifting: Off = None

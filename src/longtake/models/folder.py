@@ -25,6 +25,7 @@ CLASSES = {
     "vae": (
         "diffusers.AutoencoderKLWan",
         "longtake.AutoencoderTubelet",
+        "longtake.AutoencoderLapped",
         "longtake.AutoencoderOpenSora",
     ),
     "text_encoder": ("transformers.T5EncoderModel", "transformers.UMT5EncoderModel"),

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Where the classes lie that are neither diffusers' nor transformers'.
-OWN_CLASSES = {"AutoencoderTubelet": "longtake.models.tubelet"} | dict.fromkeys(
-    OPEN_SORA, "longtake.models.open_sora"
-)
+OWN_CLASSES = {
+    "AutoencoderTubelet": "longtake.models.tubelet",
+    "AutoencoderLapped": "longtake.models.lapped",
+} | dict.fromkeys(OPEN_SORA, "longtake.models.open_sora")
 LIBRARIES = {"transformer": "diffusers", "vae": "diffusers", "text_encoder": "transformers"}
 
 

@@ -23,7 +23,7 @@ SLOW_FPS = 16  # of the two frame rates that a network may be told, the one that
 class SkyReelsV2TransformerBlock(transformer_skyreels_v2.SkyReelsV2TransformerBlock):
     """Its block is Wan's. It keeps the name by which diffusers finds a SkyReels-V2's blocks."""
 
-    forward = WanTransformerBlock.forward
+    forward, modulated = WanTransformerBlock.forward, WanTransformerBlock.modulated
 
 
 class SkyReelsModel(T5VideoModel):

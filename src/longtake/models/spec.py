@@ -55,6 +55,8 @@ SKYREELS_V2 = ModelDefaults(
     guidance_scale=6.0,
 )
 WAN_PROMPT_TOKENS = 512
+# By autoencoder: the frames of the first latent, and lookahead_latents.
+STARTS = {WAN_VAE: (1, 0), "AutoencoderTubelet": (4, 0), "AutoencoderLapped": (2, 1)}
 # By which name each scheduler knows its shift. Under another's name diffusers does not see it.
 SHIFTS = {"FlowMatchEulerDiscreteScheduler": "shift", "UniPCMultistepScheduler": "flow_shift"}
 
@@ -69,7 +71,7 @@ def folder_spec(folder: Path, classes: dict[str, str], name: str) -> ModelSpec:
         vae_config(folder),
         checked(TokenizerConfig, part_config(folder, "tokenizer"), part_place(folder, "tokenizer")),
     )
-    shift = _scheduler_shift(folder, classes["scheduler"])
+    shift, prediction = _scheduler(folder, classes["scheduler"])
     network, place = part_config(folder, "transformer"), part_place(folder, "transformer")
     if classes["vae"] == OPEN_SORA[1]:
         return open_sora.open_sora_spec(
@@ -78,7 +80,7 @@ def folder_spec(folder: Path, classes: dict[str, str], name: str) -> ModelSpec:
             latent_channels=vae.z_dim,
             max_prompt_tokens=checked(OpenSoraConfig, network, place).max_caption_tokens,
         )
-    causal = classes["vae"] == WAN_VAE
+    first_frames, lookahead = STARTS[classes["vae"]]
     spatial_factor = vae.scale_factor_spatial
     patch = checked(TransformerConfig, network, place).patch_size
     return ModelSpec(
@@ -86,10 +88,14 @@ def folder_spec(folder: Path, classes: dict[str, str], name: str) -> ModelSpec:
         latent_channels=vae.z_dim,
         spatial_factor=spatial_factor,
         temporal_factor=4,
-        first_frames=1 if causal else 4,
+        first_frames=first_frames,
         alignment=spatial_factor * math.lcm(*patch[1:]),
         max_prompt_tokens=min(tokenizer.model_max_length or WAN_PROMPT_TOKENS, WAN_PROMPT_TOKENS),
-        defaults=_defaults(folder, classes["transformer"], spatial_factor if causal else None, shift),
+        defaults=_defaults(
+            folder, classes["transformer"], spatial_factor if classes["vae"] == WAN_VAE else None, shift
+        ),
+        lookahead_latents=lookahead,
+        prediction=prediction,
     )
 
 
@@ -111,8 +117,9 @@ def _defaults(
     return wan if shift is None else replace(wan, shift=shift)
 
 
-def _scheduler_shift(folder: Path, scheduler: str) -> float | None:
-    """The shift that a folder's scheduler gives, if any: under its own name for it, else under the other's."""
+def _scheduler(folder: Path, scheduler: str) -> tuple[float | None, str]:
+    """The shift that a folder's scheduler gives, if any: under its own name for it, else under the other's; and what
+    its network predicts."""
     content, place = part_config(folder, "scheduler"), part_place(folder, "scheduler")
     if content.get("_class_name", scheduler) != scheduler:
         raise ModelError(
@@ -120,4 +127,5 @@ def _scheduler_shift(folder: Path, scheduler: str) -> float | None:
         )
     config, own = checked(SchedulerConfig, content, place), SHIFTS[scheduler]
     given: dict[str, float | None] = {"shift": config.shift, "flow_shift": config.flow_shift}
-    return next((shift for shift in (given.pop(own), *given.values()) if shift is not None), None)
+    shift = next((shift for shift in (given.pop(own), *given.values()) if shift is not None), None)
+    return shift, config.prediction_type or "flow_prediction"

@@ -16,6 +16,7 @@ from longtake.errors import OptionError
 from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder, ModelSpec
 from longtake.models.codecs import new_decoder, new_encoder
+from longtake.models.prediction import AS_VELOCITY
 
 TIMESTEPS = 1000
 
@@ -99,14 +100,15 @@ class T5VideoModel(ABC):
         own. Timesteps are float32 whatever the weights are: bfloat16 would be off by up to 2 of 1000.
         """
         timestep = (sigma.float() * TIMESTEPS).expand(latents.shape[0], -1)
-        velocity = self.network_velocity(
+        predicted = self.network_velocity(
             self.transformer,
             latents.to(self.dtype),
             timestep,
             text.to(self.dtype),
             self.spec.defaults.fps if fps is None else fps,
         )
-        return velocity.to(latents.dtype)
+        level = timestep.to(latents.device) / TIMESTEPS
+        return AS_VELOCITY[self.spec.prediction](predicted, latents, level).to(latents.dtype)
 
     def decoder(self) -> Decoder:
         return new_decoder(self.vae)

@@ -5,6 +5,8 @@ Stock Wan takes a timestep a clip, (B,), or a timestep a token, (B, tokens); the
 the network take (B, F), hold (F, 6, D), and broadcast it over each frame's tokens. The weights, their names
 and the results stay what they were.
 
+A text a frame works the same way: each frame's tokens attend to their own.
+
 B batch, C channels, F latent frames, H W latent height and width, L text tokens, D network or text width
 """
 
@@ -18,7 +20,8 @@ from longtake.models.t5 import T5VideoModel
 
 
 class WanTransformerBlock(transformer_wan.WanTransformerBlock):
-    """Wan's block with one modulation a frame. It keeps the name by which diffusers finds a Wan's blocks."""
+    """Wan's block with one modulation a frame, and one text a frame where it is given so. It keeps the name by which
+    diffusers finds a Wan's blocks."""
 
     def forward(
         self,
@@ -31,11 +34,23 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
         """Tokens (B, F * P, D) or (B, F, P, D), P a frame, and temb (B, F, 6, D), to tokens (B, F, P, D).
 
         A modulation for the whole clip, (B, 6, D), counts as F = 1, one for each token as P = 1: both work as
-        before.
+        before. Text states (B, L, D) are those of the whole clip; of (B, F, L, D) each frame sees its own.
         """
         if temb.ndim == 3:
             temb = temb.unsqueeze(1)
-        x = hidden_states.reshape(*temb.shape[:2], -1, hidden_states.shape[-1])
+        if hidden_states.ndim == 3:
+            hidden_states = hidden_states.unflatten(1, (temb.shape[1], -1)).contiguous()
+        return self.modulated(hidden_states, encoder_hidden_states, temb, rotary_emb, attention_mask)
+
+    def modulated(
+        self,
+        x: Tensor,
+        text: Tensor,
+        temb: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        attention_mask: Tensor | None,
+    ) -> Tensor:
+        """The block on tokens (B, F, P, D) and temb (B, F, 6, D): of one rank always, as a compiler likes it."""
         shift, scale, gate, ff_shift, ff_scale, ff_gate = (
             (self.scale_shift_table + temb.float()).unsqueeze(2).unbind(3)
         )
@@ -45,7 +60,8 @@ class WanTransformerBlock(transformer_wan.WanTransformerBlock):
             x.float() + self.attn1(y.flatten(1, 2), None, attention_mask, rotary_emb).view_as(x) * gate
         ).type_as(x)
         y = self.norm2(x.float()).type_as(x)
-        x = x + self.attn2(y.flatten(1, 2), encoder_hidden_states, None, None).view_as(x)
+        asking = y.flatten(0, 1) if text.ndim == 4 else y.flatten(1, 2)
+        x = x + self.attn2(asking, text.flatten(0, -3), None, None).view_as(x)
         y = (self.norm3(x.float()) * (1 + ff_scale) + ff_shift).type_as(x)
         return (x.float() + self.ffn(y).float() * ff_gate).type_as(x)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults
-from longtake.training.loss import Shares, Velocity, Window, draw_sigma, draw_window, roughen_context
-from longtake.training.options import KINDS, TrainOptions
+from longtake.training.loss import Shares, Velocity, Window, draw_places, draw_window, levels, roughen_context
+from longtake.training.options import KINDS, RunOptions
 
 OWN_CONTEXT_SIGMA = 0.5  # the most noise that the model is given to make its own context from
 
@@ -31,13 +31,15 @@ class Film(Protocol):
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
     ) -> tuple[Tensor, Tensor]:
-        """Latents (B, C, F, H, W) for the window and text (B, L, D), float32, drawn with the generator."""
+        """Latents (B, C, F, H, W) for the window and text (B, L, D) or, one a latent, (B, F, L, D), float32, drawn with
+        the generator."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents (B, C, F, H, W) with text (B, L, D), levels (B, F) and noise (B, C, F, H, W).
+    """Clean latents (B, C, F, H, W) with text (B, L, D) or (B, F, L, D), places on the ladder and their levels (B, F),
+    and noise (B, C, F, H, W).
 
     own: None, or the levels (B,) from which the model is to make its context itself.
     """
@@ -45,6 +47,7 @@ class Batch:
     window: Window
     latents: Tensor
     text: Tensor
+    place: Tensor
     sigma: Tensor
     noise: Tensor
     own: Tensor | None
@@ -69,17 +72,17 @@ class Batch:
         return replace(self, **tensors)
 
 
-def window_of(generator: torch.Generator, options: TrainOptions, sampling: ModelDefaults) -> Window:
+def window_of(generator: torch.Generator, options: RunOptions, sampling: ModelDefaults) -> Window:
     """Draw the window of a step."""
     shares = Shares(**{kind: getattr(options, kind) for kind in KINDS})
     return draw_window(generator, sampling, shares, options.jitter, options.context_share)
 
 
-def draw_batch(film: Film, options: TrainOptions, sigmas: Tensor, step: int) -> Batch:
+def draw_batch(film: Film, options: RunOptions, sigmas: Tensor, step: int) -> Batch:
     """The batch of a step, the same in every process. sigmas: the sampler's table (S+1,)."""
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
     window = window_of(generator, options, film.sampling)
-    sigma = draw_sigma(window, options.batch_size, sigmas, generator)
+    place = draw_places(window, options.batch_size, len(sigmas) - 1, generator)
     latents, text = film.batch(window, options.batch_size, generator, options.caption_drop)
     noise = torch.randn(latents.shape, generator=generator)
     own = None
@@ -87,7 +90,7 @@ def draw_batch(film: Film, options: TrainOptions, sigmas: Tensor, step: int) -> 
         own = OWN_CONTEXT_SIGMA * torch.rand(options.batch_size, generator=generator)
     else:
         latents = roughen_context(latents, window.context, options.context_noise, generator)
-    return Batch(window, latents, text, sigma, noise, own)
+    return Batch(window, latents, text, place, levels(place, sigmas), noise, own)
 
 
 @torch.no_grad()
@@ -99,5 +102,10 @@ def with_own_context(model: Velocity, batch: Batch) -> Batch:
     level = batch.own.view(-1, 1, 1, 1, 1)
     head, tail = batch.latents[:, :, :context], batch.latents[:, :, context:]
     noisy = (1 - level) * head + level * batch.noise[:, :, :context]
-    velocity = model(noisy, batch.own[:, None].expand(-1, context), batch.text)
+    velocity = model(noisy, batch.own[:, None].expand(-1, context), text_of(batch.text, context))
     return replace(batch, latents=torch.cat([noisy - level * velocity.float(), tail], dim=2))
+
+
+def text_of(text: Tensor, count: int) -> Tensor:
+    """The text of a window's first `count` latents: (B, L, D) is that of all of them, (B, F, L, D) one for each."""
+    return text[:, :count] if text.ndim == 4 else text

@@ -26,7 +26,7 @@ from longtake.files import is_text
 from longtake.frames import lasting
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import decoded_frames
+from longtake.options import encoded_frames
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
 
@@ -144,7 +144,7 @@ def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:
 def frames_needed(spec: ModelSpec, num_latents: int) -> int:
     """The frames that a clip must have to be so many latents long."""
     group = spec.group_latents or 1
-    return decoded_frames(-(-num_latents // group) * group, spec)
+    return encoded_frames(-(-num_latents // group) * group, spec)
 
 
 def smaller_windows(spec: ModelSpec, sampling: ModelDefaults, num_latents: int) -> ModelDefaults | None:
@@ -184,8 +184,8 @@ def too_short(
 
 
 def _first_is_a_picture(spec: ModelSpec) -> bool:
-    """Whether a film's first latent holds fewer frames than the others, and so looks like no other."""
-    return spec.first_frames != spec.temporal_factor and spec.group_latents is None
+    """Whether a film's first latent holds one frame alone, and so looks like no other."""
+    return spec.first_frames == 1 and spec.group_latents is None
 
 
 class PreparedFilm:

@@ -9,30 +9,25 @@ Shapes: B batch, C channels, F latent frames, H W latent height and width, L tex
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+from transformers import PreTrainedTokenizerFast
 
 from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
 from longtake.models.load import check_device
-from longtake.models.t5 import TIMESTEPS
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.models.wan import per_frame_timesteps
 from longtake.noise import sigma_table
 from longtake.progress import track
 from longtake.training.autoencoder import to_tensor, train_autoencoder
 from longtake.training.checkpoint import State, claim, restore, save
+from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
 from longtake.training.finish import FINISH, draw_clips, finish
 from longtake.training.footage import footage
 from longtake.training.loss import (
@@ -45,13 +40,11 @@ from longtake.training.loss import (
     roughen_context,
     self_guided,
 )
-from longtake.training.muon import Muon
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
-MAX_TOKENS, TEXT_WIDTH = 40, 128
 FREE = ("device", "save_every")  # what may change of a recipe when a run goes on
 DECAY = 0.3  # share of the steps in which the learning rate falls
 DEFAULTS = ModelDefaults(
@@ -112,76 +105,6 @@ class Recipe:
         return draw_window(generator, sampling, self.shares, self.jitter, self.context_share)
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Whole lower-cased words of the world's captions; every other word becomes [UNK]."""
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[EOS]", "[UNK]", *every_caption_word()])}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    words.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single="$A [EOS]", special_tokens=[("[EOS]", vocabulary["[EOS]"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        pad_token="[PAD]",
-        eos_token="[EOS]",
-        unk_token="[UNK]",
-        model_max_length=MAX_TOKENS,
-    )
-
-
-class Filmmaker(nn.Module):
-    """What is trained together: the text encoder and the transformer."""
-
-    def __init__(self, vocabulary_size: int, latent_channels: int, layers: int, heads: int) -> None:
-        super().__init__()
-        self.text_encoder = T5EncoderModel(
-            T5Config(
-                vocab_size=vocabulary_size,
-                d_model=TEXT_WIDTH,
-                d_kv=32,
-                num_heads=4,
-                d_ff=256,
-                num_layers=2,
-                dropout_rate=0.0,
-                feed_forward_proj="gated-gelu",
-                pad_token_id=0,
-                eos_token_id=1,
-                decoder_start_token_id=0,
-            )
-        )
-        self.transformer = per_frame_timesteps(
-            WanTransformer3DModel(
-                patch_size=(1, 2, 2),
-                num_attention_heads=heads,
-                attention_head_dim=64,
-                in_channels=latent_channels,
-                out_channels=latent_channels,
-                text_dim=TEXT_WIDTH,
-                freq_dim=128,
-                ffn_dim=256 * heads,
-                num_layers=layers,
-                rope_max_seq_len=128,
-            )
-        )
-
-    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Token ids and mask (B, L) to states (B, L, D), zero beyond each caption's tokens."""
-        states: Tensor = self.text_encoder(ids, mask).last_hidden_state
-        return states.masked_fill(mask.unsqueeze(-1) == 0, 0)
-
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        (velocity,) = self.transformer(latents, sigma * TIMESTEPS, text, return_dict=False)
-        return velocity
-
-    def optimizers(self, lr: float, muon_lr: float) -> dict[str, torch.optim.Optimizer]:
-        """Muon for the matrices of the transformer's blocks, AdamW for the rest."""
-        inner = [p for p in self.transformer.blocks.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in inner}
-        rest = [p for p in self.parameters() if id(p) not in chosen]
-        return {"muon": Muon(inner, lr=muon_lr), "adam": torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98))}
-
-
 def train_default(run: Path, recipe: Recipe, gently: Gently = at_once) -> Path:
     """Train the embedded model in `run`, going on where an earlier call stopped; returns its folder.
 
@@ -234,7 +157,7 @@ def train_filmmaker(
     from longtake.training.pictures import draw_losses, draw_strips
 
     torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(every_caption_word())
     filmmaker = Filmmaker(len(tokenizer), latents.shape[1], recipe.layers, recipe.heads).to(recipe.device)
     average = AveragedModel(filmmaker, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
     if start is not None:
@@ -303,30 +226,3 @@ def _step(
 
 def _groups(optimizers: dict[str, torch.optim.Optimizer]) -> list[dict[str, float]]:
     return [group for optimizer in optimizers.values() for group in optimizer.param_groups]
-
-
-def export(
-    folder: Path,
-    vae: AutoencoderTubelet,
-    filmmaker: Any,
-    tokenizer: PreTrainedTokenizerFast,
-    sampling: ModelDefaults,
-) -> None:
-    """Write a complete diffusers folder in half precision."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        copy.deepcopy(vae).half().save_pretrained(folder / "vae")
-        copy.deepcopy(filmmaker.transformer).to(torch.float16).save_pretrained(folder / "transformer")
-        copy.deepcopy(filmmaker.text_encoder).half().save_pretrained(folder / "text_encoder")
-        tokenizer.save_pretrained(folder / "tokenizer")
-        FlowMatchEulerDiscreteScheduler(shift=sampling.shift).save_pretrained(folder / "scheduler")
-    index = {
-        "_class_name": "WanPipeline",
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "T5EncoderModel"],
-        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
-        "transformer": ["diffusers", "WanTransformer3DModel"],
-        "vae": ["longtake", "AutoencoderTubelet"],
-    }
-    write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
-    write_text(folder / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")

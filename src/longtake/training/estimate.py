@@ -16,7 +16,7 @@ from longtake.models.base import ModelDefaults
 from longtake.models.load import empty_transformer, read_spec
 from longtake.models.lora import add_lora
 from longtake.training.batches import window_of
-from longtake.training.options import KINDS, TrainOptions
+from longtake.training.options import KINDS, DistilOptions, RunOptions
 
 DRAWS = 1000
 
@@ -38,15 +38,15 @@ class Estimate:
 
 
 def estimate(
-    model: str | Path | None, options: TrainOptions, sampling: ModelDefaults, processes: int = 1
+    model: str | Path | None, options: RunOptions, sampling: ModelDefaults, processes: int = 1
 ) -> Estimate:
     """The cost of training `model`, named as for read_spec; reads JSON alone. Windows are those of 1000 steps.
 
     Memory, in bytes: 4 a weight, 4 a trained one's gradient, 8 its AdamW moments, 4 its average; 2 a weight that LoRA
-    leaves alone, with bf16. Sharded, a process has its part of these. Activations, of the longest window in the
-    largest piece: (90 D + 8 E) a token and block, D the network's width and E its feed-forward's, as measured in
-    float32, and little less in bfloat16; with gradient checkpointing 4 D a token and block, and one block in full.
-    What the libraries take for themselves comes on top.
+    leaves alone, with bf16. Sharded, a process has its part of these. A teacher, 4 a weight or those 2, is whole in
+    each. Activations, of the longest window in the largest piece: (90 D + 8 E) a token and block, D the network's
+    width and E its feed-forward's, as measured in float32, and little less in bfloat16; with gradient checkpointing 4 D
+    a token and block, and one block in full. What the libraries take for themselves comes on top.
     """
     spec, network = read_spec(model), empty_transformer(model)
     blocks = [m for m in network.modules() if type(m).__name__ in network._no_split_modules]
@@ -63,25 +63,29 @@ def estimate(
     block, layers = 90 * width + 8 * wide, len(blocks)
     checkpointed = options.gradient_checkpointing
     latents = options.batch_size * mean(window.num_latents for window in windows)
-    frozen = 2 if options.lora_rank and options.bf16 else 4
+    frozen = 2 if options.dtype == "bfloat16" else 4
     held = {
         "weights": 4 * trained + frozen * (parameters - trained),
         "gradients": 4 * trained,
         "optimizer": 8 * trained,
         "average": 4 * trained,
     }
+    if options.shard:
+        held = {name: size // processes for name, size in held.items()}
+    if isinstance(options, DistilOptions):
+        held["teacher"] = frozen * parameters
     return Estimate(
         kinds={kind: (len(n) / DRAWS, min(n), max(n)) for kind, n in lengths.items() if n},
         latents_per_step=latents,
         tokens_per_step=latents * tokens,
         parameters=parameters,
         trained=trained,
-        memory={name: size // processes if options.shard else size for name, size in held.items()}
+        memory=held
         | {"activations": longest * (layers * 4 * width + block if checkpointed else layers * block)},
     )
 
 
-def _parameters(network: Any, options: TrainOptions) -> tuple[int, int]:
+def _parameters(network: Any, options: RunOptions) -> tuple[int, int]:
     """How many numbers the network has, and how many of them are trained."""
     if options.lora_rank:
         with torch.device("meta"):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from longtake.models.base import ModelDefaults
 
-Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # (latents (B,C,F,H,W), sigma (B,F), text (B,L,D))
+# (latents (B, C, F, H, W), sigma (B, F), text (B, L, D) or, one a latent, (B, F, L, D)) to noise - data
+Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,24 @@ def draw_window(
     return Window(kind, 0, (0,), (0, S), size)
 
 
-def draw_sigma(window: Window, batch: int, sigmas: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise levels (B, F) in [0, 1] for a window: 0 on its context, from the sampler's table (S+1,) elsewhere."""
+def draw_places(window: Window, batch: int, end: int, generator: torch.Generator) -> Tensor:
+    """Places (B, F) of a window on a ladder of `end` steps, as steps taken: 0 is noise, `end` clean, as context is."""
     low, high = window.offset
     offset = low + (high - low) * torch.rand(batch, 1, generator=generator)
-    position = (torch.tensor(window.steps) + offset).clamp_min(0)
-    below = position.long().clamp_max(len(sigmas) - 2)
-    sigma = torch.lerp(sigmas[below], sigmas[below + 1], position - below)
-    sigma = sigma.repeat_interleave(window.chunk_size, dim=1)
-    return torch.cat([sigma.new_zeros(batch, window.context), sigma], dim=1)
+    place = (torch.tensor(window.steps) + offset).clamp_min(0)
+    place = place.repeat_interleave(window.chunk_size, dim=1)
+    return torch.cat([place.new_full((batch, window.context), end), place], dim=1)
+
+
+def levels(place: Tensor, sigmas: Tensor) -> Tensor:
+    """Noise levels of places on the ladder of the table `sigmas` (S+1,), between its entries a straight line."""
+    below = place.long().clamp_max(len(sigmas) - 2)
+    return torch.lerp(sigmas[below], sigmas[below + 1], place - below)
+
+
+def draw_sigma(window: Window, batch: int, sigmas: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise levels (B, F) in [0, 1] for a window: 0 on its context, from the sampler's table (S+1,) elsewhere."""
+    return levels(draw_places(window, batch, len(sigmas) - 1, generator), sigmas)
 
 
 def roughen_context(latents: Tensor, context: int, noise: float, generator: torch.Generator) -> Tensor:
@@ -105,27 +115,47 @@ def roughen_context(latents: Tensor, context: int, noise: float, generator: torc
     The model is still told sigma 0: at sampling its context is its own film, and no more spotless than this.
     """
     head, tail = latents[:, :, :context], latents[:, :, context:]
-    level = noise * torch.rand((len(latents), 1, 1, 1, 1), generator=generator)
-    rough = (1 - level) * head + level * torch.randn(head.shape, generator=generator)
+    level = (noise * torch.rand((len(latents), 1, 1, 1, 1), generator=generator)).to(head.device)
+    rough = (1 - level) * head + level * torch.randn(head.shape, generator=generator).to(head.device)
     return torch.cat([rough, tail], dim=2)
 
 
+def least_sigma(prediction: str, sigmas: Tensor) -> float:
+    """The `least` of frame_errors for a model that predicts so, by the sampler's table (S+1,)."""
+    return float(sigmas[-2]) if prediction == "sample" else 0.0
+
+
 def frame_errors(
-    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor
+    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The mean squared error of the velocity in each latent frame (B, F), and which of them count (sigma > 0).
 
     The model sees (1 - sigma) * latents + sigma * noise; its target is noise - latents. latents and noise
-    (B, C, F, H, W), text (B, L, D), sigma (B, F).
+    (B, C, F, H, W), text (B, L, D) or (B, F, L, D), sigma (B, F). least: below this sigma an error counts as it would
+    there, (sigma / least) ** 2 times; a model that predicts the sample needs it, since its velocity's error, the
+    sample's / sigma, has no bound. The sampler's last sigma is a good one: it visits none below.
     """
+    velocity = model(noised(latents, noise, sigma), sigma, text)
+    return errors_of(velocity, noise - latents, sigma, least)
+
+
+def noised(latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """(1 - sigma) * latents + sigma * noise, (B, C, F, H, W), at the level of each frame (B, F)."""
     level = sigma[:, None, :, None, None]
-    velocity = model((1 - level) * latents + level * noise, sigma, text)
-    return (velocity.float() - (noise - latents)).square().mean(dim=(1, 3, 4)), sigma > 0
+    return (1 - level) * latents + level * noise
 
 
-def progressive_loss(model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+def errors_of(velocity: Tensor, target: Tensor, sigma: Tensor, least: float = 0.0) -> tuple[Tensor, Tensor]:
+    """What frame_errors tells, of velocities and their targets (B, C, F, H, W); in float32."""
+    errors = (velocity.float() - target).square().mean(dim=(1, 3, 4))
+    return errors * (sigma / max(least, 1e-9)).clamp_max(1).square(), sigma > 0
+
+
+def progressive_loss(
+    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
+) -> Tensor:
     """The mean of `frame_errors` over the noisy latent frames of the batch: a scalar, for any trainer."""
-    errors, noisy = frame_errors(model, latents, text, sigma, noise)
+    errors, noisy = frame_errors(model, latents, text, sigma, noise, least)
     return (errors * noisy).sum() / noisy.sum()
 
 
@@ -133,14 +163,15 @@ def self_guided(model: Velocity, null_text: Tensor, guidance: float) -> Velocity
     """The model as `progressive_loss` must see it for guidance to become part of its weights.
 
     What it learns is the velocity that classifier-free guidance of this scale (1 is off) would make of it and of
-    null_text (1 or B, L, D), the empty prompt, so that one call of the network films as two did. Source: Tang et al.,
-    "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 / guidance.
+    null_text, the empty prompt (1 or B, L, D) or (1 or B, F, L, D), so that one call of the network films as two did.
+    Source: Tang et al., "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 /
+    guidance.
     """
 
     def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         guided = model(latents, sigma, text)
         with torch.no_grad():
-            plain = model(latents, sigma, null_text.expand(len(text), -1, -1))
+            plain = model(latents, sigma, null_text.expand(len(text), *null_text.shape[1:]))
             surplus = (1 - 1 / guidance) * (guided - plain)
         return guided - surplus
 

@@ -29,8 +29,8 @@ FREE = (
 KINDS = ("steady", "start", "extend", "drain", "level", "still")
 
 
-class TrainOptions(Options):
-    """The options of a training run."""
+class RunOptions(Options):
+    """The options of every run of the trainer, whatever it learns."""
 
     steps: Count = Field(2000, le=999_999, description="Steps of the optimizer.")
     batch_size: Count = Field(8, description="Windows a step, over all processes.")
@@ -57,12 +57,6 @@ class TrainOptions(Options):
     )
     shard: bool = Field(False, description="Share weights and optimizer out over the processes (FSDP2).")
     caption_drop: Probability = Field(0.1, description="How often a caption is left empty, for guidance.")
-    guidance: float = Field(
-        1.0,
-        ge=1,
-        allow_inf_nan=False,
-        description="Guidance that becomes part of the weights, so that films need no second pass; 1 is none.",
-    )
     jitter: Probability = Field(
         0.4, description="Bound of the random offset of noise levels, in sampling steps."
     )
@@ -100,12 +94,7 @@ class TrainOptions(Options):
         """What the model will be filmed with. OptionError for settings that do not fit each other."""
         if not any(getattr(self, kind) for kind in KINDS):
             raise OptionError(f"every share of windows is 0: give one of {', '.join(KINDS)}")
-        given = {field.name: getattr(self, field.name, None) for field in fields(ModelDefaults)}
-        settings = replace(
-            spec.defaults, **{name: value for name, value in given.items() if value is not None}
-        )
-        if self.guidance > 1:
-            settings = replace(settings, guidance_scale=1.0)
+        settings = self._settings(spec)
         Sampling(
             settings.num_inference_steps,
             settings.steps_per_chunk,
@@ -115,5 +104,82 @@ class TrainOptions(Options):
         return settings
 
     @property
+    def dtype(self) -> str:
+        """What the network is held in: what is trained of it in float32, always."""
+        return "bfloat16" if self.lora_rank and self.bf16 else "float32"
+
+    @property
     def alpha(self) -> float:
         return self.lora_alpha or float(self.lora_rank or 0)
+
+    def _settings(self, spec: ModelSpec) -> ModelDefaults:
+        """The model's own settings, but for those that are given."""
+        given = {field.name: getattr(self, field.name, None) for field in fields(ModelDefaults)}
+        return replace(spec.defaults, **{name: value for name, value in given.items() if value is not None})
+
+
+class TrainOptions(RunOptions):
+    """The options of a training run."""
+
+    guidance: float = Field(
+        1.0,
+        ge=1,
+        allow_inf_nan=False,
+        description="Guidance that becomes part of the weights, so that films need no second pass; 1 is none.",
+    )
+
+    def _settings(self, spec: ModelSpec) -> ModelDefaults:
+        settings = super()._settings(spec)
+        return replace(settings, guidance_scale=1.0) if self.guidance > 1 else settings
+
+
+class DistilOptions(RunOptions):
+    """The options of a run that makes one step of a model's sampling of several."""
+
+    caption_drop: Probability = Field(0.0, description="How often a caption is left empty.")
+    num_inference_steps: Count | None = Field(
+        None,
+        description="Sampling to distil for: denoising steps, of which the model's own are a multiple; half of them if"
+        " not given.",
+    )
+    steps_per_chunk: Count | None = Field(
+        None,
+        description="Sampling to distil for: passes between chunks; if not given, halved as the steps are, or the"
+        " model's own where it is odd, such as 1.",
+    )
+    chunk_size: Count | None = Field(
+        None,
+        description="Sampling to distil for: latent frames to a chunk; if not given, so many that the window holds as"
+        " many latents as the model's own: twice its own where steps_per_chunk stays 1.",
+    )
+    own_film: Probability = Field(
+        0.5, description="Share of the windows of the ladder that the model in training has filmed itself."
+    )
+    own_ramp: Probability = Field(0.3, description="Share of the run over which that share rises from 0.")
+    own_passes: Count = Field(
+        4, description="The most passes in which it films them; before these they are noised film."
+    )
+
+    def _settings(self, spec: ModelSpec) -> ModelDefaults:
+        teacher, micro = spec.defaults, self.micro_steps(spec)
+        S = teacher.num_inference_steps // micro
+        M, rest = divmod(teacher.steps_per_chunk, micro)
+        M = self.steps_per_chunk or (min(S, teacher.steps_per_chunk) if rest else M)
+        latents = -(-teacher.num_inference_steps // teacher.steps_per_chunk) * teacher.chunk_size
+        return replace(
+            super()._settings(spec),
+            num_inference_steps=S,
+            steps_per_chunk=M,
+            chunk_size=self.chunk_size or -(-latents // -(-S // M)),
+            guidance_scale=1.0,
+        )
+
+    def micro_steps(self, spec: ModelSpec) -> int:
+        """How many steps of the model become one. OptionError where that is no whole number of two or more."""
+        S = spec.defaults.num_inference_steps
+        wanted = self.num_inference_steps or max(1, S // 2)
+        if S % wanted or wanted == S:
+            fewer = [str(n) for n in range(S // 2, 0, -1) if S % n == 0]
+            cure = f"give num_inference_steps {' or '.join(fewer)}" if fewer else "there are no fewer"
+            raise OptionError(f"{spec.name} takes {S} steps, of which {wanted} cannot be made: {cure}")
+        return S // wanted

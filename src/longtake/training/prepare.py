@@ -29,10 +29,10 @@ from safetensors.torch import save
 
 from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made
-from longtake.frames import frames_of, lasting, number
+from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
-from longtake.options import Film, FilmOptions
+from longtake.options import Film, FilmOptions, decoded_frames
 from longtake.training.autoencoder import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.cuts import shots
@@ -289,15 +289,7 @@ def _begin(target: Path, plan: Manifest, rows: bytes) -> None:
 
 def _summary(target: Path, manifest: Manifest, model: VideoModel, rate: Fraction) -> Summary:
     spec, clips = model.spec, manifest.clips
-    frames = sum(
-        frames_of(
-            clip.num_latents,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            group_latents=spec.group_latents,
-        )
-        for clip in clips
-    )
+    frames = sum(decoded_frames(clip.num_latents, spec) for clip in clips)
     captions = dict.fromkeys(clip.caption for clip in clips)
     unknown = [word for caption in captions for word in model.unknown_words(caption)]
     return Summary(

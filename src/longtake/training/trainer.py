@@ -10,7 +10,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -25,19 +25,16 @@ from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.finite import is_finite
-from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults
-from longtake.models.load import adapter, check_prompts, load_transformer, model_folder, read_spec
+from longtake.models.load import check_prompts, load_transformer, model_folder, read_spec
 from longtake.models.lora import add_lora
-from longtake.models.t5 import TIMESTEPS
-from longtake.noise import sigma_table
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
-from longtake.training.batches import Batch, Film, draw_batch, with_own_context
+from longtake.training.batches import Batch, Film
 from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
 from longtake.training.data import weights_hash
-from longtake.training.loss import frame_errors, self_guided
-from longtake.training.options import FREE, TrainOptions
+from longtake.training.objectives import Denoising, Objective, velocity_of
+from longtake.training.options import FREE, RunOptions
 from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
 from longtake.training.schedule import SCHEDULES
 from longtake.training.shards import gathered, scattered, shard
@@ -53,14 +50,16 @@ class Trainer:
         model: str | Path | None,
         film: Film,
         run: Path,
-        options: TrainOptions,
+        options: RunOptions,
         hashes: Mapping[str, str] | None = None,
         filmed: ModelDefaults | None = None,
+        objective: Callable[..., Objective] = Denoising,
     ) -> None:
         """Load the network of `model`, named as for read_spec, and the newest checkpoint in `run`.
 
         film: opened with options.sampling. hashes: what names the data; a run goes on with the same only, and from the
-        same weights of `model`. filmed: what the result is to be filmed with, if not film.sampling.
+        same weights of `model`. filmed: what the result is to be filmed with, if not film.sampling. objective: what is
+        learnt, made of the model, the film, its own kind of options, and the device.
         Raises OptionError for options that do not fit the model or the processes, and for accelerate's own; OutputError
         for a folder that is not this run's; ModelError as load_model does.
         """
@@ -69,14 +68,14 @@ class Trainer:
         self.filmed = filmed or film.sampling
         self.accelerator = _accelerator(options)
         _refuse_prompts(model, options)
-        self.null_text = film.null_text.to(self.accelerator.device)
-        self.name = read_spec(model).name
-        self.sigmas = sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+        self.spec = read_spec(model)
         self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
+        self.objective = objective(model, film, options, self.accelerator.device)
         if self.main:  # weights that cannot be loaded claim nothing
             _refuse_foreign(run)
-            claim(run, {**_config(model, options, self.sampling), **(hashes or {})}, FREE)
+            config = _config(model, options, self.sampling)
+            claim(run, {**config, **self.objective.claims, **(hashes or {})}, FREE)
         self.step = self._restore()
         self._stopping = False
 
@@ -115,7 +114,7 @@ class Trainer:
         """The network as it is trained, its average and its optimizer."""
         options, accelerator = self.options, self.accelerator
         transformer = _network(self.model, options)
-        self.call = adapter(type(transformer).__name__).network_velocity
+        kind = type(transformer).__name__  # before it is wrapped
         if options.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # norms under autocast
@@ -124,6 +123,14 @@ class Trainer:
             self.network = transformer
         else:
             self.network = accelerator.prepare_model(transformer)
+        self.velocity = velocity_of(
+            self.network,
+            kind,
+            self.spec.prediction,
+            self.sampling.fps,
+            accelerator.device,
+            options.bf16,
+        )
         self.trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
         stored = transformer.state_dict().keys()
         self.constant = {name: buffer for name, buffer in transformer.named_buffers() if name in stored}
@@ -132,21 +139,10 @@ class Trainer:
             self.trained.values(), lr=options.lr, weight_decay=options.weight_decay
         )
 
-    def _velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.options.bf16):
-            return self.call(self.network, latents, sigma * TIMESTEPS, text, self.sampling.fps)
-
-    def _guided(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """The velocity that the loss sees."""
-        if self.options.guidance == 1:
-            return self._velocity(latents, sigma, text)
-        null_text = emptied(text, self.null_text)
-        return self_guided(self._velocity, null_text, self.options.guidance)(latents, sigma, text)
-
     def _learn(self) -> Step:
         """One step of the optimizer on the batch of self.step."""
         started, options, accelerator = time.perf_counter(), self.options, self.accelerator
-        batch = draw_batch(self.film, options, self.sigmas, self.step)
+        batch = self.objective.draw(self.step)
         pieces = batch.pieces(accelerator.num_processes * options.accumulation)
         mine = pieces[accelerator.process_index * options.accumulation :][: options.accumulation]
         tally = torch.zeros(2, LEVELS, device=accelerator.device)
@@ -178,8 +174,7 @@ class Trainer:
 
     def _learn_piece(self, piece: Batch, num_noisy: int) -> Tensor:
         """Add the gradient of a piece's share of the loss; its errors and latent frames for each level (2, LEVELS)."""
-        piece = with_own_context(self._velocity, piece)
-        errors, noisy = frame_errors(self._guided, piece.latents, piece.text, piece.sigma, piece.noise)
+        errors, noisy = self.objective.errors(self.velocity, piece)
         # Processes average their gradients; what is wanted is their sum.
         self.accelerator.backward((errors * noisy).sum() / num_noisy * self.accelerator.num_processes)
         counted = torch.stack([errors.detach(), torch.ones_like(errors)])[:, noisy]
@@ -224,7 +219,7 @@ class Trainer:
         weights = self._gathered(zip(self.trained, self.average, strict=True))
         rank = self.options.lora_rank
         if self.main and rank:
-            export_lora(self.result, weights, rank, self.options.alpha, self.name, self.filmed)
+            export_lora(self.result, weights, rank, self.options.alpha, self.spec.name, self.filmed)
         elif self.main:
             export_model(self.result, model_folder(self.model), weights | self.constant, self.filmed)
 
@@ -276,17 +271,17 @@ class Trainer:
             raise OutputError(f"step {self.step}: {error}; {self.checkpoints}") from error
 
 
-def _accelerator(options: TrainOptions) -> Accelerator:
+def _accelerator(options: RunOptions) -> Accelerator:
     _refuse_settings(options)
     accelerator = Accelerator(
-        mixed_precision="no",  # see Trainer._velocity: a process could not have two kinds of Accelerator
+        mixed_precision="no",  # see velocity_of: a process could not have two kinds of Accelerator
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     _refuse_pieces(options, accelerator.num_processes)
     return accelerator
 
 
-def check_run(model: str | Path | None, run: Path, options: TrainOptions) -> None:
+def check_run(model: str | Path | None, run: Path, options: RunOptions) -> None:
     """Raise now what Trainer of one process would raise once the film is prepared, which may take hours; writes
     nothing."""
     _refuse_settings(options)
@@ -299,17 +294,16 @@ def check_run(model: str | Path | None, run: Path, options: TrainOptions) -> Non
         _network(model, options)
 
 
-def _network(model: str | Path | None, options: TrainOptions) -> Any:
+def _network(model: str | Path | None, options: RunOptions) -> Any:
     """The network of a model, with the LoRA that is trained, if any. Raises ModelError as load_model does."""
-    frozen = options.lora_rank is not None and options.bf16
-    transformer = load_transformer(model, "bfloat16" if frozen else "float32")
+    transformer = load_transformer(model, options.dtype)
     if options.lora_rank:
         torch.manual_seed(options.seed)
         add_lora(transformer, options.lora_rank, options.alpha)
     return transformer
 
 
-def _config(model: str | Path | None, options: TrainOptions, sampling: ModelDefaults) -> dict[str, Any]:
+def _config(model: str | Path | None, options: RunOptions, sampling: ModelDefaults) -> dict[str, Any]:
     """What a run follows from, but for its film, as JSON values."""
     return {
         "model": read_spec(model).name,
@@ -326,7 +320,7 @@ def _refuse_foreign(run: Path) -> None:
             raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
 
 
-def _refuse_prompts(model: str | Path | None, options: TrainOptions) -> None:
+def _refuse_prompts(model: str | Path | None, options: RunOptions) -> None:
     """OptionError for a sample prompt that could not be filmed: the first strip may be hours away."""
     spec = read_spec(model)
     for prompt in options.sample_prompts:
@@ -334,7 +328,7 @@ def _refuse_prompts(model: str | Path | None, options: TrainOptions) -> None:
     check_prompts(model, options.sample_prompts)
 
 
-def _refuse_pieces(options: TrainOptions, processes: int) -> None:
+def _refuse_pieces(options: RunOptions, processes: int) -> None:
     """OptionError for a batch that is too small to be shared out."""
     pieces = processes * options.accumulation
     if options.batch_size < pieces:
@@ -344,7 +338,7 @@ def _refuse_pieces(options: TrainOptions, processes: int) -> None:
         )
 
 
-def _refuse_settings(options: TrainOptions) -> None:
+def _refuse_settings(options: RunOptions) -> None:
     """OptionError for settings of accelerate's that would do nothing here, or change what is learnt unsaid."""
     for name, harmless, ours in (
         ("USE_FSDP", ("false",), "--shard"),

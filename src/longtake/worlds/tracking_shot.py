@@ -14,6 +14,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longtake.errors import OptionError
+from longtake.worlds.sheet import write_sheet
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -123,7 +126,7 @@ class Shot:
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
+                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -186,14 +189,14 @@ def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
 def described(caption: str) -> Shot:
     """The shot that a caption tells of, with seed 0: `Shot.caption` read back. Other words are passed over.
 
-    ValueError if it tells of no vehicle, colour, landscape or time, or of two values of one attribute."""
+    OptionError if it tells of no vehicle, colour, landscape or time, or of two values of one attribute."""
     told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
     values: dict[str, str] = {}
     for name, choices in ATTRIBUTES.items():
         unsaid = [value for value, phrases in choices.items() if "" in phrases]
         found = sorted(value for other, value in told if other == name) or unsaid
         if len(found) != 1:
-            raise ValueError(
+            raise OptionError(
                 f"a tracking shot has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
             )
         (values[name],) = found
@@ -209,19 +212,16 @@ def every_caption_word() -> list[str]:
 
 def contact_sheet(path: Path, seed: int = 0, rows: int = 12, columns: int = 6, scale: int = 2) -> None:
     """Write a PNG of `rows` random shots, each at `columns` moments one second apart, its caption below."""
-    from PIL import Image, ImageDraw
-
-    rng, margin = random.Random(seed), 12
-    sheet = Image.new("RGB", (columns * WIDTH * scale, rows * (HEIGHT * scale + margin)), "white")
-    for row in range(rows):
-        shot, top = random_shot(rng), row * (HEIGHT * scale + margin)
-        painter_frames = [
+    rng = random.Random(seed)
+    drawn = []
+    for _ in range(rows):
+        shot = random_shot(rng)
+        words = [shot.caption(rng), *[""] * (columns - 1)]
+        pictures = [
             shot.render(FPS * column, 1, WIDTH * scale, HEIGHT * scale)[0] for column in range(columns)
         ]
-        for column, frame in enumerate(painter_frames):
-            sheet.paste(Image.fromarray(frame), (column * WIDTH * scale, top))
-        ImageDraw.Draw(sheet).text((2, top + HEIGHT * scale), shot.caption(rng), fill="black")
-    sheet.save(path, format="PNG")
+        drawn.append(list(zip(pictures, words, strict=True)))
+    write_sheet(path, drawn)
 
 
 assert [f.name for f in fields(Shot)][:6] == list(ATTRIBUTES)

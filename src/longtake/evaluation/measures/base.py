@@ -23,6 +23,20 @@ class About:
     better: Literal["higher", "lower", "neither"]
 
 
+@dataclass(frozen=True)
+class Joints:
+    """Where the pieces that a film was made of meet, as far as that is known.
+
+    shifts: the numbers of the frames that begin a new window or chunk. latents: of those that begin a new latent, None
+    for a film of unknown origin. latent_frames: how many frames a latent has, but perhaps the first. patch: the side in
+    pixels of what is coded by itself, None if unknown. Frames past the film's end count for nothing."""
+
+    shifts: frozenset[int] = frozenset()
+    latents: frozenset[int] | None = None
+    latent_frames: int = 4
+    patch: int | None = None
+
+
 class Measure(Protocol):
     """One film's numbers. Made anew for every film."""
 

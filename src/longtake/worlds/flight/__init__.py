@@ -1,0 +1,1 @@
+"""Endless drone flights over a height field."""
