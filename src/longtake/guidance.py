@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from longtake.progressive import Velocity
+from longtake.solvers import Velocity
 
 
 def emptied(text: Tensor, null_text: Tensor) -> Tensor:

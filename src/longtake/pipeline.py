@@ -26,7 +26,7 @@ from longtake.models.base import VideoModel
 from longtake.models.load import load_model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import Film, FilmOptions, decoded_frames
-from longtake.progressive import Velocity
+from longtake.solvers import Velocity
 
 Pictures = NDArray[np.uint8]
 

@@ -32,7 +32,6 @@ from longtake.guidance import emptied, guided_velocity
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
-from longtake.progressive import euler_step
 from longtake.training.batches import Batch, Film, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
@@ -140,7 +139,7 @@ class Distilling:
             inside = torch.cat([clean, noisy[:, :, :count]], dim=2)
             text = text_of(piece.text[rows], inside.shape[2])
             v = velocity(inside, sigma.expand(len(rows), -1), text)[:, :, window.context :]
-            noisy[:, :, :count] = euler_step(noisy[:, :, :count], v.float(), sigmas, steps[:count], 0)
+            noisy[:, :, :count], _ = euler(noisy[:, :, :count], v.float(), sigmas, steps[:count], ())
             steps = steps + 1
         return torch.cat([clean, noisy], dim=2)
 
