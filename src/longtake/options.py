@@ -25,7 +25,7 @@ from longtake.frames import (
     rounding,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
-from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, make_plan, sampling_by
+from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, Solver, make_plan, sampling_by
 from longtake.prompts import PromptText
 
 DEFAULT_SECONDS = 60.0
@@ -82,6 +82,7 @@ class Film:
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
             "method": self.plan.sampling.method,
+            **({"solver": self.plan.sampling.solver} if self.plan.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.plan.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
@@ -132,6 +133,10 @@ class FilmOptions(Options):
     )
     context_size: int | None = Field(
         None, ge=0, le=LONGEST_WINDOW, description="Finished latent frames that stay in view."
+    )
+    solver: Solver = Field(
+        "euler",
+        description="How a pass moves a latent; unipc, of second order, is what most models' own pipelines take.",
     )
     shift: Positive | None = Field(None, description="Warp of the noise levels; larger stays noisy longer.")
     guidance_scale: float | None = Field(
@@ -201,7 +206,7 @@ class FilmOptions(Options):
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
-        return replace(sampling, reencode_context=self.reencode_context)
+        return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}

@@ -1,7 +1,5 @@
-"""How a film is denoised and what it will cost, before anything is loaded; and the ladder of noise levels as a
-picture."""
+"""How a film is denoised and what it will cost, before anything is loaded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +46,14 @@ class Sampling:
     solver: Solver = "euler"
 
     def __post_init__(self) -> None:
-        self.ladder(1)
+        S, M = self.num_inference_steps, self.steps_per_chunk
+        if not 1 <= M <= S:
+            raise OptionError(f"steps_per_chunk must lie in 1 to num_inference_steps ({S}), got {M}")
+        if self.chunk_size < 1 or self.context_size < 0:
+            raise OptionError(
+                "chunk_size must be 1 or more, context_size 0 or more;"
+                f" got {self.chunk_size} and {self.context_size}"
+            )
         if self.solver != "euler" and self.method in OWN_START:
             raise OptionError(
                 f"method {self.method} noises a clip anew, of which solver {self.solver} remembers nothing: take euler"
@@ -218,28 +223,3 @@ def _full_window_work(s: Sampling, N: int) -> Work:
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def ladder_picture(sigmas: Sequence[float], sampling: Sampling) -> str:
-    """The full window as a chunk of noise enters it, one line a chunk, in the order of the film.
-
-    A bar is as long as the chunk's sigma; its light end is what the next steps_per_chunk passes take off,
-    which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling from 1 to 0.
-    """
-    S, M, width = len(sigmas) - 1, sampling.steps_per_chunk, 48
-    noisy = sampling.method == "noisy-replacement"
-    level, remark = (sigmas[0], "context, noised as the clip") if noisy else (0.0, "context, clean")
-    context = sampling.context_size
-    lines = [_rung(context, level, level, width, remark)] if context else []
-    for taken in sampling.ladder(1).rungs():
-        now, after = sigmas[taken], sigmas[min(S, taken + M)]
-        remark = "enters as noise" if taken == 0 else "leaves clean" if taken + M >= S else ""
-        lines.append(_rung(sampling.chunk_size, now, after, width, remark))
-    return "\n".join(lines)
-
-
-def _rung(latents: int, now: float, after: float, width: int, remark: str) -> str:
-    solid, total = round(after * width), round(now * width)
-    bar = "█" * solid + "░" * (total - solid)
-    label = "1 latent" if latents == 1 else f"{latents} latents"
-    return f"{label:>12}  {now:.3f}  {bar:<{width}}  {remark}".rstrip()

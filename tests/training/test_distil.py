@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.errors import OptionError, OutputError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
-from longtake.progressive import progressive_denoise
 from longtake.training.distil import Distilling, OwnBatch
 from longtake.training.loss import levels
 from longtake.training.objectives import velocity_of
@@ -227,7 +227,7 @@ def test_the_students_own_film_is_the_samplers(per_chunk: int, chunk_size: int, 
         return student(x, sigma, 0)
 
     list(
-        progressive_denoise(
+        chunks_of(
             recorded,
             lambda k: noise[:, :, k * chunk_size : (k + 1) * chunk_size],
             made.sigmas,

@@ -28,12 +28,13 @@ from rich.progress import (
 from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
+from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.errors import NumberError, OptionError
 from longtake.files import printable
-from longtake.frames import FilmLength, number
+from longtake.frames import number
 from longtake.models.load import list_models, read_spec
 from longtake.options import Film, FilmOptions
-from longtake.plan import Method
+from longtake.plan import Method, Solver
 from longtake.presets import PRESETS, PresetName, added_to, preset_options
 from longtake.prompts import decoded
 
@@ -64,6 +65,7 @@ Fps = Annotated[
     str | None, typer.Option("--fps", metavar="RATE", help=_about("fps"))
 ]  # a fraction is no float
 MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
+SolverName = Annotated[Solver | None, typer.Option("--solver", help=_about("solver"))]
 Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
 StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
 ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help=_about("chunk_size"))]
@@ -135,6 +137,7 @@ def generate(
     steps_per_chunk: StepsPerChunk = None,
     chunk_size: ChunkSize = None,
     context_size: ContextSize = None,
+    solver: SolverName = None,
     shift: Shift = None,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
@@ -192,6 +195,7 @@ def plan(
     steps_per_chunk: StepsPerChunk = None,
     chunk_size: ChunkSize = None,
     context_size: ContextSize = None,
+    solver: SolverName = None,
     shift: Shift = None,
     guidance_scale: Guidance = None,
     reencode_context: Reencode = False,
@@ -202,7 +206,6 @@ def plan(
     """Show what a film would cost, without loading any weights."""
     film = _film({**context.params, "prompt": "any"})
     from longtake.noise import sigma_table
-    from longtake.plan import ladder_picture
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
@@ -214,7 +217,7 @@ def plan(
         report |= {"plan": asdict(film.plan), "sigmas": sigmas}
         print(json.dumps(report, indent=2))
     else:
-        print(f"{_cost(film)}\n\n{ladder_picture(sigmas, film.plan.sampling)}")
+        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.plan.sampling)}")
 
 
 @app.command()
@@ -345,42 +348,6 @@ def _one_line(report: dict[str, Any]) -> str:
     return (
         f"{printable(report['file'])}: {number(report['seconds'])} s, {report['num_frames']} frames,"
         f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
-    )
-
-
-def _cost(film: Film) -> str:
-    settings, cost, length = film.settings, film.plan, film.length
-    sampling = cost.sampling
-    rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
-    return "\n".join(
-        [
-            f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
-            f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
-            f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
-            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
-            f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
-            f"passes        {cost.passes:,}, of {rows}",
-            f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
-            f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
-            f" {cost.evaluations_per_frame:.2f} a frame",
-            f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
-            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
-        ]
-    )
-
-
-def _frames(length: FilmLength) -> str:
-    if not length.surplus_frames:
-        return f"{length.num_frames:,} frames"
-    return f"{length.num_frames + length.surplus_frames:,} frames cut to {length.num_frames:,}"
-
-
-def _latents(length: FilmLength) -> str:
-    made = f"{length.num_latent_frames:,} latents in {length.num_chunks:,} chunks"
-    if not length.given_latents:
-        return made
-    return (
-        f"{length.given_latents + length.num_latent_frames:,} latents: {length.given_latents} given, {made}"
     )
 
 

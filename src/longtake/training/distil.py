@@ -32,6 +32,7 @@ from longtake.guidance import emptied, guided_velocity
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
+from longtake.solvers import euler
 from longtake.training.batches import Batch, Film, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of

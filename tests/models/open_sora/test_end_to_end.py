@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.guidance import guided_velocity
 from longtake.models.open_sora import OpenSoraTransformer3DModel
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.transformer import velocity
 from longtake.noise import sigma_table
-from longtake.progressive import progressive_denoise
 from portable import close, rounding
 
 DATA = Path(__file__).parents[2] / "data"
@@ -65,7 +65,7 @@ def film(
         both = timestep.expand(len(latents), -1)
         return velocity(network(latents, both, captions, None, fps, run.height, run.width).sample)
 
-    chunks = progressive_denoise(
+    chunks = chunks_of(
         guided_velocity(conditioned, text, null_text, GUIDANCE),
         lambda k: golden["noise"][k : k + 1],
         sigmas,
