@@ -205,7 +205,7 @@ def guided(model: T5VideoModel, family: Family, film: Film) -> Velocity:
     shape = 1, family.spec.max_prompt_tokens, width
     text, nothing = (torch.randn(shape, device=model.device, dtype=model.dtype) for _ in range(2))
     network = partial(model.velocity, fps=float(film.rate))
-    return guided_velocity(network, text, nothing, film.settings.guidance_scale)
+    return guided_velocity(network, text[None], nothing[None], film.settings.guidance_scale)
 
 
 def windows(film: Film) -> Counter[int]:

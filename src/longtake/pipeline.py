@@ -81,7 +81,7 @@ class LongTake:
         if not film.negative_prompt:
             null_text = emptied(text, null_text)
         network = partial(self.model.velocity, fps=float(film.rate))
-        velocity = guided_velocity(network, text, null_text, film.settings.guidance_scale)
+        velocity = guided_velocity(network, text[None], null_text[None], film.settings.guidance_scale)
         return self._pictures(film, watched(velocity, partial(self._place, film)), start)
 
     @torch.inference_mode()

@@ -46,7 +46,7 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
     """
 
     name: str
@@ -61,6 +61,7 @@ class ModelSpec:
     group_latents: int | None = None
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
+    text_per_latent: bool = False
 
 
 class Decoder(Protocol):
@@ -118,8 +119,8 @@ class VideoModel(Protocol):
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
         sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token, or for a Wan (B, F, L, D), a text a latent frame. fps: the film's frame rate, for
-        networks that are told it; None is the model's own.
+        row of zeros is no token, or, where spec.text_per_latent says so, (B, F, L, D), a text a latent frame. fps: the
+        film's frame rate, for networks that are told it; None is the model's own.
         """
         ...
 

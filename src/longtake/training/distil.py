@@ -100,7 +100,7 @@ class Distilling:
         """u* (B, C, F, H, W) for noisy latents at places (B, F): the mean of the teacher's velocities over its steps,
         each as long as it takes them. 0 where a frame is clean already."""
         null_text = emptied(text, self.null_text.to(text.device))
-        guided = guided_velocity(_for_rows(self.teacher), text, null_text, self.guidance_scale)
+        guided = guided_velocity(_for_rows(self.teacher), text[None], null_text[None], self.guidance_scale)
         table, first = self.table.to(place.device), place * self.micro_steps
         last = (first + self.micro_steps).clamp_max(len(table) - 1)
         way = torch.linspace(0, 1, self.micro_steps + 1).tolist()

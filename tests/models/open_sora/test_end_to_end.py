@@ -66,7 +66,7 @@ def film(
         return velocity(network(latents, both, captions, None, fps, run.height, run.width).sample)
 
     chunks = chunks_of(
-        guided_velocity(conditioned, text, null_text, GUIDANCE),
+        guided_velocity(conditioned, text[None], null_text[None], GUIDANCE),
         lambda k: golden["noise"][k : k + 1],
         sigmas,
         run.chunks - 1,
