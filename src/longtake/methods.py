@@ -61,7 +61,7 @@ class Sampler:
 
     def begin(self, context: Tensor | None = None) -> Window:
         """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film."""
-        latents = self.noise(0, 1)
+        latents = self.noise(0, self.sampling.chunk_size)
         clean = latents[:, :, :0] if context is None else context.to(latents)
         return _behind(_last(clean, self.sampling.context_size), self.solver.memories)
 
@@ -270,7 +270,9 @@ def sampler(
     """The sampler of a method, which Sampler describes."""
     assert len(sigmas) == sampling.num_inference_steps + 1
     kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
-    return kind(sampling, velocity, noise, sigmas.to(noise(0, 1).device), num_chunks, reencode)
+    return kind(
+        sampling, velocity, noise, sigmas.to(noise(0, sampling.chunk_size).device), num_chunks, reencode
+    )
 
 
 def denoise(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor
 
@@ -64,7 +66,20 @@ class ModelSpec:
     text_per_latent: bool = False
 
 
-class Decoder(Protocol):
+class Stateful(Protocol):
+    """What a film has seen so far, in the open: saved and restored, it goes on to the same bits."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next push depends on besides what is pushed, by name; empty before the first. No push changes
+        tensors that were given out."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the codec of the same autoencoder was that gave this state."""
+        ...
+
+
+class Decoder(Stateful, Protocol):
     """Latents to frames for one film: pushed in order, in portions of any size, in constant memory."""
 
     def push(self, latents: Tensor) -> Tensor:
@@ -77,7 +92,7 @@ class Decoder(Protocol):
         ...
 
 
-class Encoder(Protocol):
+class Encoder(Stateful, Protocol):
     """Frames to latents for one film: pushed in order, in portions of any size, in constant memory."""
 
     def push(self, frames: Tensor) -> Tensor:
