@@ -8,8 +8,8 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +29,7 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.cli.cost import cost_in_words, ladder_picture
-from longtake.errors import NumberError, OptionError
+from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.load import list_models, read_spec
@@ -39,7 +39,7 @@ from longtake.presets import PRESETS, PresetName, added_to, preset_options
 from longtake.prompts import decoded
 
 if TYPE_CHECKING:
-    from longtake.video import Pictures, VideoWriter
+    from longtake.takes import Speed, Take
 
 SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
@@ -155,27 +155,26 @@ def generate(
     film = _film(context.params)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
-    pictures, begun = _start(film, start, fit_start)
-    metadata = film.metadata | begun
-    writer = _writer(output or Path(f"{_slug(decoded(prompt))}.mp4"), film, metadata, overwrite)
+    from longtake.takes import Take
+
+    path = output or Path(f"{_slug(decoded(prompt))}.mp4")
+    take = Take(film, path, start=None if start == TEXT else start, fit=fit_start, overwrite=overwrite)
     if preset and (added := added_to(prompt)):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
     try:
-        speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
+        speed = _shoot(take, _model(context.params), device, dtype, lora)
     except KeyboardInterrupt:
-        say(f"stopped: {_what_is_left(writer)}")
+        say(f"stopped: {take.left}")
         raise typer.Exit(INTERRUPTED) from None
-    except NumberError as error:
-        raise NumberError(f"{error}; {_what_is_left(writer)}") from error
     report = {
-        "file": printable(writer.path),
-        "num_frames": writer.num_frames,
-        "seconds": float(writer.num_frames / film.rate),
+        "file": printable(take.path),
+        "num_frames": take.num_frames,
+        "seconds": float(take.num_frames / film.rate),
         "frames_per_second": round(speed.frames_per_second, 2),
         "seconds_to_first_frame": round(speed.first_frame - started, 2),
         "peak_memory_bytes": _peak_memory(),
-        "options": metadata,
+        "options": take.metadata,
     }
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
@@ -263,57 +262,17 @@ def _model(parameters: dict[str, Any]) -> str | None:
     return PRESETS[preset].model if preset and given is None else given
 
 
-def _start(film: Film, clip: str | None, fit: bool) -> tuple["Pictures | None", dict[str, Any]]:
-    """The pictures that a film begins with, if any, and what its metadata say of them."""
-    if clip is None or clip == TEXT:
-        return None, {}
-    from longtake.start import origin, read_start
-
-    pictures = read_start(clip, film, fit)
-    return pictures, origin(Path(clip), pictures)
-
-
-def _writer(path: Path, film: Film, metadata: dict[str, Any], overwrite: bool) -> "VideoWriter":
-    from longtake.video import VideoWriter, check_output, film_bytes
-
-    width, height = film.settings.width, film.settings.height
-    check_output(path, overwrite=overwrite, num_bytes=film_bytes(width, height, film.length.num_frames))
-    return VideoWriter(path, width, height, film.rate, metadata, overwrite=overwrite)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """When the first pictures were written (`time.perf_counter()`), and the frames a second over all of
-    them."""
-
-    first_frame: float
-    frames_per_second: float
-
-
-def _shoot(
-    film: Film,
-    writer: "VideoWriter",
-    model: str | None,
-    device: str,
-    dtype: str | None,
-    lora: str | None,
-    start: "Pictures | None",
-) -> Speed:
+def _shoot(take: "Take", name: str | None, device: str, dtype: str | None, lora: str | None) -> "Speed":
     from longtake.pipeline import LongTake
 
-    take = LongTake.from_pretrained(model, device, dtype, lora)
+    film, model = take.film, LongTake.from_pretrained(name, device, dtype, lora)
     for text in filter(None, (film.prompt, film.negative_prompt)):
-        if (read := take.model.clean(text)) != " ".join(text.split()):
+        if (read := model.model.clean(text)) != " ".join(text.split()):
             say(f'note: {film.model} reads the prompt as "{read}"')
-    if unknown := take.model.unknown_words(film.prompt):
+    if unknown := model.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
-    started, first_frame = time.perf_counter(), 0.0
-    with closing(take.shoot(film, start)) as pictures, writer, _progress(film.length.num_frames) as advance:
-        for portion in pictures:
-            writer.write(portion)
-            first_frame = first_frame or time.perf_counter()
-            advance(len(portion))
-    return Speed(first_frame, writer.num_frames / (time.perf_counter() - started))
+    with _progress(film.length.num_frames) as advance:
+        return take.shoot(model, advance)
 
 
 class _FramesPerSecond(ProgressColumn):
@@ -335,13 +294,6 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=num_frames)
         yield lambda frames: progress.advance(task, frames)
-
-
-def _what_is_left(writer: "VideoWriter") -> str:
-    if writer.num_frames == 0:
-        return "nothing was written"
-    place = writer.part if writer.part.exists() else writer.path
-    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {place}"
 
 
 def _one_line(report: dict[str, Any]) -> str:
