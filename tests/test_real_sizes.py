@@ -112,10 +112,10 @@ def test_windows(script: ModuleType, steps: int, per_chunk: int) -> None:
     )
     often = script.windows(long)
     C, X = settings.chunk_size, settings.context_size
-    assert often.total() == longer.plan.passes - long.plan.passes
-    more = longer.plan.latent_evaluations - long.plan.latent_evaluations
+    assert often.total() == longer.cost.passes - long.cost.passes
+    more = longer.cost.latent_evaluations - long.cost.latent_evaluations
     assert sum(times * (chunks * C + X) for chunks, times in often.items()) == more
-    assert max(often) * C + X == long.plan.sampling.window
+    assert max(often) * C + X == long.cost.sampling.window
 
 
 @torch.inference_mode()

@@ -48,10 +48,10 @@ Rate = Annotated[float, BeforeValidator(_number_of), Field(gt=0, le=240, allow_i
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmPlan:
     """A film that can be made: options that fit one model, none of them open.
 
-    `settings` are the sampling options, `rate` is the exact frames a second, `plan` the film's length in every unit,
+    `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
     `given_frames` how many frames of a clip it begins with, and `notes` what is not quite as it was asked for, in
     words."""
@@ -63,14 +63,14 @@ class Film:
     seed: int
     settings: ModelDefaults
     rate: Fraction
-    plan: Plan
+    cost: Plan
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def length(self) -> FilmLength:
-        return self.plan.length
+        return self.cost.length
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -81,9 +81,9 @@ class Film:
             "seed": self.seed,
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
-            "method": self.plan.sampling.method,
-            **({"solver": self.plan.sampling.solver} if self.plan.sampling.solver != "euler" else {}),
-            **({"reencode_context": True} if self.plan.sampling.reencode_context else {}),
+            "method": self.cost.sampling.method,
+            **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
+            **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
         }
@@ -148,7 +148,7 @@ class FilmOptions(Options):
         " for chunks that are made one by one, none shorter than the context.",
     )
 
-    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> Film:
+    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> FilmPlan:
         """The film that these options mean for a model. OptionError if they do not fit it or each other.
 
         from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
@@ -176,7 +176,7 @@ class FilmOptions(Options):
             group_latents=spec.group_latents,
             given_latents=given_latents,
         )
-        return Film(
+        return FilmPlan(
             model=spec.name,
             lora=spec.lora,
             prompt=self.prompt,
@@ -184,7 +184,7 @@ class FilmOptions(Options):
             seed=self.seed,
             settings=settings,
             rate=rate,
-            plan=make_plan(length, sampling, length.given_latents),
+            cost=make_plan(length, sampling, length.given_latents),
             latent_shape=(
                 spec.latent_channels,
                 _latent_side("height", settings.height, spec),
@@ -238,7 +238,7 @@ def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
 
     def cost(steps: int) -> int:
         film = options.model_copy(update={"num_inference_steps": steps}).resolved(spec)
-        return film.plan.latent_evaluations
+        return film.cost.latent_evaluations
 
     own = "steps_per_chunk" in OWN_SETTINGS.get(options.method, ())
     least = 1 if own else options.steps_per_chunk or spec.defaults.steps_per_chunk

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from longtake.errors import NumberError
 from longtake.frames import number
-from longtake.options import Film
+from longtake.options import FilmPlan
 from longtake.start import origin, read_start
 from longtake.video import VideoWriter, check_output, film_bytes
 
@@ -43,7 +43,7 @@ class Take:
 
     def __init__(
         self,
-        film: Film,
+        film: FilmPlan,
         path: str | os.PathLike[str],
         *,
         start: str | os.PathLike[str] | None = None,

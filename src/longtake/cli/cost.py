@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from longtake.frames import FilmLength, number
-from longtake.options import Film
+from longtake.options import FilmPlan
 from longtake.plan import Sampling
 
 
-def cost_in_words(film: Film) -> str:
+def cost_in_words(film: FilmPlan) -> str:
     """What a film will cost, a line for each thing that is counted."""
-    settings, cost, length = film.settings, film.plan, film.length
+    settings, cost, length = film.settings, film.cost, film.length
     sampling = cost.sampling
     rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
     return "\n".join(

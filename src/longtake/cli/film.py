@@ -33,7 +33,7 @@ from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.load import list_models, read_spec
-from longtake.options import Film, FilmOptions
+from longtake.options import FilmOptions, FilmPlan
 from longtake.plan import Method, Solver
 from longtake.presets import PRESETS, PresetName, added_to, preset_options
 from longtake.prompts import decoded
@@ -213,10 +213,10 @@ def plan(
     sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
     if as_json:
         report = {"model": film.model, "settings": asdict(settings)}
-        report |= {"plan": asdict(film.plan), "sigmas": sigmas}
+        report |= {"plan": asdict(film.cost), "sigmas": sigmas}
         print(json.dumps(report, indent=2))
     else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.plan.sampling)}")
+        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
 
 
 @app.command()
@@ -241,13 +241,13 @@ def film_options(parameters: dict[str, Any]) -> FilmOptions:
     return FilmOptions(**given)
 
 
-def say_notes(film: Film) -> None:
+def say_notes(film: FilmPlan) -> None:
     """Tell what about a film is not quite as it was asked for."""
     for note in film.notes:
         say(f"note: {note}")
 
 
-def _film(parameters: dict[str, Any]) -> Film:
+def _film(parameters: dict[str, Any]) -> FilmPlan:
     """The film that the parameters of a command ask for. One by a preset begins with a clip unless it is to begin with
     text."""
     start = parameters["start"]

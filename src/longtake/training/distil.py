@@ -33,7 +33,7 @@ from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.solvers import euler
-from longtake.training.batches import Batch, Film, draw_batch, text_of, with_own_context
+from longtake.training.batches import Batch, Footage, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
 from longtake.training.options import DistilOptions
@@ -53,7 +53,7 @@ class OwnBatch(Batch):
 class Distilling:
     """A teacher's steps, several at once; see above."""
 
-    def __init__(self, teacher: Velocity, spec: ModelSpec, film: Film, options: DistilOptions) -> None:
+    def __init__(self, teacher: Velocity, spec: ModelSpec, film: Footage, options: DistilOptions) -> None:
         """teacher: the velocity of the model that `spec` describes, before guidance. film: opened with
         options.sampling(spec)."""
         self.teacher, self.film, self.options = teacher, film, options
@@ -146,7 +146,7 @@ class Distilling:
 
 
 def distilling(
-    model: str | Path | None, film: Film, options: DistilOptions, device: torch.device
+    model: str | Path | None, film: Footage, options: DistilOptions, device: torch.device
 ) -> Distilling:
     """The objective for a model's folder. Its teacher is a second copy of the network, whole in each process, whatever
     is trained and however it is sharded."""
