@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -20,6 +20,14 @@ from longtake.processes import processes
 Cli = Callable[..., Any]
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 PROMPT = "a red car driving past snowy mountains at dawn"
+
+
+@pytest.fixture(autouse=True)
+def hangup_is_heard() -> Iterator[None]:
+    """Under nohup, where SIGHUP is ignored from the start, tests are as elsewhere."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", STOPS)

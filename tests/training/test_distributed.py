@@ -35,7 +35,7 @@ def curve(run: Path, key: str) -> list[float]:
 def test_two_processes_follow_one(
     tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the weights of unequal pieces, sharding, and what is gathered into a checkpoint: to 1e-5 of the loss."""
+    """Guards the weights of unequal pieces, sharding, and what is gathered into a checkpoint: to 1e-4 of the loss."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -51,7 +51,7 @@ def test_two_processes_follow_one(
                 len(list(tiny_run.trainer(tubelet_folder, tmp_path / place / name, **alone).steps())) == steps
             )
         for place in ("two", "again"):
-            for key, tolerance in (("loss", 1e-5), ("grad_norm", 1e-4)):
+            for key, tolerance in (("loss", 1e-4), ("grad_norm", 1e-3)):
                 assert curve(tmp_path / place / name, key) == pytest.approx(
                     curve(tmp_path / "one" / name, key), rel=tolerance
                 )
