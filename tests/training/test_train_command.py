@@ -154,9 +154,9 @@ def test_dry_run_tells_and_writes_nothing(
     ("arguments", "words"),
     [
         (["--data", "missing"], "no folder missing"),
-        (["--steps", "many"], "steps should be a valid integer"),
+        (["--steps", "many"], "'--steps': Input should be a valid integer"),
         (["--jitter", "-1"], "jitter should be"),
-        (["--schedule", "linear"], "schedule should be"),
+        (["--schedule", "linear"], "'linear' is not one of"),
         (["--context-size", "20"], "a training window takes 88 frames (3.667 s at 24 fps)"),
         (["--steps-per-chunk", "9"], "steps_per_chunk must lie in 1 to"),
         (["--model", "missing"], "no model folder missing"),

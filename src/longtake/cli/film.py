@@ -29,12 +29,12 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.parameters import given_of, takes
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.load import list_models, read_spec
 from longtake.options import FilmOptions, FilmPlan
-from longtake.plan import Method, Solver
 from longtake.presets import PRESETS, PresetName, added_to, preset_options
 from longtake.prompts import decoded
 
@@ -51,27 +51,10 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
-def _about(field: str) -> str | None:
-    return FilmOptions.model_fields[field].description
-
-
-Prompt = Annotated[str, typer.Argument(help=_about("prompt"), show_default=False)]
-Seconds = Annotated[float | None, typer.Option("--seconds", help=_about("seconds"))]
-Frames = Annotated[int | None, typer.Option("--frames", help=_about("num_frames"))]
-Seed = Annotated[int | None, typer.Option("--seed", help=_about("seed"))]
-Negative = Annotated[str | None, typer.Option("--negative", help=_about("negative_prompt"))]
+Prompt = Annotated[
+    str, typer.Argument(help=FilmOptions.model_fields["prompt"].description, show_default=False)
+]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
-Fps = Annotated[
-    str | None, typer.Option("--fps", metavar="RATE", help=_about("fps"))
-]  # a fraction is no float
-MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
-SolverName = Annotated[Solver | None, typer.Option("--solver", help=_about("solver"))]
-Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
-StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
-ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help=_about("chunk_size"))]
-ContextSize = Annotated[int | None, typer.Option("--context", help=_about("context_size"))]
-Shift = Annotated[float | None, typer.Option("--shift", help=_about("shift"))]
-Guidance = Annotated[float | None, typer.Option("--guidance", help=_about("guidance_scale"))]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
@@ -109,20 +92,16 @@ Fit = Annotated[
     bool,
     typer.Option("--fit-start", help="Scale, crop and resample a clip of another size or frame rate."),
 ]
-Reencode = Annotated[bool, typer.Option("--reencode-context", help=_about("reencode_context"))]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
-# Parameters named like a field of FilmOptions reach it through `context.params`.
+FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height")]
 
 
 @app.command()
+@takes(FilmOptions, FIELDS)
 def generate(
-    context: typer.Context,
     prompt: Prompt,
-    seconds: Seconds = None,
-    num_frames: Frames = None,
-    seed: Seed = None,
     output: Output = None,
     start: Start = None,
     fit_start: Fit = False,
@@ -132,27 +111,18 @@ def generate(
     lora: Lora = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
-    method: MethodName = None,
-    num_inference_steps: Steps = None,
-    steps_per_chunk: StepsPerChunk = None,
-    chunk_size: ChunkSize = None,
-    context_size: ContextSize = None,
-    solver: SolverName = None,
-    shift: Shift = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    reencode_context: Reencode = False,
     size: Size = None,
-    fps: Fps = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Film PROMPT and write it to an mp4, which grows while it is made.
 
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    film = _film(context.params)
+    options = film_options(prompt, size, preset, bfloat16_shift, **given)
+    film = _film(options, model, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     from longtake.takes import Take
@@ -163,7 +133,7 @@ def generate(
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
     try:
-        speed = _shoot(take, _model(context.params), device, dtype, lora)
+        speed = _shoot(take, _model(model, preset), device, dtype, lora)
     except KeyboardInterrupt:
         say(f"stopped: {take.left}")
         raise typer.Exit(INTERRUPTED) from None
@@ -180,30 +150,19 @@ def generate(
 
 
 @app.command()
+@takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
 def plan(
-    context: typer.Context,
-    seconds: Seconds = None,
-    num_frames: Frames = None,
     start: Start = None,
     model: Model = None,
     preset: Preset = None,
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
-    method: MethodName = None,
-    num_inference_steps: Steps = None,
-    steps_per_chunk: StepsPerChunk = None,
-    chunk_size: ChunkSize = None,
-    context_size: ContextSize = None,
-    solver: SolverName = None,
-    shift: Shift = None,
-    guidance_scale: Guidance = None,
-    reencode_context: Reencode = False,
     size: Size = None,
-    fps: Fps = None,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = _film({**context.params, "prompt": "any"})
+    film = _film(film_options("any", size, preset, bfloat16_shift, **given), model, preset, lora, start)
     from longtake.noise import sigma_table
 
     if preset:
@@ -226,17 +185,23 @@ def models() -> None:
         print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
 
 
-def film_options(parameters: dict[str, Any]) -> FilmOptions:
-    given = {name: value for name, value in parameters.items() if name in FilmOptions.model_fields}
-    if size := parameters["size"]:
+def film_options(
+    prompt: str,
+    size: str | None = None,
+    preset: PresetName | None = None,
+    bfloat16_shift: bool = False,
+    **keywords: Any,
+) -> FilmOptions:
+    """The options of a film, of those of a command."""
+    given = {"prompt": prompt, **given_of(keywords)}
+    if size:
         sides = re.fullmatch(r"(\d+)x(\d+)", size)
         if sides is None:
             raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
         given["width"], given["height"] = map(int, sides.groups())
-    given = {name: value for name, value in given.items() if value is not None and value is not False}
-    if preset := parameters.get("preset"):
-        given = preset_options(preset, given, parameters["bfloat16_shift"])
-    elif parameters.get("bfloat16_shift"):
+    if preset:
+        given = preset_options(preset, given, bfloat16_shift)
+    elif bfloat16_shift:
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
 
@@ -247,18 +212,20 @@ def say_notes(film: FilmPlan) -> None:
         say(f"note: {note}")
 
 
-def _film(parameters: dict[str, Any]) -> FilmPlan:
-    """The film that the parameters of a command ask for. One by a preset begins with a clip unless it is to begin with
-    text."""
-    start = parameters["start"]
-    from_clip = start != TEXT and bool(start or parameters["preset"])
-    return film_options(parameters).resolved(read_spec(_model(parameters), parameters["lora"]), from_clip)
+def _film(
+    options: FilmOptions,
+    model: str | None,
+    preset: PresetName | None,
+    lora: str | None,
+    start: str | None,
+) -> FilmPlan:
+    """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
+    from_clip = start != TEXT and bool(start or preset)
+    return options.resolved(read_spec(_model(model, preset), lora), from_clip)
 
 
-def _model(parameters: dict[str, Any]) -> str | None:
+def _model(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
-    preset: PresetName | None = parameters["preset"]
-    given: str | None = parameters["model"]
     return PRESETS[preset].model if preset and given is None else given
 
 
