@@ -16,6 +16,8 @@ from longtake.models.load import load_model
 from longtake.models.t5 import T5VideoModel
 from longtake.options import FilmOptions
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "real_sizes.py"
 TEXT_TOKENS = 512
 

@@ -18,6 +18,8 @@ from longtake.pipeline import to_tensor, to_uint8
 from longtake.start import read_start
 from longtake.video import VideoWriter, read_frames
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 4, "steps_per_chunk": 2}
 PROMPT = "a red car"
 

@@ -22,6 +22,8 @@ from longtake.presets import PRESETS
 from longtake.video import VideoWriter
 from portable import in_two_processes
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "input", "br", "line"}
 COMMAND = (
     "compare",

@@ -18,6 +18,8 @@ from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 WAN_2_2 = {
     "is_residual": True,
     "patch_size": 2,

@@ -17,6 +17,8 @@ from longtake.models.skyreels import SkyReelsModel
 from longtake.video import VideoWriter
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 TEXT_WIDTH = 16
 SMALL = ("--num-inference-steps", "4", "--steps-per-chunk", "2", "--chunk-size", "1", "--context-size", "1")
 

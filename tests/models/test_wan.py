@@ -23,6 +23,8 @@ from longtake.guidance import guided_velocity
 from longtake.models.wan import WanModel, per_frame_timesteps
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 TEXT_WIDTH = 16
 
 

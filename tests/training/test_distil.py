@@ -28,6 +28,8 @@ from longtake.training.options import DistilOptions
 from longtake.training.prepare import prepare
 from longtake.video import probe
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"steps": 4, "batch_size": 4, "lr": 1e-2, "warmup": 1, "save_every": 4}
 WAN = ("WanTransformer3DModel", "flow_prediction", 24.0, torch.device("cpu"), False)
 EIGHT = ModelDefaults(

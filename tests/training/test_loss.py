@@ -25,6 +25,8 @@ from longtake.training.loss import (
     self_guided,
 )
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 3, 5, 2, 2)
 SAMPLING = ModelDefaults(
     width=16,

@@ -24,6 +24,8 @@ from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer
 from longtake.video import VideoWriter, probe
 
+pytestmark = pytest.mark.slow
+
 QUICK = (
     *("--steps", "2", "--batch-size", "2", "--save-every", "1", "--warmup", "0"),
     *("--sample-every", "0"),

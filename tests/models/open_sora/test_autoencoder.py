@@ -26,6 +26,8 @@ from longtake.models.open_sora.autoencoder import CausalConv3d, DoubleTime, Resi
 from longtake.models.open_sora.convert_autoencoder import vae_config
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 TINY: dict[str, Any] = {
     "block_out_channels": (8, 8, 16, 16),

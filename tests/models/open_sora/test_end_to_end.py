@@ -20,6 +20,8 @@ from longtake.models.open_sora.transformer import velocity
 from longtake.noise import sigma_table
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data"
 CHUNK, STEPS_PER_CHUNK, GUIDANCE, FPS = 5, 5, 7.0, 24.0
 
