@@ -1,4 +1,5 @@
 # make env       the environment in .venv: Python 3.11 or newer, everything else comes from pip
+# make check     ruff, mypy and the quick tests: under a minute, once mypy knows the code
 # make test      every check
 # make portable  the tests as other processors would run them, shuffled too: half an hour
 # make demo      one unbroken minute of film, out/demo.mp4
@@ -6,7 +7,7 @@
 BIN := .venv/bin
 STAMP := .venv/made-by-make
 
-.PHONY: env test portable demo
+.PHONY: env check test portable demo
 
 env: $(STAMP)
 
@@ -21,6 +22,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "making the environment in .venv: a few minutes the first time"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[world,train,evaluate,dev]'
 	touch $@
+
+check: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow" --hypothesis-profile=quick
 
 test: env
 	$(BIN)/ruff check

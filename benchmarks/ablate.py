@@ -24,7 +24,7 @@ from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.compare import films_of
 from longtake.evaluation.drift import Interval
-from longtake.evaluation.films import Film, read_film
+from longtake.evaluation.films import MeasuredFilm, read_film
 from longtake.evaluation.jobs import Job, Prompt, world_prompts
 from longtake.evaluation.measures.distribution import Distances
 from longtake.evaluation.summary import Column, Row, Summary, summarise
@@ -91,7 +91,9 @@ def main() -> None:
     print((folder / "table.md").read_text())
 
 
-def measured(folder: Path, models: dict[tuple[str, int], Path], prompts: int, seconds: float) -> list[Film]:
+def measured(
+    folder: Path, models: dict[tuple[str, int], Path], prompts: int, seconds: float
+) -> list[MeasuredFilm]:
     """The films of every model with its seed, and real film of twice as many prompts, each measured; those that are
     there are not made again."""
     jobs = [

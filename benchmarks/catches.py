@@ -30,7 +30,7 @@ from rich.progress import track
 from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.drift import start_end_contrast
-from longtake.evaluation.films import Film, Strip, measure_film, read_clips, read_film, write_film
+from longtake.evaluation.films import MeasuredFilm, Strip, measure_film, read_clips, read_film, write_film
 from longtake.evaluation.measures.base import About, Joints
 from longtake.evaluation.measures.distribution import Films, slice_distances
 from longtake.evaluation.registry import clips_of, measures_for
@@ -113,7 +113,7 @@ def few(run: Path, drifts: Sequence[str]) -> str:
     return table(catches, stable[0].about)
 
 
-def measured(jobs: Sequence[Job]) -> list[Film]:
+def measured(jobs: Sequence[Job]) -> list[MeasuredFilm]:
     """The films of these jobs, measured if they are not yet."""
     missing = [job for job in jobs if not job.path.exists()]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -153,19 +153,19 @@ def measure(job: Job) -> None:
     write_film(job.path, record, clips_of(measures), strip.jpeg())
 
 
-def told(film: Film) -> Numbers:
+def told(film: MeasuredFilm) -> Numbers:
     """All numbers of a film, likeness to real film among them."""
     likeness = float(start_end_contrast(film.curves[LIKENESS]))
     return {**numbers(film.record), (LIKENESS, "start–end"): likeness}
 
 
-def distances(films: Sequence[Film], stable: Sequence[Film]) -> dict[str, list[float]]:
+def distances(films: Sequence[MeasuredFilm], stable: Sequence[MeasuredFilm]) -> dict[str, list[float]]:
     """Both distances of these films from the stable ones, in each ten seconds."""
     found = slice_distances(clips(stable), clips(films))
     return {name: [getattr(ten_seconds, name) for ten_seconds in found] for name in DISTANCES}
 
 
-def clips(films: Sequence[Film]) -> Films:
+def clips(films: Sequence[MeasuredFilm]) -> Films:
     return {f"{film.group} {film.path.stem[-2:]}": [read_clips(film)] for film in films}
 
 

@@ -55,7 +55,7 @@ from longtake.models.open_sora.spec import open_sora_spec
 from longtake.models.spec import SKYREELS_V2, WAN_2_1, WAN_DEFAULTS, WAN_PROMPT_TOKENS
 from longtake.models.t5 import T5VideoModel
 from longtake.noise import chunk_noise, sigma_table
-from longtake.options import Film, FilmOptions, decoded_frames
+from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.pipeline import to_uint8
 from longtake.progressive import Velocity
 
@@ -198,23 +198,23 @@ def fill(model: T5VideoModel, device: torch.device) -> None:
     model.text_encoder.device = device
 
 
-def guided(model: T5VideoModel, family: Family, film: Film) -> Velocity:
+def guided(model: T5VideoModel, family: Family, film: FilmPlan) -> Velocity:
     """The network as the sampler calls it, with two prompts of as many tokens as there may be."""
     config = family.network_config
     width = config.get("text_dim") or config["caption_channels"]
     shape = 1, family.spec.max_prompt_tokens, width
     text, nothing = (torch.randn(shape, device=model.device, dtype=model.dtype) for _ in range(2))
     network = partial(model.velocity, fps=float(film.rate))
-    return guided_velocity(network, text, nothing, film.settings.guidance_scale)
+    return guided_velocity(network, text[None], nothing[None], film.settings.guidance_scale)
 
 
-def windows(film: Film) -> Counter[int]:
+def windows(film: FilmPlan) -> Counter[int]:
     """Of the passes between two chunks, in the midst of a film: how many see how many noisy chunks."""
     S, M = film.settings.num_inference_steps, film.settings.steps_per_chunk
     return Counter(len(range(t, S, M)) for t in range(M))
 
 
-def one_pass(velocity: Velocity, film: Film, chunks: int, device: torch.device) -> Callable[[], Tensor]:
+def one_pass(velocity: Velocity, film: FilmPlan, chunks: int, device: torch.device) -> Callable[[], Tensor]:
     """A pass over a window of so many noisy chunks and all of its context."""
     settings = film.settings
     levels = sigma_table(settings.num_inference_steps, settings.shift)
@@ -225,12 +225,12 @@ def one_pass(velocity: Velocity, film: Film, chunks: int, device: torch.device) 
     return partial(velocity, latents, sigma.to(device), 0)
 
 
-def counted(model: T5VideoModel, velocity: Velocity, film: Film) -> Row:
+def counted(model: T5VideoModel, velocity: Velocity, film: FilmPlan) -> Row:
     """Numbers and bytes of network and autoencoder, and the operations of a pass over the full window."""
     weights = {"network": [*model.transformer.parameters()], "autoencoder": [*model.vae.parameters()]}
     row: Row = {f"{name}_parameters": sum(p.numel() for p in part) for name, part in weights.items()}
     row["weights_gib"] = sum(p.nbytes for part in weights.values() for p in part) / GIB
-    row["window"] = film.plan.sampling.window
+    row["window"] = film.cost.sampling.window
     with FlopCounterMode(display=False) as counter:
         one_pass(velocity, film, max(windows(film)), model.device)()
     return row | {"tflop": counter.get_total_flops() / TERA}
@@ -245,7 +245,7 @@ def timed(run: Callable[[], Any], card: Card, until: float) -> tuple[float, floa
     return first, statistics.median(seconds)
 
 
-def passes(velocity: Velocity, film: Film, card: Card, until: float) -> Row:
+def passes(velocity: Velocity, film: FilmPlan, card: Card, until: float) -> Row:
     """Seconds of a pass over the full window, and of all passes between two chunks."""
     often = windows(film)
     runs = {n: one_pass(velocity, film, n, card.device) for n in sorted(often)[::-1]}
@@ -258,12 +258,14 @@ def passes(velocity: Velocity, film: Film, card: Card, until: float) -> Row:
 
 
 @torch.inference_mode()
-def filmed(model: T5VideoModel, velocity: Velocity, film: Film, card: Card, until: float, end: float) -> Row:
+def filmed(
+    model: T5VideoModel, velocity: Velocity, film: FilmPlan, card: Card, until: float, end: float
+) -> Row:
     """A film of one step a latent: seconds to decode a chunk, and memory. It ends at `until`, or where its first
     seconds are not there by then, at `end`."""
     size, steps = film.settings.chunk_size, {"num_inference_steps": 1, "steps_per_chunk": 1}
     quick = FilmOptions(prompt="noise", seconds=ALL_SECONDS, chunk_size=max(windows(film)) * size, **steps)
-    plan, shape = quick.resolved(model.spec).plan, film.latent_shape
+    plan, shape = quick.resolved(model.spec).cost, film.latent_shape
     chunks = denoise(
         plan.sampling,
         velocity,
@@ -285,7 +287,7 @@ def filmed(model: T5VideoModel, velocity: Velocity, film: Film, card: Card, unti
     return row | {"decode_seconds": usual, "frames_filmed": frames, **card.memory("rest")}
 
 
-def compiled(model: Any, velocity: Velocity, film: Film, card: Card, until: float, backend: str) -> Row:
+def compiled(model: Any, velocity: Velocity, film: FilmPlan, card: Card, until: float, backend: str) -> Row:
     """Seconds of a pass over the full window with compiled blocks, and of the first, which compiles them."""
     torch.compiler.reset()
     model.transformer.compile_repeated_blocks(backend=backend)

@@ -23,6 +23,7 @@ from diffusers import (
     SkyReelsV2Transformer3DModel,
     WanTransformer3DModel,
 )
+from hypothesis import settings as hypothesis_settings
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
@@ -39,6 +40,8 @@ from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
 from longtake.video import VideoWriter
 from portable import OtherMaker
+
+hypothesis_settings.register_profile("quick", hypothesis_settings.get_profile("ci"), max_examples=10)
 
 # Tiny tensors gain nothing from a second thread, and on a busy machine they wait for it.
 torch.set_num_threads(int(os.environ.get("LONGTAKE_THREADS", "1")))

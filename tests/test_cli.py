@@ -19,6 +19,8 @@ import pytest
 from longtake import __version__
 from longtake.video import part_path, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "a red car driving past snowy mountains at dawn"
 QUICK = ("--frames", "9", "--steps", "2", "--size", "32x32")
 

@@ -17,6 +17,8 @@ from longtake.models.load import EMBEDDED, read_spec
 from longtake.video import probe, read_frames
 from portable import in_two_processes
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 Frames = NDArray[np.uint8]
 

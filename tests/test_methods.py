@@ -1,9 +1,12 @@
 """The methods that progressive denoising is compared with, each against what defines it. C, H, W are 1 or 2 here."""
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -11,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from filming import chunks_of
 from longtake import LongTake
-from longtake.methods import AGAIN, denoise
+from longtake.methods import AGAIN, denoise, sampler
 from longtake.models.toy import OneFilm
 from longtake.noise import chunk_noise, latent_noise, sigma_table
 from longtake.plan import OWN_START, Method, Sampling, sampling_by
-from longtake.progressive import progressive_denoise
+from longtake.progressive import Window
 
 SHAPE = (2, 1, 2)
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -160,7 +164,7 @@ def test_a_film_of_half_precision(s: Sampling, num_chunks: int) -> None:
 def test_three_methods_are_the_heart_itself(s: Sampling, num_chunks: int) -> None:
     """progressive, replacement and chunk-by-chunk are progressive_denoise with other arguments, bit for bit."""
     size = s.chunk_size
-    by_hand = progressive_denoise(
+    by_hand = chunks_of(
         mixing,
         lambda k: noise(k * size, size),
         ladder(s),
@@ -215,7 +219,7 @@ def test_restarted_windows_are_runs_of_the_heart(s: Sampling, num_chunks: int) -
 
     def window(start: int) -> list[Tensor]:
         return list(
-            progressive_denoise(
+            chunks_of(
                 lambda latents, sigma, first: mixing(latents, sigma, first + start * size),
                 lambda k: noise((start + k) * size, size),
                 ladder(s),
@@ -243,7 +247,7 @@ def test_fifo_by_hand() -> None:
         (-1, [0, 0, s3, s2]),
         (1, [s3, s2, s1, s0]),
     ]
-    (clip,) = progressive_denoise(mixing, lambda k: noise(0, 4), ladder(s), 1, 1)
+    (clip,) = chunks_of(mixing, lambda k: noise(0, 4), ladder(s), 1, 1)
     (low, _, first_low), (high, _, first_high), (next_low, *_), (next_high, *_) = record.calls[4:]
     assert torch.equal(low[:, :, :2], clip[:, :, [0, 0]])
     level = torch.tensor([s3, s2, s1, s0]).view(-1, 1, 1)
@@ -274,7 +278,7 @@ def test_fifo_with_a_queue_longer_than_the_window() -> None:
     assert [(first, sigma.tolist()) for _, sigma, first in record.calls[6:]] == [
         (oldest + 2 * i - 2, levels) for oldest in (-2, -1, 0) for i, levels in enumerate(windows)
     ]
-    (clip,) = progressive_denoise(mixing, lambda k: noise(0, 4), ladder(s), 1, 1)
+    (clip,) = chunks_of(mixing, lambda k: noise(0, 4), ladder(s), 1, 1)
     level = torch.tensor([s5, s4, s3, s2]).view(-1, 1, 1)
     start = (1 - level) * clip[:, :, [0, 0, 0, 1]] + level * noise(AGAIN - 2, 4)
     assert torch.equal(record.calls[7][0], start)
@@ -286,7 +290,7 @@ def test_a_full_window_from_its_first_pass_to_its_last(s: Sampling, num_chunks: 
     record = Record()
     run(s, num_chunks, record)
     S, M, size = s.num_inference_steps, s.steps_per_chunk, s.chunk_size
-    (clip,) = progressive_denoise(mixing, lambda k: noise(0, s.rungs * size), ladder(s), 1, 1)
+    (clip,) = chunks_of(mixing, lambda k: noise(0, s.rungs * size), ladder(s), 1, 1)
     clip_passes, (start, sigma, first) = record.calls[:S], record.calls[S]
     assert all(len(set(sigma.tolist())) == 1 for _, sigma, _ in clip_passes)
     assert first == 0 and torch.equal(
@@ -343,3 +347,48 @@ def test_what_is_noised_again_looks_like_what_was_never_clean(method: Method) ->
     for latents, sigma, _ in record.calls:
         variance = latents.var(dim=(0, 1, 3, 4))
         assert (variance / ((1 - sigma) ** 2 + sigma**2) - 1).abs().max() < 0.25
+
+
+@given(samplings(), numbers_of_chunks, st.data())
+def test_every_methods_state_is_a_window(s: Sampling, num_chunks: int, data: st.DataObject) -> None:
+    """Stopped at any pass and gone on from the window alone, twice: the same bits as in one go."""
+    how = sampler(s, mixing, noise, ladder(s), num_chunks)
+
+    def rest(window: Window) -> list[Tensor]:
+        chunks = []
+        while window.t < how.end:
+            window, chunk = how.advance(window)
+            chunks += [] if chunk is None else [chunk]
+        return chunks
+
+    whole, window, begun = run(s, num_chunks), how.begin(), 0
+    for _ in range(data.draw(st.integers(0, how.end))):
+        window, chunk = how.advance(window)
+        begun += chunk is not None
+    assert len(whole) == num_chunks
+    for _ in range(2):
+        assert all(map(torch.equal, rest(window), whole[begun:])) and len(rest(window)) == num_chunks - begun
+
+
+FILMS: dict[str, str] = json.loads((Path(__file__).parent / "data" / "films.json").read_text())
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_films_stay_what_they_are(name: str) -> None:
+    """Films of every method, to the bit, as the first edition made them: of sums and products, the same anywhere."""
+    method, *numbers = name.split()
+    S, M, C, X, W, N, given_latents = (int(number.lstrip("SMCXWNgiven")) for number in numbers)
+
+    def simple(first: int, count: int) -> Tensor:
+        place = (torch.arange(first, first + count) % 4093).view(1, 1, -1, 1, 1)
+        return ((place * 37 + torch.arange(4).view(1, 2, 1, 1, 2) * 11 + 7) % 64 - 32) / 16.0
+
+    def pulled(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        pull = latents * 0.5 + latents.roll(1, dims=2) * 0.25
+        return pull - sigma.view(-1, 1, 1) * (latents * latents - first * 0.01) * 0.25
+
+    s = sampling_by(cast(Method, method), S, M, C, X, W)
+    context = simple(5000 - given_latents, given_latents) if given_latents else None
+    chunks = denoise(s, pulled, simple, ladder(s), N, context)
+    content = b"".join(chunk.contiguous().numpy().tobytes() for chunk in chunks)
+    assert hashlib.sha256(content).hexdigest()[:16] == FILMS[name]

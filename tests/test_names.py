@@ -27,6 +27,8 @@ from longtake.training.prepare import prepare
 from longtake.training.sources import find_clips
 from longtake.video import VideoWriter, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 # Names of one file that are legal where we run. FFmpeg takes some for protocols, options or numbered pictures.
 PROTOCOLS = ["a:b", "http:x", "file:x", "concat:a|b", "pipe:1", "crypto:x", "subfile,,start,0,,:x"]
 ODD = [

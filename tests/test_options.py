@@ -79,7 +79,7 @@ def test_what_is_given_is_used() -> None:
     }
     assert json.loads(json.dumps(film.metadata)) == film.metadata
     assert film.latent_shape == (4, 6, 8)
-    assert (film.rate, film.length.num_chunks, film.plan.passes) == (Fraction(25, 2), 2, 9)
+    assert (film.rate, film.length.num_chunks, film.cost.passes) == (Fraction(25, 2), 2, 9)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_bad_options_are_one_line(options: dict[str, Any], words: str) -> None:
 def test_a_method_films_with_the_models_own_window() -> None:
     """Guards clips that shrink with the steps: the window of 24 / 2 latents is the model's, whatever S is here."""
     film = FilmOptions(prompt="a", num_frames=100, num_inference_steps=1, method="replacement").resolved(SPEC)
-    assert (film.plan.sampling.chunk_size, film.plan.sampling.context_size) == (12, 4)
+    assert (film.cost.sampling.chunk_size, film.cost.sampling.context_size) == (12, 4)
     assert (film.length.num_chunks, film.length.num_latent_frames, film.length.surplus_frames) == (3, 36, 44)
     assert film.metadata["method"] == "replacement" and film.settings.chunk_size == 1
 
@@ -156,7 +156,7 @@ def test_equal_cost(method: Method, budget: int, num_frames: int) -> None:
 
     def off(steps: int) -> int:
         film = FilmOptions(prompt="a", num_frames=num_frames, method=method, num_inference_steps=steps)
-        return abs(film.resolved(SPEC).plan.latent_evaluations - budget)
+        return abs(film.resolved(SPEC).cost.latent_evaluations - budget)
 
     least = 2 if method in ("progressive", "restart", "full-window") else 1
     found = equal_cost_steps(options, SPEC, budget)

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from filming import chunks_of
+from longtake.cli.cost import ladder_picture
 from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length
 from longtake.methods import denoise
 from longtake.noise import sigma_table
-from longtake.plan import OWN_START, Method, Sampling, ladder_picture, make_plan, sampling_by
-from longtake.progressive import progressive_denoise
+from longtake.plan import OWN_START, Method, Sampling, make_plan, sampling_by
 
 
 def length_of(num_chunks: int, chunk_size: int) -> FilmLength:
@@ -34,9 +35,7 @@ def test_plan_is_what_happens(data: st.DataObject) -> None:
 
     context = torch.zeros(1, 1, given_context, 1, 1) if given_context else None
     sigmas = sigma_table(S, 1.0)
-    chunks = progressive_denoise(
-        velocity, lambda k: torch.zeros(1, 1, C, 1, 1), sigmas, N, M, context, context_size
-    )
+    chunks = chunks_of(velocity, lambda k: torch.zeros(1, 1, C, 1, 1), sigmas, N, M, context, context_size)
     out = [len(windows) for _ in chunks]
 
     plan = make_plan(length_of(N, C), Sampling(S, M, C, context_size), given_context)

@@ -13,13 +13,13 @@ import pytest
 from longtake.errors import OptionError
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.spec import DEFAULTS, open_sora_spec
-from longtake.options import Film, FilmOptions
+from longtake.options import FilmOptions, FilmPlan
 from longtake.presets import PRESETS, PresetName, preset_options
 
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def film(name: PresetName, from_clip: bool = True, bfloat16_shift: bool = False, **given: Any) -> Film:
+def film(name: PresetName, from_clip: bool = True, bfloat16_shift: bool = False, **given: Any) -> FilmPlan:
     options = preset_options(name, {"prompt": "a red car"} | given, bfloat16_shift)
     return FilmOptions(**options).resolved(open_sora_spec(), from_clip)
 
@@ -27,7 +27,7 @@ def film(name: PresetName, from_clip: bool = True, bfloat16_shift: bool = False,
 def test_progressive_denoising_as_in_the_paper() -> None:
     """A minute: 445 passes, 425 latents, 1,445 frames cut to 1,440, 14,825 latent-frame evaluations; its settings."""
     made = film("pa-o-base")
-    plan, length, settings = made.plan, made.length, made.settings
+    plan, length, settings = made.cost, made.length, made.settings
     assert (plan.passes, plan.latent_evaluations, plan.peak_window) == (445, 14_825, 35)
     assert (length.given_latents + length.num_latent_frames, made.given_frames) == (425, 17)
     assert (length.num_frames + length.surplus_frames, length.num_frames) == (1445, 1440)
@@ -41,10 +41,10 @@ def test_progressive_denoising_as_in_the_paper() -> None:
 def test_its_baselines() -> None:
     """Replacement with windows of 35 latents and the same shift; as released with 15, which costs 18,900."""
     equal, released = film("rn-o-base"), film("rn-o-base-as-released")
-    assert (equal.plan.passes, equal.plan.latent_evaluations, equal.plan.peak_window) == (420, 14_700, 35)
+    assert (equal.cost.passes, equal.cost.latent_evaluations, equal.cost.peak_window) == (420, 14_700, 35)
     assert equal.settings.shift == film("pa-o-base").settings.shift
     assert equal.metadata["method"] == "replacement" and "reencode_context" not in equal.metadata
-    assert (released.plan.latent_evaluations, released.plan.peak_window) == (18_900, 15)
+    assert (released.cost.latent_evaluations, released.cost.peak_window) == (18_900, 15)
     assert released.length.num_chunks == 42 and released.length.surplus_frames == 5
     assert released.settings.shift == timestep_shift(240, 424, 51, bfloat16=True) == 2.421875
     assert released.metadata["reencode_context"] is True
@@ -64,7 +64,7 @@ def test_every_preset_is_a_film() -> None:
 def test_the_released_baseline_takes_any_steps(steps: int) -> None:
     """Guards chunks one by one at other steps than the preset's 30, where it said 30 passes a chunk."""
     made = film("rn-o-base-as-released", num_inference_steps=steps)
-    assert (made.plan.sampling.steps_per_chunk, made.plan.passes) == (steps, 42 * steps)
+    assert (made.cost.sampling.steps_per_chunk, made.cost.passes) == (steps, 42 * steps)
     with pytest.raises(OptionError, match="one by one"):
         film("rn-o-base-as-released", num_inference_steps=steps, steps_per_chunk=10)
 

@@ -13,11 +13,16 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 from torch import Tensor
 
+from filming import chunks_of, nothing_of
+from longtake.errors import OptionError
+from longtake.ladder import Ladder
 from longtake.models.toy import OneFilm
 from longtake.noise import chunk_noise, latent_noise, sigma_table
-from longtake.progressive import euler_step, progressive_denoise
+from longtake.progressive import Window, advance, progressive_denoise
+from longtake.solvers import Memory, Solver, euler, unipc2
 
 SHAPE = (2, 1, 2)
 
@@ -55,7 +60,7 @@ class Setting:
         return list(self.start(velocity, **options))
 
     def start(self, velocity: Callable[[Tensor, Tensor, int], Tensor], **options: Any) -> Any:
-        return progressive_denoise(
+        return chunks_of(
             velocity,
             self.noise,
             self.sigmas,
@@ -138,9 +143,7 @@ def test_passes_and_moment_of_each_chunk(s: Setting) -> None:
         return s.noise(k)
 
     out = []
-    for _ in progressive_denoise(
-        record, noise, s.sigmas, s.num_chunks, s.steps_per_chunk, s.context, s.context_size
-    ):
+    for _ in chunks_of(record, noise, s.sigmas, s.num_chunks, s.steps_per_chunk, s.context, s.context_size):
         out.append(len(record.calls))
     assert asked == [k * s.steps_per_chunk for k in range(s.num_chunks)]
     assert out == [k * s.steps_per_chunk + s.num_steps for k in range(s.num_chunks)]
@@ -229,7 +232,7 @@ def test_one_chunk_is_bit_equal_to_diffusers(num_steps: int, shift: float) -> No
     latents = noise
     for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
         latents = scheduler.step(mixing(latents, sigma.expand(4), 0), timestep, latents, return_dict=False)[0]
-    (chunk,) = progressive_denoise(mixing, lambda k: noise, scheduler.sigmas, 1, 1)
+    (chunk,) = chunks_of(mixing, lambda k: noise, scheduler.sigmas, 1, 1)
     assert torch.equal(chunk, latents)
 
 
@@ -258,9 +261,7 @@ def test_a_batch_equals_its_members(s: Setting) -> None:
         def noise(k: int, b: int = b) -> Tensor:
             return s.noise(k)[b : b + 1]
 
-        member = progressive_denoise(
-            mixing, noise, s.sigmas, s.num_chunks, s.steps_per_chunk, context, s.context_size
-        )
+        member = chunks_of(mixing, noise, s.sigmas, s.num_chunks, s.steps_per_chunk, context, s.context_size)
         assert torch.equal(torch.cat(list(member), dim=2), together[b : b + 1])
 
 
@@ -280,7 +281,7 @@ def test_step_of_half_precision_is_taken_in_float32() -> None:
     x, v = torch.randn(2, 1, 2, 3, 1, 1, generator=torch.Generator().manual_seed(0)).bfloat16()
     sigmas, steps = sigma_table(7, 1.0), torch.tensor([0, 3, 6])
     exact = x.float() + (sigmas[steps + 1] - sigmas[steps]).view(-1, 1, 1) * v.float()
-    assert torch.equal(euler_step(x, v, sigmas, steps, 0), exact.bfloat16())
+    assert torch.equal(euler(x, v, sigmas, steps, ())[0], exact.bfloat16())
 
 
 def test_live_memory_is_flat() -> None:
@@ -323,35 +324,122 @@ def test_no_gradients_are_recorded() -> None:
     assert not any(c.requires_grad for c in s.run(lambda latents, sigma, first: latents * weight))
 
 
-class AdamsBashforth2:
-    """Second order, with one past velocity to a latent, found again by absolute index."""
+def bounded(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+    """`mixing` of latents that no solver drives away."""
+    return mixing(latents.clamp(-2, 2), sigma, first)
 
-    def __init__(self) -> None:
-        self.past, self.past_first = torch.empty(1, 1, 0, 1, 1), 0
 
-    def __call__(
-        self, latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, first: int
-    ) -> Tensor:
-        kept = self.past[:, :, first - self.past_first :]
-        past = torch.cat(
-            [kept.expand_as(velocity[:, :, : kept.shape[2]]), velocity[:, :, kept.shape[2] :]], dim=2
+@dataclass(frozen=True)
+class Film:
+    """A setting as the heart takes it."""
+
+    s: Setting
+    seed: int = 0
+
+    @property
+    def ladder(self) -> Ladder:
+        return Ladder(
+            self.s.num_steps,
+            self.s.steps_per_chunk,
+            self.s.chunk_size,
+            self.s.num_chunks,
+            self.s.context_size,
         )
-        self.past, self.past_first = velocity, first
-        gap = sigmas[steps + 1] - sigmas[steps]
-        last_gap = sigmas[steps] - sigmas[(steps - 1).clamp(min=0)]
-        bend = torch.where(steps > 0, gap / (2 * last_gap), 0).view(-1, 1, 1)
-        return latents + gap.view(-1, 1, 1) * (velocity + bend * (velocity - past))
+
+    @property
+    def start(self) -> Window:
+        nothing = nothing_of(SHAPE, self.s.batch)
+        given = nothing if self.s.context is None else self.s.context[:, :, -self.s.context_size :]
+        return Window(0, given, nothing, (nothing,) * 3)
+
+    def noise(self, k: int) -> Tensor:
+        size = self.s.chunk_size
+        return chunk_noise(range(self.seed, self.seed + self.s.batch), k * size, size, SHAPE)
+
+    def advanced(self, window: Window, passes: int) -> tuple[Window, list[Tensor]]:
+        """The window so many passes later, and the chunks that they finished."""
+        chunks = []
+        for _ in range(passes):
+            window, chunk = advance(window, self.ladder, self.s.sigmas, bounded, self.noise, unipc2)
+            chunks += [] if chunk is None else [chunk]
+        return window, chunks
+
+    def rest(self, window: Window) -> list[Tensor]:
+        return self.advanced(window, self.ladder.passes - window.t)[1]
+
+
+def saved_and_loaded(window: Window) -> Window:
+    """A window through a safetensors file's bytes."""
+    names = ("clean", "noisy", *(f"memory.{i}" for i in range(len(window.memory))))
+    tensors = (window.clean, window.noisy, *window.memory)
+    again = load(save({name: x.contiguous() for name, x in zip(names, tensors, strict=True)}))
+    clean, noisy, *memory = (again[name] for name in names)
+    return Window(window.t, clean, noisy, tuple(memory))
+
+
+@given(settings(), st.data())
+def test_a_window_is_the_film_stopped(s: Setting, data: st.DataObject) -> None:
+    """Saved at any pass and loaded again, with what the solver remembers, the film goes on to the same bits."""
+    film = Film(s)
+    stop = data.draw(st.integers(0, film.ladder.passes))
+    window, begun = film.advanced(film.start, stop)
+    assert all(map(torch.equal, [*begun, *film.rest(saved_and_loaded(window))], film.rest(film.start)))
+    assert len(film.rest(window)) == s.num_chunks - len(begun)
+
+
+@given(settings(), st.data())
+def test_a_window_branches(s: Setting, data: st.DataObject) -> None:
+    """Advanced twice it gives the same bits twice; with other noise, films that part where that enters."""
+    film, other = Film(s), Film(s, seed=50)
+    stop = data.draw(st.integers(0, film.ladder.passes))
+    window, _ = film.advanced(film.start, stop)
+    one, two, again = film.rest(window), other.rest(window), film.rest(window)
+    assert all(map(torch.equal, one, again))
+    same = all(map(torch.equal, one, two))
+    assert same == all(film.ladder.enters(t) is None for t in range(stop, film.ladder.passes))
+
+
+@given(settings(), st.integers(1, 3))
+def test_a_window_before_its_drain_extends(s: Setting, more: int) -> None:
+    """Up to the pass before which another chunk would enter, a longer film is the same film."""
+    film, longer = Film(s), Film(replace(s, num_chunks=s.num_chunks + more))
+    drain = min(s.num_chunks * s.steps_per_chunk, film.ladder.passes)
+    window, begun = film.advanced(film.start, drain)
+    assert all(map(torch.equal, [*begun, *longer.rest(window)], longer.rest(longer.start)))
+
+
+@given(settings())
+def test_the_generator_gives_the_window_to_go_on_from(s: Setting) -> None:
+    """With every chunk comes the window behind it: what is left of the film follows from that."""
+    film = Film(s)
+    stream = progressive_denoise(film.start, film.ladder, s.sigmas, bounded, film.noise, unipc2)
+    whole = film.rest(film.start)
+    for k, (chunk, window) in enumerate(stream):
+        assert torch.equal(chunk, whole[k])
+        assert all(map(torch.equal, film.rest(window), whole[k + 1 :]))
+
+
+def adams_bashforth2(
+    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory
+) -> tuple[Tensor, Memory]:
+    """Second order, with one past velocity to a latent."""
+    (past,) = memory
+    gap = sigmas[steps + 1] - sigmas[steps]
+    last_gap = sigmas[steps] - sigmas[(steps - 1).clamp(min=0)]
+    bend = torch.where(steps > 0, gap / (2 * last_gap), 0).view(-1, 1, 1)
+    return latents + gap.view(-1, 1, 1) * (velocity + bend * (velocity - past)), (velocity,)
+
+
+SECOND_ORDER = Solver(adams_bashforth2, 1)
 
 
 @given(settings())
 def test_second_order_solver_plugs_in(s: Setting) -> None:
-    """A solver with a history, keyed by `first`, gives the same bits in the moving window as alone."""
-    together = s.run(alone, solver=AdamsBashforth2())
+    """A solver that remembers gives the same bits in the moving window as alone."""
+    together = s.run(alone, solver=SECOND_ORDER)
     for k, chunk in enumerate(together):
         noise = s.noise(k)
-        (by_itself,) = progressive_denoise(
-            alone, [noise].__getitem__, s.sigmas, 1, 1, solver=AdamsBashforth2()
-        )
+        (by_itself,) = chunks_of(alone, [noise].__getitem__, s.sigmas, 1, 1, solver=SECOND_ORDER)
         assert torch.equal(chunk, by_itself)
 
 
@@ -361,38 +449,23 @@ def test_second_order_solver_is_of_second_order() -> None:
     def error(num_steps: int) -> float:
         sigmas = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)
         start = torch.ones(1, 1, 1, 1, 1, dtype=torch.float64)
-        (end,) = progressive_denoise(
-            lambda x, sigma, first: x, lambda k: start, sigmas, 1, 1, solver=AdamsBashforth2()
-        )
+        (end,) = chunks_of(lambda x, sigma, first: x, lambda k: start, sigmas, 1, 1, solver=SECOND_ORDER)
         return abs(end.item() - np.exp(-1))
 
     assert 3.5 < error(50) / error(100) < 4.5
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("numbers", "message"),
     [
-        ({"num_chunks": 0}, "num_chunks must be at least 1, got 0"),
-        ({"steps_per_chunk": 0}, "steps_per_chunk must lie in 1 to S, here 4"),
-        ({"steps_per_chunk": 5}, "steps_per_chunk must lie in 1 to S, here 4"),
-        ({"context_size": -1}, "context_size must be at least 0 with no context"),
-        ({"context": torch.zeros(1, 2, 3, 1, 2)}, "context_size must be at least 1 with a context, got 0"),
-        ({"sigmas": torch.tensor([1.0])}, "falls at every step"),
-        ({"sigmas": torch.tensor([1.0, 0.5, 0.5, 0.0])}, "falls at every step"),
-        ({"sigmas": torch.tensor([1.0, float("nan"), 0.0])}, "falls at every step"),
-        ({"sigmas": torch.tensor([[1.0, 0.0]])}, "falls at every step"),
-        ({"sigmas": torch.tensor([1.0, 0.5, 0.1])}, "from 1 to 0, got 1 to 0.1"),
-        ({"sigmas": torch.tensor([1000.0, 500.0, 0.0])}, "from 1 to 0, got 1000 to 0"),
+        ((4, 0, 1, 1, 0), "steps_per_chunk must lie in 1 to num_steps"),
+        ((4, 5, 1, 1, 0), "num_steps=4, steps_per_chunk=5"),
+        ((4, 2, 0, 1, 0), "chunk_size=0"),
+        ((4, 2, 1, 0, 0), "num_chunks=0"),
+        ((4, 2, 1, 1, -1), "context_size=-1"),
     ],
 )
-def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
-    """Wrong arguments raise a ValueError that names them, before any pass is made."""
-    arguments: dict[str, Any] = {
-        "sigmas": sigma_table(4, 3.0),
-        "num_chunks": 2,
-        "steps_per_chunk": 2,
-    } | change
-    record = Record()
-    with pytest.raises(ValueError, match=message):
-        next(progressive_denoise(record, lambda k: torch.zeros(1, 2, 1, 1, 2), **arguments))
-    assert record.calls == []
+def test_ladders_that_are_none(numbers: tuple[int, int, int, int, int], message: str) -> None:
+    """Wrong numbers raise an OptionError that tells them, when the ladder is made."""
+    with pytest.raises(OptionError, match=message):
+        Ladder(*numbers)

@@ -9,8 +9,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.noise import sigma_table
-from longtake.progressive import progressive_denoise
 
 SCHEDULES = json.loads((Path(__file__).parent / "data" / "schedules.json").read_text())
 
@@ -45,7 +45,7 @@ def test_schedule_of_the_reference(name: str) -> None:
         entered.append([len(calls), k + 1])
         return torch.ones(1, 1, C, 1, 1)
 
-    chunks = progressive_denoise(
+    chunks = chunks_of(
         velocity,
         noise,
         recipe(golden["steps"], golden["ratio"]),

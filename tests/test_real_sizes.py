@@ -16,6 +16,8 @@ from longtake.models.load import load_model
 from longtake.models.t5 import T5VideoModel
 from longtake.options import FilmOptions
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "real_sizes.py"
 TEXT_TOKENS = 512
 
@@ -112,10 +114,10 @@ def test_windows(script: ModuleType, steps: int, per_chunk: int) -> None:
     )
     often = script.windows(long)
     C, X = settings.chunk_size, settings.context_size
-    assert often.total() == longer.plan.passes - long.plan.passes
-    more = longer.plan.latent_evaluations - long.plan.latent_evaluations
+    assert often.total() == longer.cost.passes - long.cost.passes
+    more = longer.cost.latent_evaluations - long.cost.latent_evaluations
     assert sum(times * (chunks * C + X) for chunks, times in often.items()) == more
-    assert max(often) * C + X == long.plan.sampling.window
+    assert max(often) * C + X == long.cost.sampling.window
 
 
 @torch.inference_mode()

@@ -14,6 +14,8 @@ from longtake.training.changes import FILM, LISTING
 from longtake.training.data import MANIFEST, FileRecord, read_stored, record_path
 from longtake.video import VideoWriter
 
+pytestmark = pytest.mark.slow
+
 OPEN_SORA = Path(__file__).parent / "data" / "open_sora"
 QUICK = ("--steps", "1", "--batch-size", "2", "--warmup", "0", "--sample-every", "0")
 

@@ -1,6 +1,6 @@
 """Classifier-free guidance: a network that takes text becomes the one velocity that the heart asks for.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens
+B batch, C channels, F latent frames, H W latent height and width, T prompts, L text tokens, D text width
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from longtake.progressive import Velocity
+from longtake.solvers import Velocity
 
 
 def emptied(text: Tensor, null_text: Tensor) -> Tensor:
@@ -22,24 +22,34 @@ def emptied(text: Tensor, null_text: Tensor) -> Tensor:
 
 def guided_velocity(
     velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
-    text: Tensor,
-    null_text: Tensor,
+    texts: Tensor,
+    null_texts: Tensor,
     guidance_scale: float,
+    follows: Callable[[int], int] = lambda index: 0,
 ) -> Velocity:
-    """Bind the prompt: returns velocity(latents, sigma, first) = uncond + guidance_scale * (cond - uncond).
+    """Bind the prompts: returns velocity(latents, sigma, first) = uncond + guidance_scale * (cond - uncond).
 
-    velocity(latents (B, C, F, H, W), sigma (F,), text (B, L, D)) is called once a pass, with 2B rows: the
-    prompt's, then those of the empty or negative prompt. At scale 1, where guidance changes nothing, with B
-    rows. text, null_text: (B, L, D).
+    velocity(latents (B, C, F, H, W), sigma (F,), text) is called once a pass, with 2B rows: the prompt's, then those of
+    the empty or negative prompt. At scale 1, where guidance changes nothing, with B rows. Its text is (B, L, D) where
+    all latents follow one prompt, else (B, F, L, D), one a latent.
+    texts, null_texts: T prompts (T, B, L, D). follows(index): the prompt, 0 to T - 1, of the latent at an absolute
+    index, which is negative in a given context.
     Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", arXiv 2207.12598.
     """
-    assert text.shape == null_text.shape, f"text {tuple(text.shape)}, null_text {tuple(null_text.shape)}"
-    if guidance_scale == 1:
-        return lambda latents, sigma, first: velocity(latents, sigma, text)
-    both = torch.cat([text, null_text])
+    assert texts.shape == null_texts.shape, (
+        f"texts {tuple(texts.shape)}, null_texts {tuple(null_texts.shape)}"
+    )
+    rows = texts if guidance_scale == 1 else torch.cat([texts, null_texts], dim=1)
+
+    def told(first: int, count: int) -> Tensor:
+        prompts = [follows(index) for index in range(first, first + count)]
+        return rows[prompts[0]] if len(set(prompts)) == 1 else rows[prompts].transpose(0, 1)
 
     def guided(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-        cond, uncond = velocity(torch.cat([latents, latents]), sigma, both).chunk(2)
+        text = told(first, latents.shape[2])
+        if guidance_scale == 1:
+            return velocity(latents, sigma, text)
+        cond, uncond = velocity(torch.cat([latents, latents]), sigma, text).chunk(2)
         return uncond + guidance_scale * (cond - uncond)
 
     return guided

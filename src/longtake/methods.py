@@ -1,26 +1,278 @@
 """Progressive denoising and the methods it is compared with: samplers over one velocity, one noise, one ladder.
 
-plan.py says, without torch, what each makes of a film's settings and what it costs; docs/algorithm.md, in words.
+A sampler is a method and all that a film is made from. What changes while the film is made is a Window, a value,
+whatever the method. plan.py says, without torch, what each makes of a film's settings and what it costs;
+docs/algorithm.md, in words.
 
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
 from collections.abc import Callable, Generator
-from itertools import islice
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from longtake.ladder import Ladder
 from longtake.plan import OWN_START, Method, Sampling
-from longtake.progressive import Velocity, euler_step, progressive_denoise
+from longtake.progressive import Window, advance
+from longtake.solvers import SOLVERS, Solver, Velocity, euler
 
 Noise = Callable[[int, int], Tensor]
-Chunks = Generator[Tensor, None, None]
 Reencode = Callable[[Tensor], Tensor]
 
 # Where a finished latent is noised again, its noise is that of the place so far ahead, which no film reaches. The
 # noise that it was made of will not do: the two are alike, and would add up where they should mix.
 AGAIN = 2**40
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A film of `num_chunks` chunks, of sampling.chunk_size latents each, by the progressive method: the heart.
+
+    A clip for a chunk makes it replacement ("RN" in PA-VDM, arXiv 2410.08151, §4), and half a window behind the other
+    half, chunk by chunk.
+
+    velocity: as for `advance`; `first` is negative for latents that come before the film.
+    noise(first, count): pure noise (B, C, count, H, W) of the latents first, first + 1, …, a function of the index.
+    sigmas: (S+1,) float32, falling strictly from 1 to 0, on the latents' device, S being sampling.num_inference_steps.
+    reencode: what a chunk goes through, frames and back, before it becomes context, if sampling says so.
+    """
+
+    sampling: Sampling
+    velocity: Velocity
+    noise: Noise
+    sigmas: Tensor
+    num_chunks: int
+    reencode: Reencode | None = None
+
+    @property
+    def solver(self) -> Solver:
+        return SOLVERS[self.sampling.solver]
+
+    @property
+    def ladder(self) -> Ladder:
+        return self.sampling.ladder(self.num_chunks)
+
+    @property
+    def end(self) -> int:
+        """The window's t when the film is whole."""
+        return self.ladder.passes
+
+    def begin(self, context: Tensor | None = None) -> Window:
+        """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film."""
+        latents = self.noise(0, self.sampling.chunk_size)
+        clean = latents[:, :, :0] if context is None else context.to(latents)
+        return _behind(_last(clean, self.sampling.context_size), self.solver.memories)
+
+    def advance(self, window: Window) -> tuple[Window, Tensor | None]:
+        """The window a pass later, and the chunk (B, C, chunk_size, H, W) that is finished with it, if one is."""
+        return self.climb(window, self.ladder)
+
+    def climb(self, window: Window, ladder: Ladder, start: int = 0) -> tuple[Window, Tensor | None]:
+        """A pass of the heart over a ladder whose first chunk is chunk `start` of the film."""
+        size = self.sampling.chunk_size
+        return advance(
+            window,
+            ladder,
+            self.sigmas,
+            lambda latents, sigma, first: self.velocity(latents, sigma, start * size + first),
+            lambda k: self.noise((start + k) * size, size),
+            self.solver.step,
+        )
+
+
+class Reencoded(Sampler):
+    """Chunks one by one, each behind the end of the film so far as the autoencoder makes it of its own frames."""
+
+    def advance(self, window: Window) -> tuple[Window, Tensor | None]:
+        assert self.reencode is not None
+        window, chunk = super().advance(window)
+        if chunk is None or window.t == self.end:
+            return window, chunk
+        return replace(window, clean=_last(self.reencode(chunk), self.sampling.context_size)), chunk
+
+
+class NoisyReplacement(Sampler):
+    """Clips behind a context that is noised, at every step, to the clip's own level: the network sees one level
+    ("RW" in PA-VDM, arXiv 2410.08151, §4).
+
+    A context latent keeps one noise, so that it moves on a straight line as the clip's latents do.
+    """
+
+    def climb(self, window: Window, ladder: Ladder, start: int = 0) -> tuple[Window, Tensor | None]:
+        level = self.sigmas[ladder.steps(window.t)[0]]
+        clean, count = window.clean, window.clean.shape[2]
+        first = ladder.chunks(window.t).start * ladder.chunk_size - count
+        again = self.noise(AGAIN + first, count) if count else clean
+
+        def at_one_level(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+            noised = _noised(clean, again, level.expand(count))
+            latents = torch.cat([noised, latents[:, :, count:]], dim=2)
+            return self.velocity(latents, level.expand(latents.shape[2]), first)
+
+        return Sampler.climb(replace(self, velocity=at_one_level), window, ladder, start)
+
+
+class Restart(Sampler):
+    """A window of the model's size is finished on a ladder, then a new one starts from its last clean latents, as the
+    long films of SkyReels-V2 (arXiv 2504.13074) do: a list of ladders.
+
+    Theirs counts the context as part of the window, encodes it anew and advises noise of sigma 0.02 on it; ours takes
+    the latents as they are. The last window is as short as the film needs.
+    """
+
+    @property
+    def end(self) -> int:
+        return sum(ladder.passes for ladder in self.sampling.runs(self.num_chunks))
+
+    def advance(self, window: Window) -> tuple[Window, Tensor | None]:
+        whole = self.sampling.ladder(self.sampling.chunks_per_run)
+        run, t = divmod(window.t, whole.passes)
+        start = run * whole.num_chunks
+        ladder = replace(whole, num_chunks=min(whole.num_chunks, self.num_chunks - start))
+        after, chunk = self.climb(replace(window, t=t), ladder, start)
+        return replace(after, t=window.t + 1), chunk
+
+
+class OwnStart(Sampler):
+    """A method whose window begins as a clip of `clip_size` latents, made from noise alone at one level, and is full
+    from then on. Until the clip is there the window is that of the clip."""
+
+    @property
+    def clip_size(self) -> int:
+        raise NotImplementedError
+
+    def advance(self, window: Window) -> tuple[Window, Tensor | None]:
+        S = self.sampling.num_inference_steps
+        if window.t >= S:
+            return self.advance_full(window)
+        ladder = Ladder(S, S, self.clip_size, 1)
+        window, clip = advance(
+            window, ladder, self.sigmas, self.velocity, lambda k: self.noise(0, self.clip_size)
+        )
+        return (window if clip is None else self.full(clip)), None
+
+    def full(self, clip: Tensor) -> Window:
+        """The window, t = S, that the clip (B, C, clip_size, H, W) becomes."""
+        raise NotImplementedError
+
+    def advance_full(self, window: Window) -> tuple[Window, Tensor | None]:
+        raise NotImplementedError
+
+
+class Fifo(OwnStart):
+    """FIFO-Diffusion (Kim et al., arXiv 2405.11473): a queue of S latents, each one step noisier than the one before.
+
+    All step at once, the first leaves clean, noise enters at the end (diagonal denoising, §3.1). The network sees the
+    queue through windows of its own size (latent partitioning, §3.2), of which only the noisier half moves, so that
+    every latent has cleaner ones before it (lookahead denoising, §3.3): in front of the queue stand finished latents.
+    As in the authors' code the queue starts as a clip, noised to its levels; where it is longer than the clip, repeats
+    of the clip's first latent come before the film and are dropped. A shorter queue starts as a clip of its length.
+    """
+
+    @property
+    def clip_size(self) -> int:
+        return min(self.sampling.num_inference_steps, self.sampling.model_window)
+
+    @property
+    def dropped(self) -> int:
+        return self.sampling.num_inference_steps - self.clip_size
+
+    @property
+    def end(self) -> int:
+        return self.sampling.num_inference_steps + self.dropped + self.num_chunks
+
+    @property
+    def steps(self) -> Tensor:
+        return torch.arange(self.sampling.num_inference_steps - 1, -1, -1)
+
+    def full(self, clip: Tensor) -> Window:
+        S, dropped = self.sampling.num_inference_steps, self.dropped
+        start = torch.cat([clip[:, :, :1].expand(-1, -1, dropped, -1, -1), clip], dim=2)
+        queue = _noised(start, self.noise(AGAIN - dropped, S), self.sigmas[self.steps])
+        clean = clip[:, :, :1].expand(-1, -1, self.sampling.context_size, -1, -1)
+        return Window(S, clean, queue)
+
+    @torch.no_grad()
+    def advance_full(self, window: Window) -> tuple[Window, Tensor | None]:
+        S, looked_at, size = len(self.steps), self.sampling.context_size, self.sampling.model_window
+        oldest = window.t - S - self.dropped
+        level = torch.cat([self.sigmas.new_zeros(looked_at), self.sigmas[self.steps]])
+        latents, first = torch.cat([window.clean, window.noisy], dim=2), oldest - looked_at
+        moved = [
+            self.velocity(latents[:, :, i : i + size], level[i : i + size], first + i)[:, :, looked_at:]
+            for i in range(0, S, size - looked_at)
+        ]
+        queue, _ = euler(window.noisy, torch.cat(moved, dim=2), self.sigmas, self.steps, ())
+        chunk = queue[:, :, :1].clone()
+        clean = _last(torch.cat([window.clean, chunk], dim=2), looked_at)
+        queue = torch.cat([queue[:, :, 1:], self.noise(oldest + S, 1)], dim=2)
+        return Window(window.t + 1, clean, queue), None if oldest < 0 else chunk
+
+
+class FullWindow(OwnStart):
+    """Progressive denoising without variable length: it starts from a full window, made as a clip and noised to the
+    ladder, and ends with one, whose rest is thrown away.
+
+    The passes in which the window would have grown are not made: along the straight line from noise to the clip, the
+    velocity is known.
+    """
+
+    @property
+    def clip_size(self) -> int:
+        return self.sampling.rungs * self.sampling.chunk_size
+
+    @property
+    def ladder(self) -> Ladder:
+        return self.sampling.ladder(self.num_chunks + self.sampling.rungs - 1)
+
+    @property
+    def left_out(self) -> int:
+        """The passes of the ladder that are not made."""
+        return (self.sampling.rungs - 1) * self.sampling.steps_per_chunk
+
+    @property
+    def end(self) -> int:
+        S = self.sampling.num_inference_steps
+        return S + self.sampling.ladder(self.num_chunks).passes - self.left_out
+
+    def full(self, clip: Tensor) -> Window:
+        again = self.noise(AGAIN, self.clip_size)
+        known = replace(
+            self,
+            velocity=lambda latents, sigma, first: (again - clip)[:, :, : first + latents.shape[2]],
+            noise=lambda first, count: again[:, :, first : first + count],
+        )
+        window = _behind(clip[:, :, :0])
+        for _ in range(self.left_out):
+            window, _ = known.climb(window, self.ladder)
+        return replace(window, t=self.sampling.num_inference_steps)
+
+    def advance_full(self, window: Window) -> tuple[Window, Tensor | None]:
+        before = self.sampling.num_inference_steps - self.left_out
+        entering = replace(
+            self,
+            noise=lambda first, count: self.noise(first + AGAIN * (first < self.clip_size), count),
+        )
+        after, chunk = entering.climb(replace(window, t=window.t - before), self.ladder)
+        return replace(after, t=window.t + 1), chunk
+
+
+def sampler(
+    sampling: Sampling,
+    velocity: Velocity,
+    noise: Noise,
+    sigmas: Tensor,
+    num_chunks: int,
+    reencode: Reencode | None = None,
+) -> Sampler:
+    """The sampler of a method, which Sampler describes."""
+    assert len(sigmas) == sampling.num_inference_steps + 1
+    kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
+    return kind(
+        sampling, velocity, noise, sigmas.to(noise(0, sampling.chunk_size).device), num_chunks, reencode
+    )
 
 
 def denoise(
@@ -31,188 +283,30 @@ def denoise(
     num_chunks: int,
     context: Tensor | None = None,
     reencode: Reencode | None = None,
-) -> Chunks:
-    """A film's chunks in order, each (B, C, sampling.chunk_size, H, W), by the method of `sampling`.
-
-    velocity: as for `progressive_denoise`; `first` is negative for latents that come before the film.
-    noise(first, count): pure noise (B, C, count, H, W) of the latents first, first + 1, …, a function of the index.
-    sigmas: (S+1,) float32, falling strictly from 1 to 0, S being sampling.num_inference_steps.
-    context: clean latents (B, C, any F, H, W) that come before the first chunk, for methods that can begin so.
-    reencode: what a chunk goes through, frames and back, before it becomes context, if sampling says so.
-    """
-    assert len(sigmas) == sampling.num_inference_steps + 1
+) -> Generator[Tensor, None, None]:
+    """A film's chunks in order, each (B, C, sampling.chunk_size, H, W), by the method of `sampling`; arguments as for
+    Sampler and its `begin`."""
     assert context is None or sampling.method not in OWN_START
-    if sampling.reencode_context:
-        assert reencode is not None
-        return reencoded(sampling, velocity, noise, sigmas, num_chunks, context, reencode)
-    return SAMPLERS[sampling.method](sampling, velocity, noise, sigmas, num_chunks, context)
+    how = sampler(sampling, velocity, noise, sigmas, num_chunks, reencode)
+    return _chunks(how, how.begin(context))
 
 
-def progressive(
-    s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_chunks: int, context: Tensor | None
-) -> Chunks:
-    """The heart. A clip for a chunk makes it replacement ("RN" in PA-VDM, arXiv 2410.08151, §4), and half a window
-    behind the other half, chunk by chunk."""
-    return _run(s, velocity, noise, sigmas, 0, num_chunks, context)
-
-
-def reencoded(
-    s: Sampling,
-    velocity: Velocity,
-    noise: Noise,
-    sigmas: Tensor,
-    num_chunks: int,
-    context: Tensor | None,
-    reencode: Reencode,
-) -> Chunks:
-    """Chunks one by one, each behind the end of the film so far as the autoencoder makes it of its own frames."""
-    for k in range(num_chunks):
-        for chunk in _run(s, velocity, noise, sigmas, k, 1, context):
-            yield chunk
-            context = _last(reencode(chunk), s.context_size)
-
-
-@torch.no_grad()
-def noisy_replacement(
-    s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_chunks: int, context: Tensor | None
-) -> Chunks:
-    """Clips behind a context that is noised, at every step, to the clip's own level: the network sees one level
-    ("RW" in PA-VDM, arXiv 2410.08151, §4).
-
-    A context latent keeps one noise, so that it moves on a straight line as the clip's latents do.
-    """
-    size = s.chunk_size
-    clean = _beginning(context, noise, s.context_size)
-    again = noise(AGAIN - clean.shape[2], 1 + clean.shape[2])[:, :, :-1]
-    sigmas = sigmas.to(clean.device)
-    for first in range(0, num_chunks * size, size):
-        latents, num_clean = noise(first, size), clean.shape[2]
-        for step in range(s.num_inference_steps):
-            level = sigmas[step].expand(num_clean + size)
-            window = torch.cat([_noised(clean, again, level[:num_clean]), latents], dim=2)
-            v = velocity(window, level, first - num_clean)
-            latents = euler_step(latents, v[:, :, num_clean:], sigmas, torch.full((size,), step), first)
-        yield latents.clone()
-        clean = _last(torch.cat([clean, latents], dim=2), s.context_size)
-        again = _last(torch.cat([again, noise(AGAIN + first, size)], dim=2), s.context_size)
-
-
-def restart(
-    s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_chunks: int, context: Tensor | None
-) -> Chunks:
-    """A window of the model's size is finished on the ladder, then a new one starts from its last clean latents, as the
-    long films of SkyReels-V2 (arXiv 2504.13074) do.
-
-    Theirs counts the context as part of the window, encodes it anew and advises noise of sigma 0.02 on it; ours takes
-    the latents as they are. The last window is as short as the film needs.
-    """
-    clean = _beginning(context, noise, s.context_size)
-    for start in range(0, num_chunks, s.chunks_per_run):
-        chunks = min(s.chunks_per_run, num_chunks - start)
-        for chunk in _run(s, velocity, noise, sigmas, start, chunks, clean if clean.shape[2] else None):
-            clean = _last(torch.cat([clean, chunk], dim=2), s.context_size)
+def _chunks(how: Sampler, window: Window) -> Generator[Tensor, None, None]:
+    while window.t < how.end:
+        window, chunk = how.advance(window)
+        if chunk is not None:
             yield chunk
 
 
-@torch.no_grad()
-def fifo(
-    s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_chunks: int, context: None
-) -> Chunks:
-    """FIFO-Diffusion (Kim et al., arXiv 2405.11473): a queue of S latents, each one step noisier than the one before.
-
-    All step at once, the first leaves clean, noise enters at the end (diagonal denoising, §3.1). The network sees the
-    queue through windows of its own size (latent partitioning, §3.2), of which only the noisier half moves, so that
-    every latent has cleaner ones before it (lookahead denoising, §3.3): in front of the queue stand finished latents.
-    As in the authors' code the queue starts as a clip, noised to its levels; where it is longer than the clip, repeats
-    of the clip's first latent come before the film and are dropped. A shorter queue starts as a clip of its length.
-    """
-    S, looked_at, window = s.num_inference_steps, s.context_size, s.model_window
-    clip_size = min(S, window)
-    dropped = S - clip_size
-    clip = _clip(velocity, noise, sigmas, clip_size)
-    sigmas = sigmas.to(clip.device)
-    steps = torch.arange(S - 1, -1, -1)
-    level = torch.cat([sigmas.new_zeros(looked_at), sigmas[steps]])
-    start = torch.cat([clip[:, :, :1].expand(-1, -1, dropped, -1, -1), clip], dim=2)
-    queue = _noised(start, noise(AGAIN - dropped, S), sigmas[steps])
-    clean = clip[:, :, :1].expand(-1, -1, looked_at, -1, -1)
-
-    for oldest in range(-dropped, num_chunks):
-        latents, first = torch.cat([clean, queue], dim=2), oldest - looked_at
-        moved = [
-            velocity(latents[:, :, i : i + window], level[i : i + window], first + i)[:, :, looked_at:]
-            for i in range(0, S, window - looked_at)
-        ]
-        queue = euler_step(queue, torch.cat(moved, dim=2), sigmas, steps, oldest)
-        chunk = queue[:, :, :1].clone()
-        if oldest >= 0:
-            yield chunk
-        clean = _last(torch.cat([clean, chunk], dim=2), looked_at)
-        queue = torch.cat([queue[:, :, 1:], noise(oldest + S, 1)], dim=2)
-
-
-def full_window(
-    s: Sampling, velocity: Velocity, noise: Noise, sigmas: Tensor, num_chunks: int, context: None
-) -> Chunks:
-    """Progressive denoising without variable length: it starts from a full window, made as a clip and noised to the
-    ladder, and ends with one, whose rest is thrown away.
-
-    The passes in which the window would have grown are not made: along the straight line from noise to the clip, the
-    velocity is known.
-    """
-    rungs, size = s.rungs, s.chunk_size
-    clip = _clip(velocity, noise, sigmas, rungs * size)
-    again = noise(AGAIN, rungs * size)
-
-    def known_at_first(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-        end = first + latents.shape[2]
-        return velocity(latents, sigma, first) if end >= rungs * size else (again - clip)[:, :, :end]
-
-    def entering(k: int) -> Tensor:
-        return again[:, :, k * size : (k + 1) * size] if k < rungs else noise(k * size, size)
-
-    film = progressive_denoise(
-        known_at_first, entering, sigmas, num_chunks + rungs - 1, s.steps_per_chunk, None, s.context_size
-    )
-    yield from islice(film, num_chunks)
-
-
-SAMPLERS: dict[Method, Callable[..., Chunks]] = {
-    "progressive": progressive,
-    "replacement": progressive,
-    "noisy-replacement": noisy_replacement,
-    "chunk-by-chunk": progressive,
-    "restart": restart,
-    "fifo": fifo,
-    "full-window": full_window,
+SAMPLERS: dict[Method, type[Sampler]] = {
+    "progressive": Sampler,
+    "replacement": Sampler,
+    "noisy-replacement": NoisyReplacement,
+    "chunk-by-chunk": Sampler,
+    "restart": Restart,
+    "fifo": Fifo,
+    "full-window": FullWindow,
 }
-
-
-def _run(
-    s: Sampling,
-    velocity: Velocity,
-    noise: Noise,
-    sigmas: Tensor,
-    start: int,
-    num_chunks: int,
-    context: Tensor | None,
-) -> Chunks:
-    """Progressive denoising of chunks start, start + 1, … of a film behind `context`."""
-    size = s.chunk_size
-    return progressive_denoise(
-        lambda latents, sigma, first: velocity(latents, sigma, start * size + first),
-        lambda k: noise((start + k) * size, size),
-        sigmas,
-        num_chunks,
-        s.steps_per_chunk,
-        context,
-        s.context_size,
-    )
-
-
-def _clip(velocity: Velocity, noise: Noise, sigmas: Tensor, count: int) -> Tensor:
-    """The first `count` latents, made from noise alone at one level."""
-    return next(progressive_denoise(velocity, lambda k: noise(0, count), sigmas, 1, len(sigmas) - 1))
 
 
 def _noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -221,10 +315,9 @@ def _noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return ((1 - level) * clean + level * noise).to(clean.dtype)
 
 
-def _beginning(context: Tensor | None, noise: Noise, context_size: int) -> Tensor:
-    """What stands clean before the first chunk, (B, C, F, H, W); F is 0 without a context."""
-    latents = noise(0, 1)
-    return latents[:, :, :0] if context is None else _last(context.to(latents), context_size)
+def _behind(context: Tensor, memories: int = 0) -> Window:
+    nothing = context[:, :, :0]
+    return Window(0, context, nothing, (nothing,) * memories)
 
 
 def _last(latents: Tensor, count: int) -> Tensor:

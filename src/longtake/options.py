@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from itertools import count
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -25,7 +25,7 @@ from longtake.frames import (
     rounding,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
-from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, make_plan, sampling_by
+from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, Solver, make_plan, sampling_by
 from longtake.prompts import PromptText
 
 DEFAULT_SECONDS = 60.0
@@ -48,10 +48,10 @@ Rate = Annotated[float, BeforeValidator(_number_of), Field(gt=0, le=240, allow_i
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmPlan:
     """A film that can be made: options that fit one model, none of them open.
 
-    `settings` are the sampling options, `rate` is the exact frames a second, `plan` the film's length in every unit,
+    `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
     `given_frames` how many frames of a clip it begins with, and `notes` what is not quite as it was asked for, in
     words."""
@@ -63,14 +63,14 @@ class Film:
     seed: int
     settings: ModelDefaults
     rate: Fraction
-    plan: Plan
+    cost: Plan
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def length(self) -> FilmLength:
-        return self.plan.length
+        return self.cost.length
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -81,8 +81,9 @@ class Film:
             "seed": self.seed,
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
-            "method": self.plan.sampling.method,
-            **({"reencode_context": True} if self.plan.sampling.reencode_context else {}),
+            "method": self.cost.sampling.method,
+            **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
+            **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
         }
@@ -93,11 +94,13 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except ValidationError as error:
-            raise OptionError(_one_line(error)) from None
+    if not TYPE_CHECKING:  # checkers know the options by name
+
+        def __init__(self, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise OptionError(_one_line(error)) from None
 
 
 class FilmOptions(Options):
@@ -133,6 +136,10 @@ class FilmOptions(Options):
     context_size: int | None = Field(
         None, ge=0, le=LONGEST_WINDOW, description="Finished latent frames that stay in view."
     )
+    solver: Solver = Field(
+        "euler",
+        description="How a pass moves a latent; unipc, of second order, is what most models' own pipelines take.",
+    )
     shift: Positive | None = Field(None, description="Warp of the noise levels; larger stays noisy longer.")
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
@@ -143,7 +150,7 @@ class FilmOptions(Options):
         " for chunks that are made one by one, none shorter than the context.",
     )
 
-    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> Film:
+    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> FilmPlan:
         """The film that these options mean for a model. OptionError if they do not fit it or each other.
 
         from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
@@ -171,7 +178,7 @@ class FilmOptions(Options):
             group_latents=spec.group_latents,
             given_latents=given_latents,
         )
-        return Film(
+        return FilmPlan(
             model=spec.name,
             lora=spec.lora,
             prompt=self.prompt,
@@ -179,7 +186,7 @@ class FilmOptions(Options):
             seed=self.seed,
             settings=settings,
             rate=rate,
-            plan=make_plan(length, sampling, length.given_latents),
+            cost=make_plan(length, sampling, length.given_latents),
             latent_shape=(
                 spec.latent_channels,
                 _latent_side("height", settings.height, spec),
@@ -201,7 +208,7 @@ class FilmOptions(Options):
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
-        return replace(sampling, reencode_context=self.reencode_context)
+        return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
@@ -233,7 +240,7 @@ def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
 
     def cost(steps: int) -> int:
         film = options.model_copy(update={"num_inference_steps": steps}).resolved(spec)
-        return film.plan.latent_evaluations
+        return film.cost.latent_evaluations
 
     own = "steps_per_chunk" in OWN_SETTINGS.get(options.method, ())
     least = 1 if own else options.steps_per_chunk or spec.defaults.steps_per_chunk

@@ -25,8 +25,8 @@ from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
 from longtake.noise import chunk_noise, sigma_table
-from longtake.options import Film, FilmOptions, decoded_frames
-from longtake.progressive import Velocity
+from longtake.options import FilmOptions, FilmPlan, decoded_frames
+from longtake.solvers import Velocity
 
 Pictures = NDArray[np.uint8]
 
@@ -69,7 +69,7 @@ class LongTake:
         """The whole film of `stream`, (num_frames, height, width, 3) uint8, held in memory."""
         return np.concatenate(list(self.stream(prompt, seconds, start, **options)))
 
-    def shoot(self, film: Film, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+    def shoot(self, film: FilmPlan, start: Pictures | None = None) -> Generator[Pictures, None, None]:
         """`stream` for options that are resolved already."""
         given = film.given_frames
         wanted = (given, film.settings.height, film.settings.width, 3) if given else None
@@ -81,16 +81,16 @@ class LongTake:
         if not film.negative_prompt:
             null_text = emptied(text, null_text)
         network = partial(self.model.velocity, fps=float(film.rate))
-        velocity = guided_velocity(network, text, null_text, film.settings.guidance_scale)
+        velocity = guided_velocity(network, text[None], null_text[None], film.settings.guidance_scale)
         return self._pictures(film, watched(velocity, partial(self._place, film)), start)
 
     @torch.inference_mode()
     def _pictures(
-        self, film: Film, velocity: Velocity, start: Pictures | None
+        self, film: FilmPlan, velocity: Velocity, start: Pictures | None
     ) -> Generator[Pictures, None, None]:
         context = None if start is None else self._encoded(to_tensor(start[None]))
         chunks = denoise(
-            film.plan.sampling,
+            film.cost.sampling,
             velocity,
             self._noise(film),
             sigma_table(film.settings.num_inference_steps, film.settings.shift),
@@ -115,14 +115,14 @@ class LongTake:
         """The latents of pictures that are encoded by themselves, as a film's first."""
         return self.model.encoder().push(frames)
 
-    def _place(self, film: Film, index: int) -> str:
+    def _place(self, film: FilmPlan, index: int) -> str:
         """A latent by its index, counted from the first that is made, in words."""
         spec, place = self.model.spec, film.length.given_latents + index
         group = spec.group_latents or 1
         frames = decoded_frames(place // group * group, spec)
         return f"latent {place} of the film, at second {_seconds(frames, film)}"
 
-    def _noise(self, film: Film) -> Noise:
+    def _noise(self, film: FilmPlan) -> Noise:
         given = film.length.given_latents
         return lambda first, count: chunk_noise([film.seed], given + first, count, film.latent_shape).to(
             self.model.device
@@ -147,7 +147,7 @@ def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
     return watching
 
 
-def _require_pictures(frames: Tensor, first: int, film: Film) -> None:
+def _require_pictures(frames: Tensor, first: int, film: FilmPlan) -> None:
     """NumberError, which names the first picture, for frames (1, 3, N, height, width) that are not finite."""
     if not is_finite(frames):
         number = first + int((~frames.isfinite()).any(dim=(0, 1, 3, 4)).nonzero()[0])
@@ -157,7 +157,7 @@ def _require_pictures(frames: Tensor, first: int, film: Film) -> None:
         )
 
 
-def _seconds(frames: int, film: Film) -> str:
+def _seconds(frames: int, film: FilmPlan) -> str:
     return f"{float(frames / film.rate):.2f}"
 
 

@@ -1,16 +1,17 @@
-"""How a film is denoised and what it will cost, before anything is loaded; and the ladder of noise levels as a
-picture."""
+"""How a film is denoised and what it will cost, before anything is loaded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from longtake.errors import OptionError
 from longtake.frames import FilmLength
+from longtake.ladder import Ladder
 
 Method = Literal[
     "progressive", "replacement", "noisy-replacement", "chunk-by-chunk", "restart", "fifo", "full-window"
 ]
+
+Solver = Literal["euler", "unipc"]
 
 # The methods that make their own start, and so cannot begin with a clip.
 OWN_START: tuple[Method, ...] = ("fifo", "full-window")
@@ -42,6 +43,7 @@ class Sampling:
     method: Method = "progressive"
     model_window: int = 1
     reencode_context: bool = False
+    solver: Solver = "euler"
 
     def __post_init__(self) -> None:
         S, M = self.num_inference_steps, self.steps_per_chunk
@@ -51,6 +53,10 @@ class Sampling:
             raise OptionError(
                 "chunk_size must be 1 or more, context_size 0 or more;"
                 f" got {self.chunk_size} and {self.context_size}"
+            )
+        if self.solver != "euler" and self.method in OWN_START:
+            raise OptionError(
+                f"method {self.method} noises a clip anew, of which solver {self.solver} remembers nothing: take euler"
             )
         if self.reencode_context and not (self.rungs == 1 and self.method in ONE_BY_ONE):
             raise OptionError(
@@ -63,10 +69,23 @@ class Sampling:
                 f" {self.chunk_size}, not {self.context_size}"
             )
 
+    def ladder(self, num_chunks: int) -> Ladder:
+        """The ladder of so many chunks."""
+        return Ladder(
+            self.num_inference_steps, self.steps_per_chunk, self.chunk_size, num_chunks, self.context_size
+        )
+
+    def runs(self, num_chunks: int) -> list[Ladder]:
+        """The ladders, one after the other, of a film by restart."""
+        return [
+            self.ladder(min(self.chunks_per_run, num_chunks - start))
+            for start in range(0, num_chunks, self.chunks_per_run)
+        ]
+
     @property
     def rungs(self) -> int:
         """The most chunks that are noisy at once."""
-        return _ceil_div(self.num_inference_steps, self.steps_per_chunk)
+        return len(self.ladder(1).rungs())
 
     @property
     def chunks_per_run(self) -> int:
@@ -139,43 +158,42 @@ def make_plan(length: FilmLength, sampling: Sampling, given_context: int = 0) ->
     assert length.num_chunks * sampling.chunk_size == length.num_latent_frames, "length has other chunks"
     match sampling.method:
         case "restart":
-            work = _restart_work(sampling, length.num_chunks, given_context)
+            work = _restart_work(sampling.runs(length.num_chunks), given_context)
         case "fifo":
             work = _fifo_work(sampling, length.num_chunks)
         case "full-window":
             work = _full_window_work(sampling, length.num_chunks)
         case _:
-            work = _work(sampling, length.num_chunks, given_context)
+            work = _work(sampling.ladder(length.num_chunks), given_context)
     return Plan(length, sampling, *work)
 
 
 Work = tuple[int, int, int, int]  # the last four fields of Plan
 
 
-def _work(s: Sampling, N: int, given_context: int = 0) -> Work:
-    S, M, C, X = s.num_inference_steps, s.steps_per_chunk, s.chunk_size, s.context_size
+def _work(ladder: Ladder, given_context: int = 0) -> Work:
+    S, M, C = ladder.num_steps, ladder.steps_per_chunk, ladder.chunk_size
+    N, X = ladder.num_chunks, ladder.context_size
 
     def context_after(finished: int) -> int:
         return min(X, given_context + finished * C)
 
-    most_chunks = min(N, s.rungs)
+    most_chunks = min(N, len(ladder.rungs()))
     growing = min(N - 1, max(0, _ceil_div(X - given_context, C) - 1))
     grown = growing * given_context + C * growing * (growing + 1) // 2
     context_evaluations = S * context_after(0) + M * (grown + (N - 1 - growing) * X)
     return (
-        (N - 1) * M + S,
+        ladder.passes,
         most_chunks * C + context_after(N - most_chunks),
         N * S * C + context_evaluations,
         S,
     )
 
 
-def _restart_work(s: Sampling, N: int, given_context: int) -> Work:
-    runs = [
-        _work(s, min(s.chunks_per_run, N - start), given_context + start * s.chunk_size)
-        for start in range(0, N, s.chunks_per_run)
-    ]
-    passes, peaks, evaluations, waits = zip(*runs, strict=True)
+def _restart_work(runs: list[Ladder], given_context: int) -> Work:
+    before = [given_context + start * runs[0].num_chunks * runs[0].chunk_size for start in range(len(runs))]
+    works = [_work(run, given) for run, given in zip(runs, before, strict=True)]
+    passes, peaks, evaluations, waits = zip(*works, strict=True)
     return sum(passes), max(peaks), sum(evaluations), waits[0]
 
 
@@ -194,7 +212,7 @@ def _fifo_work(s: Sampling, N: int) -> Work:
 def _full_window_work(s: Sampling, N: int) -> Work:
     S, C, rungs = s.num_inference_steps, s.chunk_size, s.rungs
     left_out = (rungs - 1) * s.steps_per_chunk
-    passes, _, evaluations, _ = _work(s, N)
+    passes, _, evaluations, _ = _work(s.ladder(N))
     return (
         S + passes - left_out,
         rungs * C + min(s.context_size, (N - 1) * C),
@@ -205,28 +223,3 @@ def _full_window_work(s: Sampling, N: int) -> Work:
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def ladder_picture(sigmas: Sequence[float], sampling: Sampling) -> str:
-    """The full window as a chunk of noise enters it, one line a chunk, in the order of the film.
-
-    A bar is as long as the chunk's sigma; its light end is what the next steps_per_chunk passes take off,
-    which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling from 1 to 0.
-    """
-    S, M, width = len(sigmas) - 1, sampling.steps_per_chunk, 48
-    noisy = sampling.method == "noisy-replacement"
-    level, remark = (sigmas[0], "context, noised as the clip") if noisy else (0.0, "context, clean")
-    context = sampling.context_size
-    lines = [_rung(context, level, level, width, remark)] if context else []
-    for taken in reversed(range(0, S, M)):
-        now, after = sigmas[taken], sigmas[min(S, taken + M)]
-        remark = "enters as noise" if taken == 0 else "leaves clean" if taken + M >= S else ""
-        lines.append(_rung(sampling.chunk_size, now, after, width, remark))
-    return "\n".join(lines)
-
-
-def _rung(latents: int, now: float, after: float, width: int, remark: str) -> str:
-    solid, total = round(after * width), round(now * width)
-    bar = "█" * solid + "░" * (total - solid)
-    label = "1 latent" if latents == 1 else f"{latents} latents"
-    return f"{label:>12}  {now:.3f}  {bar:<{width}}  {remark}".rstrip()

@@ -13,7 +13,7 @@ import numpy as np
 from longtake.errors import LongTakeError, OptionError
 from longtake.files import printable
 from longtake.frames import apart, number
-from longtake.options import Film
+from longtake.options import FilmPlan
 from longtake.video import Pictures, probe, read_timed, resampled, same_rate
 
 KINDS = "mp4, mov, mkv or webm"
@@ -35,7 +35,7 @@ PHOTOS = {
 }
 
 
-def read_start(path: str | os.PathLike[str], film: Film, fit: bool = False) -> Pictures:
+def read_start(path: str | os.PathLike[str], film: FilmPlan, fit: bool = False) -> Pictures:
     """The first pictures (F, height, width, 3) of a clip, as many as the film begins with.
 
     fit: a clip of another size is scaled to cover the film's and cropped to its centre, one of another rate is

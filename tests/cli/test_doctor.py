@@ -20,6 +20,8 @@ from longtake import __version__, doctor
 from longtake.doctor import Check, examine, record
 from longtake.errors import OutputError
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 

@@ -18,6 +18,8 @@ from longtake.cli.streams import Outlet, standard_streams
 from longtake.progress import track
 from longtake.video import probe
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Any]
 PROMPT = "a red car driving past snowy mountains at dawn"
 QUICK = ("--frames", "9", "--steps", "2", "--size", "32x32", "-o", "film.mp4")

@@ -22,6 +22,8 @@ from longtake.presets import PRESETS
 from longtake.video import VideoWriter
 from portable import in_two_processes
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "input", "br", "line"}
 COMMAND = (
     "compare",
@@ -231,7 +233,7 @@ def test_equal_cost_is_another_row(tubelet_folder: Path) -> None:
         names[:3] == ["progressive", "chunk-by-chunk", "chunk-by-chunk, equal cost"] and "no-context" in names
     )
     assert notes == [f"no-chunks is left out: {tubelet_folder.name} is filmed so anyway"]
-    costs = {variant.name: setting.film(variant).plan.latent_evaluations for variant in variants}
+    costs = {variant.name: setting.film(variant).cost.latent_evaluations for variant in variants}
     dear, fair = (abs(costs[name] - costs["progressive"]) for name in names[1:3])
     assert fair < dear
     with pytest.raises(OptionError, match="there is no method"):

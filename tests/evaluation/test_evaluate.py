@@ -21,6 +21,8 @@ from longtake.evaluation.classifier import JUDGED, AttributeClassifier
 from longtake.video import VideoWriter, probe
 from longtake.worlds.tracking_shot import ATTRIBUTES, Shot
 
+pytestmark = pytest.mark.slow
+
 NTSC = Fraction(24000, 1001)
 SHOT = Shot("car", "red", "hills", "noon", "clear", "fast")
 

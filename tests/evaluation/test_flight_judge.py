@@ -28,6 +28,8 @@ from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, Scene
 from portable import same_pictures
 
+pytestmark = pytest.mark.slow
+
 SCENES = [
     Scene(land, "noon", weather, motion)
     for land in ("dunes", "frozen")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.evaluation.films import Film, read_film, write_film
+from longtake.evaluation.films import MeasuredFilm, read_film, write_film
 from longtake.evaluation.report import Origin, page, sentence, standing
 from longtake.evaluation.summary import LIKENESS, Row, Summary, statistics, summarise
 from longtake.evaluation.tables import distance_table, markdown, number, span, verdict
@@ -23,10 +23,10 @@ ABOUT = {
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Callable[..., Film]:
+def film(tmp_path: Path) -> Callable[..., MeasuredFilm]:
     """A film whose adherence falls by `fall` in its length, and whose looks turn by as much of a right angle."""
 
-    def make(row: str, prompt: int, fall: float = 0.0, seed: int = 0) -> Film:
+    def make(row: str, prompt: int, fall: float = 0.0, seed: int = 0) -> MeasuredFilm:
         path = tmp_path / f"{row}-{prompt}-{seed}.json"
         angle = np.linspace(0, fall, SLICES) * np.pi / 2
         clips = np.random.default_rng(prompt).random((SLICES, 6))
@@ -52,7 +52,7 @@ def film(tmp_path: Path) -> Callable[..., Film]:
 
 
 @pytest.fixture
-def summary(film: Callable[..., Film]) -> Summary:
+def summary(film: Callable[..., MeasuredFilm]) -> Summary:
     """Ours holds, fifo falls, restart is ours."""
     falls = {"progressive": 0.0, "restart": 0.0, "fifo": 0.5, "fifo, equal cost": 0.6, "real film": 0.0}
     films = [film(row, prompt, fall) for prompt in range(PROMPTS) for row, fall in falls.items()]
@@ -96,7 +96,7 @@ def test_likeness_is_to_other_real_film_of_the_prompt(summary: Summary) -> None:
     assert np.isnan(real["<prompt 1>", 0]).all()
 
 
-def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., Film]) -> None:
+def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., MeasuredFilm]) -> None:
     """Guards a method against losing by harder prompts."""
     films = [film(row, 1, fall) for row, fall in (("progressive", 0.2), ("fifo", 0.5))]
     same, more = summarise(films), summarise([*films, film("progressive", 2)])
@@ -106,12 +106,12 @@ def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., Film]) ->
     assert "Curves are of" not in page(same, ORIGIN)
 
 
-def test_a_run_that_stopped_at_real_film(film: Callable[..., Film]) -> None:
+def test_a_run_that_stopped_at_real_film(film: Callable[..., MeasuredFilm]) -> None:
     """Guards the report of a run whose first film, the quickest to make, is all there is."""
     assert "real film" in page(summarise([film("real film", 1)]), ORIGIN)
 
 
-def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
+def test_few_prompts_have_no_intervals(film: Callable[..., MeasuredFilm]) -> None:
     """Guards certainty that two prompts cannot give."""
     summary = summarise(
         [film(row, prompt, fall) for prompt in (1, 2) for row, fall in (("progressive", 0), ("fifo", 1))]
@@ -121,7 +121,7 @@ def test_few_prompts_have_no_intervals(film: Callable[..., Film]) -> None:
     assert summary.distances == {} and "…" not in markdown(summary)
 
 
-def test_what_drifts_apart_drifts(film: Callable[..., Film]) -> None:
+def test_what_drifts_apart_drifts(film: Callable[..., MeasuredFilm]) -> None:
     """Guards drift against its mean: of two films, one of which gains what the other loses, neither held."""
     summary = summarise([film("progressive", 1, 0.5), film("progressive", 2, -0.5)])
     drift, change = statistics(summary, "adherence")[2], statistics(summary, "adherence")[1]
@@ -129,7 +129,7 @@ def test_what_drifts_apart_drifts(film: Callable[..., Film]) -> None:
     assert row.number(change.number).value == pytest.approx(0) and row.number(drift.number).value > 0.4
 
 
-def test_what_is_kept_is_a_share_of_the_start(film: Callable[..., Film]) -> None:
+def test_what_is_kept_is_a_share_of_the_start(film: Callable[..., MeasuredFilm]) -> None:
     """The last ten seconds over the first; of what began at nothing there is no share."""
     half = replace(film("progressive", 1), curves={"adherence": np.linspace(1, 0.5, 30).round(1)})
     curve = half.curves["adherence"]
@@ -138,14 +138,14 @@ def test_what_is_kept_is_a_share_of_the_start(film: Callable[..., Film]) -> None
     assert np.isnan(kept.number(replace(half, curves={"adherence": np.zeros(30)})))
 
 
-def test_unknown_numbers_are_not_counted(film: Callable[..., Film]) -> None:
+def test_unknown_numbers_are_not_counted(film: Callable[..., MeasuredFilm]) -> None:
     """Guards an interval of six prompts of which five have no number."""
     row = Row("progressive", tuple(film("progressive", prompt) for prompt in range(6)))
     known = row.number(lambda film: 1.0 if film.group == "<prompt 1>" else np.nan)
     assert known.value == 1 and np.isnan(known.low)
 
 
-def test_distances_of_every_ten_seconds(film: Callable[..., Film]) -> None:
+def test_distances_of_every_ten_seconds(film: Callable[..., MeasuredFilm]) -> None:
     """Guards the table of distances: six of a minute, with intervals, and ours against the other's."""
     falls = {"progressive": 0.0, "fifo": 0.5}
     films = [film(row, prompt, fall) for prompt in range(8) for row, fall in falls.items()]

@@ -26,6 +26,8 @@ from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import Scene
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
 
+pytestmark = pytest.mark.slow
+
 FRAMES, WIDTH, HEIGHT = 14 * FPS, 64, 40
 SPOILT = [
     Shot("car", "green", "hills", "dawn", "clear", "fast", seed=1),

@@ -3,17 +3,22 @@
 B batch, C channels, F latent frames, H W latent height and width, L text tokens, N pixel frames
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from safetensors.torch import load, save
 from torch import Tensor
 
 from longtake.models.base import Decoder, Encoder
 from longtake.models.codecs import WanDecoder, WanEncoder, new_decoder, new_encoder
+from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
 from portable import close, rounding
+
+pytestmark = pytest.mark.slow
 
 WAN_2_2 = {
     "is_residual": True,
@@ -95,7 +100,7 @@ def test_wan_caches_stop_growing(vae: AutoencoderKLWan) -> None:
     """After the second latent a codec holds the same amount for ever, and no view of anything larger."""
 
     def held(codec: WanDecoder | WanEncoder) -> int:
-        return sum(entry.untyped_storage().nbytes() for entry in codec._cache if isinstance(entry, Tensor))
+        return sum(entry.untyped_storage().nbytes() for entry in codec.state().values())
 
     decoder, encoder = WanDecoder(vae), WanEncoder(vae)
     sizes = []
@@ -133,3 +138,64 @@ def test_frames_too_few_for_a_latent_give_none(wan_model: WanModel, tubelet_mode
     encoder = wan_model.encoder()
     assert encoder.push(frames).shape == (1, 4, 1, 2, 4)
     assert encoder.push(frames[:, :, :1]).shape == (1, 4, 0, 2, 4)
+
+
+def lapped_vae() -> AutoencoderLapped:
+    torch.manual_seed(5)
+    vae = AutoencoderLapped(
+        z_dim=8,
+        encoder_width=8,
+        decoder_widths=(8, 8, 8),
+        last_width=8,
+        latents_mean=(0.0,) * 8,
+        latents_std=(1.0,) * 8,
+    )
+    for parameter in vae.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return vae.eval()
+
+
+@pytest.fixture(params=["Wan 2.1", "Wan 2.2", "tubelet", "lapped", "open-sora"])
+def any_vae(request: pytest.FixtureRequest) -> Any:
+    """An autoencoder of each kind that has codecs."""
+    match request.param:
+        case "tubelet":
+            return request.getfixturevalue("tubelet_model").vae
+        case "lapped":
+            return lapped_vae()
+        case "open-sora":
+            return request.getfixturevalue("open_sora_model").vae
+        case "Wan 2.2":
+            torch.manual_seed(3)
+            wan = request.getfixturevalue("wan_model").vae
+            return AutoencoderKLWan.from_config({**wan.config, **WAN_2_2}).eval()
+    return request.getfixturevalue("wan_model").vae
+
+
+def saved_and_loaded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return load(save({name: x.contiguous() for name, x in state.items()}))
+
+
+@torch.no_grad()
+def test_a_codecs_state_is_the_film_so_far(any_vae: Any) -> None:
+    """Stopped after any portion, saved, and restored in another codec, it goes on to the same bits; and what was given
+    out is not changed by what is pushed."""
+    latents = torch.randn(1, any_vae.config.z_dim, 11, 2, 2)
+    frames = torch.rand(1, 3, 37, 32, 32) * 2 - 1
+    cases: list[tuple[Callable[[Any], Decoder | Encoder], Tensor, int]] = [
+        (new_decoder, latents, 1),
+        (new_encoder, frames, 3),
+    ]
+    for new, whole, size in cases:
+        portions = whole.split(size, dim=2)
+        made, states = [], []
+        codec = new(any_vae)
+        for portion in portions:
+            states.append((codec.state(), saved_and_loaded(codec.state())))
+            made.append(codec.push(portion))
+        for stop, (held, stored) in enumerate(states):
+            assert held.keys() == stored.keys()
+            assert all(torch.equal(held[name], stored[name]) for name in held)
+            another = new(any_vae)
+            another.restore(stored)
+            assert all(torch.equal(another.push(p), made[i]) for i, p in enumerate(portions) if i >= stop)

@@ -16,6 +16,8 @@ from longtake.training.autoencoder import psnr, to_tensor
 from longtake.training.lapped import start_from_components
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 Z = 6
 
 

@@ -17,6 +17,8 @@ from longtake.models.skyreels import SkyReelsModel
 from longtake.video import VideoWriter
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 TEXT_WIDTH = 16
 SMALL = ("--num-inference-steps", "4", "--steps-per-chunk", "2", "--chunk-size", "1", "--context-size", "1")
 
@@ -38,6 +40,19 @@ def stock(skyreels_folder: Path) -> SkyReelsV2Transformer3DModel:
 def window(batch: int, frames: int) -> tuple[Tensor, Tensor]:
     """Latents (B, 4, F, 4, 6) and text (B, 5, D)."""
     return torch.randn(batch, 4, frames, 4, 6), torch.randn(batch, 5, TEXT_WIDTH)
+
+
+@torch.no_grad()
+def test_a_text_a_latent(model: SkyReelsModel) -> None:
+    """Equal texts, one a latent, are as one text; another text moves the latent that it is told of more than others."""
+    latents, text = window(1, 3)
+    sigma, each = torch.tensor([0.9, 0.53125, 0.1]), text[:, None].repeat(1, 3, 1, 1)
+    one = model.velocity(latents, sigma, text)
+    close(model.velocity(latents, sigma, each), one, allowed(model, latents, text))
+    each[:, 2] = torch.randn(1, 5, TEXT_WIDTH)
+    moved = (model.velocity(latents, sigma, each) - one).abs().amax((0, 1, 3, 4))
+    assert moved[2] > 2 * moved[:2].max()
+    assert model.spec.text_per_latent
 
 
 def allowed(model: SkyReelsModel, latents: Tensor, text: Tensor) -> float:

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.training.autoencoder import principal_components, psnr, start_from_pca, to_tensor
 from longtake.worlds.tracking_shot import Shot
 from portable import close, rounding
+
+pytestmark = pytest.mark.slow
 
 
 def tiny() -> AutoencoderTubelet:

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from filming import chunks_of
 from longtake.errors import OptionError
 from longtake.guidance import guided_velocity
 from longtake.models.wan import WanModel, per_frame_timesteps
-from longtake.progressive import progressive_denoise
 from portable import close, rounding
+
+pytestmark = pytest.mark.slow
 
 TEXT_WIDTH = 16
 
@@ -268,12 +270,10 @@ def test_lockstep_equals_wan_pipeline(wan_model: WanModel, pipeline: WanPipeline
         "a red car", height=32, width=48, num_frames=9, latents=noise, output_type="latent", **settings
     ).frames
     text, null_text = wan_model.encode_prompt(["a red car"]), wan_model.encode_prompt([""])
-    velocity = guided_velocity(wan_model.velocity, text, null_text, guidance_scale=4.0)
+    velocity = guided_velocity(wan_model.velocity, text[None], null_text[None], guidance_scale=4.0)
 
     def filmed() -> Tensor:
-        (latents,) = progressive_denoise(
-            velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=8
-        )
+        (latents,) = chunks_of(velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=8)
         return latents
 
     assert expected.std() > 0.1
@@ -283,9 +283,11 @@ def test_lockstep_equals_wan_pipeline(wan_model: WanModel, pipeline: WanPipeline
 def test_live_memory_stays_flat(wan_model: WanModel) -> None:
     """A hundred chunks, filmed and decoded, leave no more tensors behind than the first few."""
     text = wan_model.encode_prompt(["a red car"])
-    velocity = guided_velocity(wan_model.velocity, text, torch.zeros_like(text), guidance_scale=2.0)
+    velocity = guided_velocity(
+        wan_model.velocity, text[None], torch.zeros_like(text)[None], guidance_scale=2.0
+    )
     sigmas = torch.linspace(1, 0, 5)
-    film = progressive_denoise(velocity, lambda k: torch.randn(1, 4, 1, 2, 2), sigmas, 100, 2, context_size=2)
+    film = chunks_of(velocity, lambda k: torch.randn(1, 4, 1, 2, 2), sigmas, 100, 2, context_size=2)
     decoder, live = wan_model.decoder(), []
     for k, chunk in enumerate(film):
         decoder.push(chunk)

@@ -14,6 +14,8 @@ from torch import Tensor
 from longtake.errors import LongTakeError, ModelError, NumberError
 from longtake.models.load import load_autoencoder, load_encoders, load_model, load_transformer
 
+pytestmark = pytest.mark.slow
+
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 TEXT_ENCODER = "text_encoder/model.safetensors"

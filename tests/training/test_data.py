@@ -24,6 +24,8 @@ from longtake.training.prepare import prepare
 from longtake.video import VideoWriter
 from longtake.worlds.tracking_shot import random_shot
 
+pytestmark = pytest.mark.slow
+
 CAPTIONS = {"a": "a red car at night", "b": "a bus", "c": "snowy mountains at dawn"}
 FRAMES = {"a": 49, "b": 29, "c": 17}
 SAMPLING = {"num_inference_steps": 4, "steps_per_chunk": 2, "chunk_size": 1, "context_size": 2}

@@ -29,6 +29,8 @@ from longtake.training.muon import Muon, orthogonalise
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import Shot, every_caption_word
 
+pytestmark = pytest.mark.slow
+
 SHOTS = [Shot("car", "red", "hills", "noon", "clear", "steady", seed=i) for i in range(3)]
 
 

@@ -15,18 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.errors import OptionError, OutputError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
-from longtake.progressive import progressive_denoise
 from longtake.training.distil import Distilling, OwnBatch
 from longtake.training.loss import levels
 from longtake.training.objectives import velocity_of
 from longtake.training.options import DistilOptions
 from longtake.training.prepare import prepare
 from longtake.video import probe
+
+pytestmark = pytest.mark.slow
 
 QUICK: dict[str, Any] = {"steps": 4, "batch_size": 4, "lr": 1e-2, "warmup": 1, "save_every": 4}
 WAN = ("WanTransformer3DModel", "flow_prediction", 24.0, torch.device("cpu"), False)
@@ -227,7 +229,7 @@ def test_the_students_own_film_is_the_samplers(per_chunk: int, chunk_size: int, 
         return student(x, sigma, 0)
 
     list(
-        progressive_denoise(
+        chunks_of(
             recorded,
             lambda k: noise[:, :, k * chunk_size : (k + 1) * chunk_size],
             made.sigmas,

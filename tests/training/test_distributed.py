@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 # 5 windows in 4 pieces, and 3 in 2: neither comes out even.
 DDP = {"steps": 3, "batch_size": 5, "accumulation": 2, "lr": 1e-2, "warmup": 1, "save_every": 2}

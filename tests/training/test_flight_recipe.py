@@ -23,6 +23,8 @@ from longtake.training.loss import Window
 from longtake.worlds.flight.flight import Change, Flight
 from longtake.worlds.flight.scene import Scene, described
 
+pytestmark = pytest.mark.slow
+
 DAY, NIGHT = Scene("dunes", "noon"), Scene("dunes", "night", motion="left")
 TINY = Recipe(steps=4, latents_per_step=22, save_every=2, layers=1, heads=1, distil_steps=2, distil_batch=2)
 

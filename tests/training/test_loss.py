@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.models.base import ModelDefaults
 from longtake.noise import sigma_table
-from longtake.progressive import progressive_denoise
 from longtake.training.loss import (
     Shares,
     Window,
@@ -24,6 +24,8 @@ from longtake.training.loss import (
     roughen_context,
     self_guided,
 )
+
+pytestmark = pytest.mark.slow
 
 SHAPE = (2, 3, 5, 2, 2)
 SAMPLING = ModelDefaults(
@@ -110,7 +112,7 @@ def test_every_window_of_sampling_is_trained(
         return torch.zeros(1, 1, chunk_size, 1, 1)
 
     start = torch.zeros(1, 1, given, 1, 1) if given else None
-    list(progressive_denoise(velocity, noise, sigmas, 20, per_chunk, context=start, context_size=context))
+    list(chunks_of(velocity, noise, sigmas, 20, per_chunk, context=start, context_size=context))
 
 
 @given(

@@ -23,6 +23,8 @@ from longtake.training.options import TrainOptions
 from longtake.training.prepare import prepare
 from longtake.video import VideoWriter
 
+pytestmark = pytest.mark.slow
+
 SAMPLING = ("--num-inference-steps", "4", "--steps-per-chunk", "2")
 QUICK = ("--batch-size", "4", "--warmup", "0", "--schedule", "constant", "--ema", "0")
 

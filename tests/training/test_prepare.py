@@ -33,6 +33,8 @@ from longtake.video import Pictures, TimedPicture, VideoWriter, read_timed
 from longtake.worlds.tracking_shot import random_shot
 from portable import in_two_processes
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 48, 32
 CAPTION = "a red car driving past snowy mountains"
 

@@ -19,6 +19,8 @@ from longtake.models.spec import WAN_2_1
 from longtake.training.data import frames_needed, latents_needed, smaller_windows
 from longtake.video import VideoWriter
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Any]
 WAN = ModelSpec("wan", 16, 8, 4, 1, 16, 512, WAN_2_1)
 

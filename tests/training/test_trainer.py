@@ -28,6 +28,8 @@ from longtake.training.schedule import constant, cosine
 from longtake.training.trainer import Trainer
 from portable import in_two_processes
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 QUICK: dict[str, Any] = {"steps": 4, "batch_size": 4, "lr": 1e-2, "warmup": 1, "save_every": 2}
 SIGMAS = sigma_table(4, 3.0)

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from longtake.errors import LongTakeError
 from longtake.video import Pictures, TimedPicture, VideoWriter, probe, read_frames, read_timed, resampled
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 96, 64
 CLOCK = Fraction(1, 90_000)
 

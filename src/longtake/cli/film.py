@@ -8,8 +8,8 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,17 +28,18 @@ from rich.progress import (
 from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
-from longtake.errors import NumberError, OptionError
+from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.parameters import given_of, takes
+from longtake.errors import OptionError
 from longtake.files import printable
-from longtake.frames import FilmLength, number
+from longtake.frames import number
 from longtake.models.load import list_models, read_spec
-from longtake.options import Film, FilmOptions
-from longtake.plan import Method
+from longtake.options import FilmOptions, FilmPlan
 from longtake.presets import PRESETS, PresetName, added_to, preset_options
 from longtake.prompts import decoded
 
 if TYPE_CHECKING:
-    from longtake.video import Pictures, VideoWriter
+    from longtake.takes import Speed, Take
 
 SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
@@ -50,26 +51,10 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
-def _about(field: str) -> str | None:
-    return FilmOptions.model_fields[field].description
-
-
-Prompt = Annotated[str, typer.Argument(help=_about("prompt"), show_default=False)]
-Seconds = Annotated[float | None, typer.Option("--seconds", help=_about("seconds"))]
-Frames = Annotated[int | None, typer.Option("--frames", help=_about("num_frames"))]
-Seed = Annotated[int | None, typer.Option("--seed", help=_about("seed"))]
-Negative = Annotated[str | None, typer.Option("--negative", help=_about("negative_prompt"))]
+Prompt = Annotated[
+    str, typer.Argument(help=FilmOptions.model_fields["prompt"].description, show_default=False)
+]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
-Fps = Annotated[
-    str | None, typer.Option("--fps", metavar="RATE", help=_about("fps"))
-]  # a fraction is no float
-MethodName = Annotated[Method | None, typer.Option("--method", help=_about("method"))]
-Steps = Annotated[int | None, typer.Option("--steps", help=_about("num_inference_steps"))]
-StepsPerChunk = Annotated[int | None, typer.Option("--steps-per-chunk", help=_about("steps_per_chunk"))]
-ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help=_about("chunk_size"))]
-ContextSize = Annotated[int | None, typer.Option("--context", help=_about("context_size"))]
-Shift = Annotated[float | None, typer.Option("--shift", help=_about("shift"))]
-Guidance = Annotated[float | None, typer.Option("--guidance", help=_about("guidance_scale"))]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
 ]
@@ -107,20 +92,16 @@ Fit = Annotated[
     bool,
     typer.Option("--fit-start", help="Scale, crop and resample a clip of another size or frame rate."),
 ]
-Reencode = Annotated[bool, typer.Option("--reencode-context", help=_about("reencode_context"))]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
-# Parameters named like a field of FilmOptions reach it through `context.params`.
+FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height")]
 
 
 @app.command()
+@takes(FilmOptions, FIELDS)
 def generate(
-    context: typer.Context,
     prompt: Prompt,
-    seconds: Seconds = None,
-    num_frames: Frames = None,
-    seed: Seed = None,
     output: Output = None,
     start: Start = None,
     fit_start: Fit = False,
@@ -130,79 +111,59 @@ def generate(
     lora: Lora = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
-    method: MethodName = None,
-    num_inference_steps: Steps = None,
-    steps_per_chunk: StepsPerChunk = None,
-    chunk_size: ChunkSize = None,
-    context_size: ContextSize = None,
-    shift: Shift = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    reencode_context: Reencode = False,
     size: Size = None,
-    fps: Fps = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Film PROMPT and write it to an mp4, which grows while it is made.
 
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    film = _film(context.params)
+    options = film_options(prompt, size, preset, bfloat16_shift, **given)
+    film = _film(options, model, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
-    pictures, begun = _start(film, start, fit_start)
-    metadata = film.metadata | begun
-    writer = _writer(output or Path(f"{_slug(decoded(prompt))}.mp4"), film, metadata, overwrite)
+    from longtake.takes import Take
+
+    path = output or Path(f"{_slug(decoded(prompt))}.mp4")
+    take = Take(film, path, start=None if start == TEXT else start, fit=fit_start, overwrite=overwrite)
     if preset and (added := added_to(prompt)):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
     try:
-        speed = _shoot(film, writer, _model(context.params), device, dtype, lora, pictures)
+        speed = _shoot(take, _model(model, preset), device, dtype, lora)
     except KeyboardInterrupt:
-        say(f"stopped: {_what_is_left(writer)}")
+        say(f"stopped: {take.left}")
         raise typer.Exit(INTERRUPTED) from None
-    except NumberError as error:
-        raise NumberError(f"{error}; {_what_is_left(writer)}") from error
     report = {
-        "file": printable(writer.path),
-        "num_frames": writer.num_frames,
-        "seconds": float(writer.num_frames / film.rate),
+        "file": printable(take.path),
+        "num_frames": take.num_frames,
+        "seconds": float(take.num_frames / film.rate),
         "frames_per_second": round(speed.frames_per_second, 2),
         "seconds_to_first_frame": round(speed.first_frame - started, 2),
         "peak_memory_bytes": _peak_memory(),
-        "options": metadata,
+        "options": take.metadata,
     }
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
 @app.command()
+@takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
 def plan(
-    context: typer.Context,
-    seconds: Seconds = None,
-    num_frames: Frames = None,
     start: Start = None,
     model: Model = None,
     preset: Preset = None,
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
-    method: MethodName = None,
-    num_inference_steps: Steps = None,
-    steps_per_chunk: StepsPerChunk = None,
-    chunk_size: ChunkSize = None,
-    context_size: ContextSize = None,
-    shift: Shift = None,
-    guidance_scale: Guidance = None,
-    reencode_context: Reencode = False,
     size: Size = None,
-    fps: Fps = None,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = _film({**context.params, "prompt": "any"})
+    film = _film(film_options("any", size, preset, bfloat16_shift, **given), model, preset, lora, start)
     from longtake.noise import sigma_table
-    from longtake.plan import ladder_picture
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
@@ -211,10 +172,10 @@ def plan(
     sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
     if as_json:
         report = {"model": film.model, "settings": asdict(settings)}
-        report |= {"plan": asdict(film.plan), "sigmas": sigmas}
+        report |= {"plan": asdict(film.cost), "sigmas": sigmas}
         print(json.dumps(report, indent=2))
     else:
-        print(f"{_cost(film)}\n\n{ladder_picture(sigmas, film.plan.sampling)}")
+        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
 
 
 @app.command()
@@ -224,93 +185,61 @@ def models() -> None:
         print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
 
 
-def film_options(parameters: dict[str, Any]) -> FilmOptions:
-    given = {name: value for name, value in parameters.items() if name in FilmOptions.model_fields}
-    if size := parameters["size"]:
+def film_options(
+    prompt: str,
+    size: str | None = None,
+    preset: PresetName | None = None,
+    bfloat16_shift: bool = False,
+    **keywords: Any,
+) -> FilmOptions:
+    """The options of a film, of those of a command."""
+    given = {"prompt": prompt, **given_of(keywords)}
+    if size:
         sides = re.fullmatch(r"(\d+)x(\d+)", size)
         if sides is None:
             raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
         given["width"], given["height"] = map(int, sides.groups())
-    given = {name: value for name, value in given.items() if value is not None and value is not False}
-    if preset := parameters.get("preset"):
-        given = preset_options(preset, given, parameters["bfloat16_shift"])
-    elif parameters.get("bfloat16_shift"):
+    if preset:
+        given = preset_options(preset, given, bfloat16_shift)
+    elif bfloat16_shift:
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
 
 
-def say_notes(film: Film) -> None:
+def say_notes(film: FilmPlan) -> None:
     """Tell what about a film is not quite as it was asked for."""
     for note in film.notes:
         say(f"note: {note}")
 
 
-def _film(parameters: dict[str, Any]) -> Film:
-    """The film that the parameters of a command ask for. One by a preset begins with a clip unless it is to begin with
-    text."""
-    start = parameters["start"]
-    from_clip = start != TEXT and bool(start or parameters["preset"])
-    return film_options(parameters).resolved(read_spec(_model(parameters), parameters["lora"]), from_clip)
+def _film(
+    options: FilmOptions,
+    model: str | None,
+    preset: PresetName | None,
+    lora: str | None,
+    start: str | None,
+) -> FilmPlan:
+    """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
+    from_clip = start != TEXT and bool(start or preset)
+    return options.resolved(read_spec(_model(model, preset), lora), from_clip)
 
 
-def _model(parameters: dict[str, Any]) -> str | None:
+def _model(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
-    preset: PresetName | None = parameters["preset"]
-    given: str | None = parameters["model"]
     return PRESETS[preset].model if preset and given is None else given
 
 
-def _start(film: Film, clip: str | None, fit: bool) -> tuple["Pictures | None", dict[str, Any]]:
-    """The pictures that a film begins with, if any, and what its metadata say of them."""
-    if clip is None or clip == TEXT:
-        return None, {}
-    from longtake.start import origin, read_start
-
-    pictures = read_start(clip, film, fit)
-    return pictures, origin(Path(clip), pictures)
-
-
-def _writer(path: Path, film: Film, metadata: dict[str, Any], overwrite: bool) -> "VideoWriter":
-    from longtake.video import VideoWriter, check_output, film_bytes
-
-    width, height = film.settings.width, film.settings.height
-    check_output(path, overwrite=overwrite, num_bytes=film_bytes(width, height, film.length.num_frames))
-    return VideoWriter(path, width, height, film.rate, metadata, overwrite=overwrite)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """When the first pictures were written (`time.perf_counter()`), and the frames a second over all of
-    them."""
-
-    first_frame: float
-    frames_per_second: float
-
-
-def _shoot(
-    film: Film,
-    writer: "VideoWriter",
-    model: str | None,
-    device: str,
-    dtype: str | None,
-    lora: str | None,
-    start: "Pictures | None",
-) -> Speed:
+def _shoot(take: "Take", name: str | None, device: str, dtype: str | None, lora: str | None) -> "Speed":
     from longtake.pipeline import LongTake
 
-    take = LongTake.from_pretrained(model, device, dtype, lora)
+    film, model = take.film, LongTake.from_pretrained(name, device, dtype, lora)
     for text in filter(None, (film.prompt, film.negative_prompt)):
-        if (read := take.model.clean(text)) != " ".join(text.split()):
+        if (read := model.model.clean(text)) != " ".join(text.split()):
             say(f'note: {film.model} reads the prompt as "{read}"')
-    if unknown := take.model.unknown_words(film.prompt):
+    if unknown := model.model.unknown_words(film.prompt):
         say(f"note: {film.model} does not know {', '.join(unknown)}")
-    started, first_frame = time.perf_counter(), 0.0
-    with closing(take.shoot(film, start)) as pictures, writer, _progress(film.length.num_frames) as advance:
-        for portion in pictures:
-            writer.write(portion)
-            first_frame = first_frame or time.perf_counter()
-            advance(len(portion))
-    return Speed(first_frame, writer.num_frames / (time.perf_counter() - started))
+    with _progress(film.length.num_frames) as advance:
+        return take.shoot(model, advance)
 
 
 class _FramesPerSecond(ProgressColumn):
@@ -334,53 +263,10 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
         yield lambda frames: progress.advance(task, frames)
 
 
-def _what_is_left(writer: "VideoWriter") -> str:
-    if writer.num_frames == 0:
-        return "nothing was written"
-    place = writer.part if writer.part.exists() else writer.path
-    return f"{writer.num_frames} frames ({number(writer.num_frames / writer.fps)} s) are in {place}"
-
-
 def _one_line(report: dict[str, Any]) -> str:
     return (
         f"{printable(report['file'])}: {number(report['seconds'])} s, {report['num_frames']} frames,"
         f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
-    )
-
-
-def _cost(film: Film) -> str:
-    settings, cost, length = film.settings, film.plan, film.length
-    sampling = cost.sampling
-    rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
-    return "\n".join(
-        [
-            f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
-            f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
-            f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
-            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
-            f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
-            f"passes        {cost.passes:,}, of {rows}",
-            f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
-            f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
-            f" {cost.evaluations_per_frame:.2f} a frame",
-            f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
-            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
-        ]
-    )
-
-
-def _frames(length: FilmLength) -> str:
-    if not length.surplus_frames:
-        return f"{length.num_frames:,} frames"
-    return f"{length.num_frames + length.surplus_frames:,} frames cut to {length.num_frames:,}"
-
-
-def _latents(length: FilmLength) -> str:
-    made = f"{length.num_latent_frames:,} latents in {length.num_chunks:,} chunks"
-    if not length.given_latents:
-        return made
-    return (
-        f"{length.given_latents + length.num_latent_frames:,} latents: {length.given_latents} given, {made}"
     )
 
 

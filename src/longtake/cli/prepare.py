@@ -3,29 +3,24 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from longtake.cli.common import Device, Json, Model, app, needs_extra, say, stoppable
-from longtake.cli.film import (
-    ChunkSize,
-    ContextSize,
-    DtypeName,
-    Fps,
-    Size,
-    Steps,
-    StepsPerChunk,
-    film_options,
-)
+from longtake.cli.film import DtypeName, Size, film_options
+from longtake.cli.parameters import takes
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
 from longtake.models.load import read_spec
+from longtake.options import FilmOptions
+
+FIELDS = ("fps", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size")
 
 
 @app.command()
+@takes(FilmOptions, FIELDS)
 def prepare(
-    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of video files with captions.", show_default=False)
     ],
@@ -35,21 +30,17 @@ def prepare(
     ],
     model: Model = None,
     size: Size = None,
-    fps: Fps = None,
-    num_inference_steps: Steps = None,
-    steps_per_chunk: StepsPerChunk = None,
-    chunk_size: ChunkSize = None,
-    context_size: ContextSize = None,
     device: Device = "cpu",
     dtype: DtypeName = None,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Make captioned film ready to train on: cut it into shots, encode them and their captions, once and for all.
 
     Size and frame rate are the model's own if not given, and so are the settings that it will be trained for: shots
     that are shorter than their windows are skipped. A clip that cannot be used is reported and skipped.
     """
-    options = film_options({**context.params, "prompt": "any", "num_frames": 1})
+    options = film_options("any", size, num_frames=1, **given)
     windows = options.resolved(read_spec(model)).settings
     with needs_extra("train"):
         from longtake.training.prepare import prepare

@@ -1,7 +1,6 @@
 """The commands that train: train, distil, train-default."""
 
 import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say, stoppable
+from longtake.cli.parameters import given_of, takes
 from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
 from longtake.files import exclusive_folder, printable, write_text
@@ -24,42 +23,12 @@ from longtake.models.load import model_folder, read_spec
 from longtake.training.options import DistilOptions, RunOptions, TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
-ALSO = {"context_size": ("--context",)}  # what the commands that film call it
+ALSO = {"context_size": ("--context-size", "--context")}  # the latter is what the commands that film call it
 
 if TYPE_CHECKING:
     from longtake.training.data import PreparedFilm
     from longtake.training.report import Step
     from longtake.training.trainer import Trainer
-
-
-def _takes(kind: type[RunOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of a kind of options, in place of its **keywords."""
-
-    def with_options(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = [_parameter(name, field) for name, field in kind.model_fields.items()]
-        command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-        return command
-
-    return with_options
-
-
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    kind: Any = str | None  # pydantic reads numbers off strings
-    default = field.default
-    if isinstance(default, bool):
-        kind = bool
-    elif isinstance(default, tuple):
-        kind, default = list[str], list(default)
-    elif default is not None:
-        default = str(default)
-    metavar = None if kind is bool else "VALUE"
-    names = "--" + name.replace("_", "-"), *ALSO.get(name, ())
-    option = typer.Option(*names, help=field.description, metavar=metavar)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-    )
 
 
 Data = Annotated[
@@ -73,7 +42,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would take
 
 
 @app.command()
-@_takes(TrainOptions)
+@takes(TrainOptions, names=ALSO)
 def train(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
     """Fine-tune a model for long takes on your own film.
 
@@ -83,7 +52,7 @@ def train(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **
 
 
 @app.command()
-@_takes(DistilOptions)
+@takes(DistilOptions, names=ALSO)
 def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
     """Halve the steps that a model films with: one step of the result goes where two of the model went.
 
@@ -141,7 +110,7 @@ def _learn(
 ) -> None:
     """What train and distil do, which differ in their options and in what is learnt."""
     try:
-        options = kind(**{name: value for name, value in given.items() if value is not None})
+        options = kind(**given_of(given))
         with needs_extra("train"):
             if dry_run:
                 _describe(model, options, data)

@@ -18,7 +18,7 @@ from longtake.evaluation.classifier import AttributeClassifier, trained_classifi
 from longtake.evaluation.export import clip_name
 from longtake.evaluation.films import (
     FILES,
-    Film,
+    MeasuredFilm,
     Record,
     Strip,
     left_over,
@@ -127,7 +127,7 @@ def evaluate_files(
     if world and any(map(_is_film, clips)):
         claim(run, CLAIM)
         classifier = trained_classifier(run / CLASSIFIER)
-    films, errors = list[Film](), list[str]()
+    films, errors = list[MeasuredFilm](), list[str]()
     for number, clip in enumerate(clips, 1):
         if clip.row == REAL and not films:
             break  # it comes last, and nothing is there to compare with it
@@ -176,7 +176,7 @@ class Measured:
     clips: Clips
     strip: bytes
 
-    def written(self, path: Path) -> Film:
+    def written(self, path: Path) -> MeasuredFilm:
         write_film(path, self.record, self.clips, self.strip)
         return read_film(path)
 
@@ -252,7 +252,7 @@ def _judge(
         return None, [f"no adherence: {error}"]
 
 
-def _reference(films: Sequence[Film]) -> str | None:
+def _reference(films: Sequence[MeasuredFilm]) -> str | None:
     """What the others are compared with: the first film or set given, if another has films of its prompts and seeds."""
     first = films[0].row
     keys = {film.key for film in films if film.row == first}

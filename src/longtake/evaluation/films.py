@@ -48,7 +48,7 @@ FILES = (".json", ".safetensors", ".jpg")  # that are written of a film, besides
 
 
 @dataclass(frozen=True)
-class Film:
+class MeasuredFilm:
     """A measured film. `row`: what it is compared as. `group`: what its prompt is, films of one are compared with one
     another. `times`: the middle of each slice, in seconds. `record`: everything that its file holds."""
 
@@ -177,17 +177,17 @@ def write_film(path: Path, record: Record, clips: Clips, strip: bytes) -> None:
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_clips(film: Film) -> Clips:
+def read_clips(film: MeasuredFilm) -> Clips:
     """The clips that were written beside a film's JSON."""
     clips: Clips = load_file(film.path.with_suffix(".safetensors"))["clips"].double().numpy()
     return clips
 
 
-def read_film(path: Path) -> Film:
+def read_film(path: Path) -> MeasuredFilm:
     """LongTakeError for a file that is not a measured film's."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return Film(
+        return MeasuredFilm(
             path=path,
             row=record["row"],
             group=record["group"],

@@ -29,7 +29,7 @@ from longtake.evaluation.films import (
 from longtake.evaluation.measures.base import Frames, Joints
 from longtake.evaluation.registry import clips_of, load_vbench, measures_for
 from longtake.evaluation.variants import REAL, Setting, Variant, joints_of
-from longtake.options import Film
+from longtake.options import FilmPlan
 from longtake.pipeline import LongTake
 from longtake.start import origin, read_start
 from longtake.worlds.tracking_shot import Shot
@@ -121,7 +121,7 @@ def film(job: Job) -> Took:
     return Took(job.path.stem, job.variant.name, source.seconds, clock() - started - source.seconds)
 
 
-def _start(job: Job, plan: Film) -> Frames | None:
+def _start(job: Job, plan: FilmPlan) -> Frames | None:
     """The pictures that a film begins with, if any."""
     if job.prompt.start is None:
         return None
@@ -129,7 +129,7 @@ def _start(job: Job, plan: Film) -> Frames | None:
     return read_start(job.setting.clips / job.prompt.start, plan, job.setting.fit_start)
 
 
-def _pictures(job: Job, plan: Film, start: Frames | None) -> Generator[Frames, None, None]:
+def _pictures(job: Job, plan: FilmPlan, start: Frames | None) -> Generator[Frames, None, None]:
     """The film itself, in portions of any length."""
     if job.variant.name != REAL:
         yield from _take(job.setting).shoot(plan, start)
@@ -143,13 +143,13 @@ def _pictures(job: Job, plan: Film, start: Frames | None) -> Generator[Frames, N
         yield painter.film(first, min(PORTION, end - first))
 
 
-def _cost(plan: Film) -> dict[str, float]:
+def _cost(plan: FilmPlan) -> dict[str, float]:
     """What a film costs, in latents through the network for each of its frames, and what follows from its method."""
     return {
-        "evaluations_per_frame": plan.plan.evaluations_per_frame,
-        "passes": plan.plan.passes,
-        "peak_window": plan.plan.peak_window,
-        "num_inference_steps": plan.plan.sampling.num_inference_steps,
+        "evaluations_per_frame": plan.cost.evaluations_per_frame,
+        "passes": plan.cost.passes,
+        "peak_window": plan.cost.peak_window,
+        "num_inference_steps": plan.cost.sampling.num_inference_steps,
     }
 
 

@@ -24,7 +24,7 @@ from longtake.evaluation.drift import (
     theil_sen,
     time_to_drift,
 )
-from longtake.evaluation.films import Film, Key, read_clips
+from longtake.evaluation.films import Key, MeasuredFilm, read_clips
 from longtake.evaluation.measures.base import About
 from longtake.evaluation.measures.clips import Clips
 from longtake.evaluation.measures.consistency import units
@@ -48,7 +48,7 @@ TOTALS = ("dynamic_degree", "seam_score", "cuts", "grid_sky", "beat", "carried",
 
 ABOUT_LIKENESS = About("likeness to real film", "cosine", "higher")
 
-Number = Callable[[Film], float]
+Number = Callable[[MeasuredFilm], float]
 Better = Literal["higher", "lower", "neither"]
 
 
@@ -68,7 +68,7 @@ class Row:
     """The films of one method, or of one set."""
 
     name: str
-    films: tuple[Film, ...]
+    films: tuple[MeasuredFilm, ...]
 
     @property
     def prompts(self) -> int:
@@ -115,7 +115,7 @@ def _interval(values: Floats) -> Interval:
     return Interval(interval.value, low, high)
 
 
-def rows_of(films: Sequence[Film]) -> list[Row]:
+def rows_of(films: Sequence[MeasuredFilm]) -> list[Row]:
     """The films by what they are compared as: methods in their order, each followed by itself at equal cost; sets by
     name; real film last."""
     known = [name + cost for name in (*METHODS, *ABLATIONS) for cost in ("", EQUAL_COST)]
@@ -127,7 +127,7 @@ def rows_of(films: Sequence[Film]) -> list[Row]:
     return [Row(name, tuple(film for film in films if film.row == name)) for name in names]
 
 
-def curves(films: Sequence[Film], name: str) -> Floats:
+def curves(films: Sequence[MeasuredFilm], name: str) -> Floats:
     """The curves (films, T) of that name, NaN where a film is over or has none."""
     stacked = np.full((len(films), max(len(film.times) for film in films)), np.nan)
     for row, film in zip(stacked, films, strict=True):
@@ -154,7 +154,7 @@ class Summary:
     notes: list[str]
 
     @property
-    def films(self) -> list[Film]:
+    def films(self) -> list[MeasuredFilm]:
         return [film for row in self.rows for film in row.films]
 
     @property
@@ -210,7 +210,7 @@ class Summary:
         return found if len(found) < len(worth) else []
 
 
-def summarise(films: Sequence[Film], ours: str | None = OURS) -> Summary:
+def summarise(films: Sequence[MeasuredFilm], ours: str | None = OURS) -> Summary:
     """All numbers of the films of one comparison. They need not have the same length, nor the same measures.
 
     ours: the row that the others are compared with, if it is there."""
@@ -231,7 +231,7 @@ def summarise(films: Sequence[Film], ours: str | None = OURS) -> Summary:
     return Summary(rows, compared, headline, shown, cells, behind, distances, nearer, notes)
 
 
-def columns(films: Sequence[Film], headline: str, real: Row | None) -> list[Column]:
+def columns(films: Sequence[MeasuredFilm], headline: str, real: Row | None) -> list[Column]:
     """The numbers of the headline table, of those that all the films have."""
     about = {name: what for film in films for name, what in film.about.items()}
     found = list[Column]()
@@ -282,13 +282,13 @@ def whole_films(summary: Summary) -> list[Column]:
 def _drift_of(name: str, title: str, about: About) -> Column:
     """How far a curve ends from where it began, either way: films that drift apart do not make up for each other."""
 
-    def drift(film: Film) -> float:
+    def drift(film: MeasuredFilm) -> float:
         return abs(_contrast(film, name))
 
     return Column(title, "|last 15 % − first 15 %|", drift, "lower", about.unit)
 
 
-def with_likeness(films: Sequence[Film]) -> list[Film]:
+def with_likeness(films: Sequence[MeasuredFilm]) -> list[MeasuredFilm]:
     """The films, each with the curve `likeness` if there is real film: the cosine of what a clip shows with the mean of
     what real film of its prompt shows, all other real films of it taken together; of all prompts, where none has its.
 
@@ -314,7 +314,7 @@ def with_likeness(films: Sequence[Film]) -> list[Film]:
     return found
 
 
-def _looks(film: Film) -> Floats:
+def _looks(film: MeasuredFilm) -> Floats:
     """What each clip shows: the first half of its vector, at length 1."""
     shown = read_clips(film)
     return np.asarray(units(shown[:, : shown.shape[1] // 2]), dtype=np.float64)
@@ -325,41 +325,41 @@ def _drift_column(name: str, about: About, real: Row) -> Column:
     return Column("time to drift", f"of {about.title} from real film", until, "higher", "s")
 
 
-def _mean(film: Film, name: str) -> float:
+def _mean(film: MeasuredFilm, name: str) -> float:
     return mean(film.curves[name])
 
 
-def _slope(film: Film, name: str) -> float:
+def _slope(film: MeasuredFilm, name: str) -> float:
     return float(theil_sen(film.curves[name]))
 
 
-def _start(film: Film, name: str) -> float:
+def _start(film: MeasuredFilm, name: str) -> float:
     return mean(film.curves[name][:END_SLICES])
 
 
-def _end(film: Film, name: str) -> float:
+def _end(film: MeasuredFilm, name: str) -> float:
     return mean(film.curves[name][-END_SLICES:])
 
 
-def _change(film: Film, name: str) -> float:
+def _change(film: MeasuredFilm, name: str) -> float:
     return _end(film, name) - _start(film, name)
 
 
-def _kept(film: Film, name: str) -> float:
+def _kept(film: MeasuredFilm, name: str) -> float:
     """NaN for what was nothing at the start."""
     start = _start(film, name)
     return _end(film, name) / start if start else np.nan
 
 
-def _contrast(film: Film, name: str) -> float:
+def _contrast(film: MeasuredFilm, name: str) -> float:
     return float(start_end_contrast(film.curves[name]))
 
 
-def _total(film: Film, name: str) -> float:
+def _total(film: MeasuredFilm, name: str) -> float:
     return film.totals.get(name, np.nan)
 
 
-def _until_drift(film: Film, name: str, inside: tuple[Floats, Floats]) -> float:
+def _until_drift(film: MeasuredFilm, name: str, inside: tuple[Floats, Floats]) -> float:
     """A film that never drifts counts with its length, or with that of the longest real film, if that is shorter."""
     low, high = inside
     judged = min(len(film.curves[name]), len(low))

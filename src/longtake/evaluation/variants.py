@@ -12,7 +12,7 @@ from longtake.evaluation.measures.base import Joints
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
-from longtake.options import Film, FilmOptions, decoded_frames, equal_cost_steps
+from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
 from longtake.plan import Method
 from longtake.presets import PresetName, preset_options
 
@@ -64,16 +64,16 @@ class Setting:
         given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}
         return FilmOptions(**(preset_options(variant.preset, given) if variant.preset else given))
 
-    def film(self, variant: Variant, prompt: str = "any", seed: int = 0, from_clip: bool = False) -> Film:
+    def film(self, variant: Variant, prompt: str = "any", seed: int = 0, from_clip: bool = False) -> FilmPlan:
         """OptionError if the model cannot make it."""
         return self.options(variant, prompt, seed).resolved(self.spec, from_clip)
 
 
-def joints_of(film: Film, spec: ModelSpec) -> Joints:
+def joints_of(film: FilmPlan, spec: ModelSpec) -> Joints:
     """Where the pieces of a film meet. Its shifts are where a chunk begins, or a window where its method starts windows
     anew; those of a clip that it begins with are one piece. Latents that reach into one another begin at no one frame:
     of theirs the phase is left open."""
-    sampling, length = film.plan.sampling, film.length
+    sampling, length = film.cost.sampling, film.length
     piece = sampling.chunk_size * (sampling.chunks_per_run if sampling.method == "restart" else 1)
     given, end = length.given_latents, length.given_latents + length.num_latent_frames
     return Joints(
@@ -99,7 +99,7 @@ def variants_of(
     """Methods and ablations by name, with `equal_cost` each that costs otherwise than progressive denoising also at its
     cost; and, in words, what is left out. OptionError for a name that there is not, or what cannot be filmed."""
     spec, known = setting.spec, [*METHODS, *ABLATIONS]
-    budget = setting.film(Variant(OURS)).plan.latent_evaluations
+    budget = setting.film(Variant(OURS)).cost.latent_evaluations
     variants, notes = list[Variant](), list[str]()
     for name in names:
         if name not in known:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor
 
@@ -46,7 +48,7 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
     """
 
     name: str
@@ -61,9 +63,23 @@ class ModelSpec:
     group_latents: int | None = None
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
+    text_per_latent: bool = False
 
 
-class Decoder(Protocol):
+class Stateful(Protocol):
+    """What a film has seen so far, in the open: saved and restored, it goes on to the same bits."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next push depends on besides what is pushed, by name; empty before the first. No push changes
+        tensors that were given out."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the codec of the same autoencoder was that gave this state."""
+        ...
+
+
+class Decoder(Stateful, Protocol):
     """Latents to frames for one film: pushed in order, in portions of any size, in constant memory."""
 
     def push(self, latents: Tensor) -> Tensor:
@@ -76,7 +92,7 @@ class Decoder(Protocol):
         ...
 
 
-class Encoder(Protocol):
+class Encoder(Stateful, Protocol):
     """Frames to latents for one film: pushed in order, in portions of any size, in constant memory."""
 
     def push(self, frames: Tensor) -> Tensor:
@@ -118,8 +134,8 @@ class VideoModel(Protocol):
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
         sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token, or for a Wan (B, F, L, D), a text a latent frame. fps: the film's frame rate, for
-        networks that are told it; None is the model's own.
+        row of zeros is no token, or, where spec.text_per_latent says so, (B, F, L, D), a text a latent frame. fps: the
+        film's frame rate, for networks that are told it; None is the model's own.
         """
         ...
 

@@ -9,7 +9,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,122 +25,135 @@ from longtake.models.open_sora.autoencoder import GROUP_FRAMES, GROUP_LATENTS, A
 from longtake.models.tubelet import PIXELS, AutoencoderTubelet
 
 FRAMES_PER_LATENT = 4
+WAITING = "waiting"  # the name, in a codec's state, of what does not fill a portion yet
+FIRST_ALONE = "Rep"  # diffusers' word
 ENCODED = "what the autoencoder makes of pictures"
 
 
-class WanDecoder:
+class _Streaming:
+    """What a film has seen so far, as tensors by name: none before the first push."""
+
+    def __init__(self, vae: Any) -> None:
+        self._vae = vae
+        self._kept: dict[str, Tensor] = {}
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self._kept)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self._kept = dict(state)
+
+    def _whole(self, frames: Tensor, size: int, alone: int = 0) -> Tensor:
+        """Those that wait, and frames or latents: as many as fill whole portions of `size`; the first `alone`, 0 or 1,
+        fills one by itself. The rest waits."""
+        frames = torch.cat([self._kept.get(WAITING, frames[:, :, :0]), frames], dim=2)
+        whole = alone + (frames.shape[2] - alone) // size * size
+        self._kept[WAITING] = frames[:, :, whole:].clone()
+        return frames[:, :, :whole]
+
+
+class _Causal(_Streaming):
+    """With the cache of a Wan's causal convolutions, a name a layer. diffusers marks a layer that has seen the first
+    frame alone by a word; here that is a tensor of no numbers."""
+
+    def _cached(self, module: nn.Module) -> list[Tensor | str | None]:
+        layers = sum(isinstance(layer, WanCausalConv3d) for layer in module.modules())
+        found = (self._kept.get(f"layer.{i}") for i in range(layers))
+        return [x if x is None or x.numel() else FIRST_ALONE for x in found]
+
+    def _keep(self, cache: list[Tensor | str | None]) -> None:
+        for i, x in enumerate(cache):
+            if x is not None:
+                self._kept[f"layer.{i}"] = torch.empty(0) if isinstance(x, str) else x
+
+
+class WanDecoder(_Causal):
     """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
 
     The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
     """
 
-    def __init__(self, vae: AutoencoderKLWan) -> None:
-        self._vae = vae
-        self._cache = _empty_cache(vae.decoder)
-        self._first = True
-
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        vae, frames = self._vae, []
+        vae, frames, cache = self._vae, [], self._cached(self._vae.decoder)
+        first = not self._kept
         for latent in _raw(vae, latents).split(1, dim=2):
             hidden = vae.post_quant_conv(latent)
-            frames.append(vae.decoder(hidden, feat_cache=self._cache, feat_idx=[0], first_chunk=self._first))
-            self._first = False
+            frames.append(vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first))
+            first = False
+        self._keep(cache)
         pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
         return _clamped(pixels)
 
 
-class WanEncoder:
+class WanEncoder(_Causal):
     """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
 
     Gives what `vae.encode` does, to rounding.
     """
 
-    def __init__(self, vae: AutoencoderKLWan) -> None:
-        self._vae = vae
-        self._cache = _empty_cache(vae.encoder)
-        self._waiting = _Waiting(FRAMES_PER_LATENT)
-        self._first = True
-
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        vae = self._vae
-        frames = self._waiting.take(frames, alone=1 if self._first else 0)
+        vae, cache, first = self._vae, self._cached(self._vae.encoder), not self._kept
+        frames = self._whole(frames, FRAMES_PER_LATENT, alone=1 if first else 0)
         if frames.shape[2] == 0:
             return _no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
-        sizes = [1] * self._first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
-        self._first = False
+        sizes = [1] * first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
         pixels = patchify(frames.to(vae.device, vae.dtype), patch_size=vae.config.patch_size or 1)
         moments = [
-            vae.quant_conv(vae.encoder(group, feat_cache=self._cache, feat_idx=[0]))
+            vae.quant_conv(vae.encoder(group, feat_cache=cache, feat_idx=[0]))
             for group in pixels.split(sizes, dim=2)
         ]
+        self._keep(cache)
         return _normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
 
 
-class TubeletDecoder:
+class TubeletDecoder(_Streaming):
     """Decodes with AutoencoderTubelet, whose latents are independent in time: nothing to remember."""
-
-    def __init__(self, vae: AutoencoderTubelet) -> None:
-        self._vae = vae
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
         return _clamped(self._vae.decode(_raw(self._vae, latents)))
 
 
-class TubeletEncoder:
+class TubeletEncoder(_Streaming):
     """Encodes with AutoencoderTubelet: every four frames become a latent."""
-
-    def __init__(self, vae: AutoencoderTubelet) -> None:
-        self._vae = vae
-        self._waiting = _Waiting(FRAMES_PER_LATENT)
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        frames = self._waiting.take(frames)
+        frames = self._whole(frames, FRAMES_PER_LATENT)
         if frames.shape[2] == 0:
             return _no_latents(frames, self._vae.config.z_dim, PIXELS)
         return _normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))
 
 
-class LappedDecoder:
+class LappedDecoder(_Streaming):
     """Decodes with AutoencoderLapped: the first latent gives two frames, every later one four.
 
     Equals `vae.decode` to rounding.
     """
 
-    def __init__(self, vae: AutoencoderLapped) -> None:
-        self._vae = vae
-        self._memory: Memory | None = None
-
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        unseen = LAP_FRAMES if self._memory is None else 0
-        frames, self._memory = self._vae.decode_after(_raw(self._vae, latents), self._memory)
-        return _clamped(frames[:, :, unseen:])
+        before = Memory(**self._kept) if self._kept else None
+        frames, memory = self._vae.decode_after(_raw(self._vae, latents), before)
+        self._kept = memory._asdict()
+        return _clamped(frames if before else frames[:, :, LAP_FRAMES:])
 
 
-class LappedEncoder:
+class LappedEncoder(_Streaming):
     """Encodes with AutoencoderLapped: every four frames become a latent once two more are there.
 
-    Equals the latents that `vae.encode` makes of all the frames, to rounding.
+    Equals the latents that `vae.encode` makes of all the frames, to rounding. What waits begins with the frames of the
+    last latent, into which those of the next one are turned.
     """
-
-    def __init__(self, vae: AutoencoderLapped) -> None:
-        self._vae = vae
-        self._frames: Tensor | None = (
-            None  # from those of the last latent on, which the next one is turned into
-        )
-        self._coded = 0  # latents whose frames are among them
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        if self._frames is not None:
-            frames = torch.cat([self._frames, frames], dim=2)
-        ready = max(0, (frames.shape[2] - LAP_FRAMES) // FRAMES_PER_LATENT)
-        coded, self._coded = self._coded, min(1, ready)
-        self._frames = frames[:, :, (ready - self._coded) * FRAMES_PER_LATENT :].clone()
+        waiting = self._kept.get(WAITING, frames[:, :, :0])
+        frames = torch.cat([waiting, frames], dim=2)
+        coded, ready = _latents_in(waiting), _latents_in(frames)
+        self._kept[WAITING] = frames[:, :, max(0, ready - 1) * FRAMES_PER_LATENT :].clone()
         if ready <= coded:
             return _no_latents(frames, self._vae.config.z_dim, LAPPED_PIXELS)
         seen = frames[:, :, : ready * FRAMES_PER_LATENT + LAP_FRAMES].to(self._vae.device, self._vae.dtype)
@@ -150,16 +163,17 @@ class LappedEncoder:
         return _normalised(self._vae, self._vae.code(new))
 
 
-class OpenSoraDecoder:
-    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
+def _latents_in(frames: Tensor) -> int:
+    """The latents that a lapped encoder can make of frames."""
+    return max(0, (frames.shape[2] - LAP_FRAMES) // FRAMES_PER_LATENT)
 
-    def __init__(self, vae: AutoencoderOpenSora) -> None:
-        self._vae = vae
-        self._waiting = _Waiting(GROUP_LATENTS)
+
+class OpenSoraDecoder(_Streaming):
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        latents = self._waiting.take(latents)
+        latents = self._whole(latents, GROUP_LATENTS)
         if latents.shape[2] == 0:
             height, width = (side * self._vae.spatial_compression_ratio for side in latents.shape[3:])
             return latents.new_empty(len(latents), 3, 0, height, width, dtype=torch.float32)
@@ -167,16 +181,12 @@ class OpenSoraDecoder:
         return _clamped(self._vae.decode(latents.to(self._vae.device), num_frames))
 
 
-class OpenSoraEncoder:
+class OpenSoraEncoder(_Streaming):
     """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Equals `vae.encode` to rounding."""
-
-    def __init__(self, vae: AutoencoderOpenSora) -> None:
-        self._vae = vae
-        self._waiting = _Waiting(GROUP_FRAMES)
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        frames = self._waiting.take(frames)
+        frames = self._whole(frames, GROUP_FRAMES)
         if frames.shape[2] == 0:
             return _no_latents(frames, self._vae.config.z_dim, self._vae.spatial_compression_ratio)
         return require_finite(self._vae.encode(frames.to(self._vae.device, self._vae.dtype)), ENCODED)
@@ -198,26 +208,6 @@ def new_decoder(vae: Any) -> Decoder:
 def new_encoder(vae: Any) -> Encoder:
     """An encoder for one film, of the kind that the autoencoder needs."""
     return CODECS[type(vae)][1](vae)
-
-
-class _Waiting:
-    """Frames, or latents, that do not fill a portion of `size` yet."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._frames: Tensor | None = None
-
-    def take(self, frames: Tensor, alone: int = 0) -> Tensor:
-        """Add frames, take those that fill whole portions; the first `alone`, 0 or 1, fills one by itself."""
-        if self._frames is not None:
-            frames = torch.cat([self._frames, frames], dim=2)
-        whole = alone + (frames.shape[2] - alone) // self._size * self._size
-        self._frames = frames[:, :, whole:].clone()
-        return frames[:, :, :whole]
-
-
-def _empty_cache(module: nn.Module) -> list[Tensor | None]:
-    return [None] * sum(isinstance(layer, WanCausalConv3d) for layer in module.modules())
 
 
 def _statistics(vae: Any) -> tuple[Tensor, Tensor]:

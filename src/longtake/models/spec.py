@@ -96,6 +96,7 @@ def folder_spec(folder: Path, classes: dict[str, str], name: str) -> ModelSpec:
         ),
         lookahead_latents=lookahead,
         prediction=prediction,
+        text_per_latent=True,
     )
 
 

@@ -49,7 +49,7 @@ class T5VideoModel(ABC):
         """noise - data (B, C, F, H, W) by one call of a prepared network, or of what wraps it.
 
         latents (B, C, F, H, W), timestep (B, F) from 1000, noise, to 0, clean. text (B, L, D), where a row of
-        zeros is no token.
+        zeros is no token, or (B, F, L, D) where spec.text_per_latent says so.
         """
 
     @staticmethod

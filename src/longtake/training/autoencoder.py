@@ -20,11 +20,11 @@ from longtake.training.checkpoint import State, restore, save
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
 
-Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
+Shots = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 NOISE = 0.05  # added to latents in training, so that decoding forgives small errors of the diffusion model
 
 
-def crops(footage: Footage, count: int, seed: int, height: int = 48, width: int = 64) -> Tensor:
+def crops(footage: Shots, count: int, seed: int, height: int = 48, width: int = 64) -> Tensor:
     """`count` random tubelets (count, 3, 4, height, width), a function of the seed."""
     rng = np.random.default_rng(seed)
     clips, frames, full_height, full_width, _ = footage.shape
@@ -45,7 +45,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10(((a - b) / 2).square().mean()))
 
 
-def principal_components(footage: Footage, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def principal_components(footage: Shots, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (D,), components (D, D) in columns and variances (D,), largest first, of D = 768 numbers a tubelet."""
     pixels = torch.nn.functional.pixel_unshuffle(_tubelets(crops(footage, 1500, seed)), PIXELS)
     rows = pixels.permute(0, 2, 3, 1).reshape(-1, pixels.shape[1])
@@ -54,7 +54,7 @@ def principal_components(footage: Footage, seed: int = 0) -> tuple[Tensor, Tenso
     return mean, components.flip(1), variances.flip(0)
 
 
-def start_from_pca(vae: AutoencoderTubelet, footage: Footage) -> None:
+def start_from_pca(vae: AutoencoderTubelet, footage: Shots) -> None:
     """Make the untrained autoencoder an exact PCA.
 
     The latents are components scaled to the square root of their deviation and rotated, so that every channel
@@ -89,7 +89,7 @@ def _bare_convolution(layer: nn.Module) -> Any:
     return layer
 
 
-def train_step(vae: AutoencoderTubelet, footage: Footage, step: int, batch: int) -> Tensor:
+def train_step(vae: AutoencoderTubelet, footage: Shots, step: int, batch: int) -> Tensor:
     """The loss on one batch: squared and absolute error of the picture and a light pull of the latents to 0."""
     frames = crops(footage, batch, seed=step)
     latents = vae.encode(frames)
@@ -99,7 +99,7 @@ def train_step(vae: AutoencoderTubelet, footage: Footage, step: int, batch: int)
 
 def train_autoencoder(
     vae: AutoencoderTubelet,
-    footage: Footage,
+    footage: Shots,
     steps: int,
     folder: Path,
     *,

@@ -18,7 +18,7 @@ from longtake.training.options import KINDS, RunOptions
 OWN_CONTEXT_SIGMA = 0.5  # the most noise that the model is given to make its own context from
 
 
-class Film(Protocol):
+class Footage(Protocol):
     """What is trained on; `sampling`: what the result is to be filmed with, at the film's own size and rate."""
 
     sampling: ModelDefaults
@@ -78,7 +78,7 @@ def window_of(generator: torch.Generator, options: RunOptions, sampling: ModelDe
     return draw_window(generator, sampling, shares, options.jitter, options.context_share)
 
 
-def draw_batch(film: Film, options: RunOptions, sigmas: Tensor, step: int) -> Batch:
+def draw_batch(film: Footage, options: RunOptions, sigmas: Tensor, step: int) -> Batch:
     """The batch of a step, the same in every process. sigmas: the sampler's table (S+1,)."""
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
     window = window_of(generator, options, film.sampling)

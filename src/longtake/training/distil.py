@@ -32,8 +32,8 @@ from longtake.guidance import emptied, guided_velocity
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.noise import sigma_table
-from longtake.progressive import euler_step
-from longtake.training.batches import Batch, Film, draw_batch, text_of, with_own_context
+from longtake.solvers import euler
+from longtake.training.batches import Batch, Footage, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
 from longtake.training.options import DistilOptions
@@ -53,7 +53,7 @@ class OwnBatch(Batch):
 class Distilling:
     """A teacher's steps, several at once; see above."""
 
-    def __init__(self, teacher: Velocity, spec: ModelSpec, film: Film, options: DistilOptions) -> None:
+    def __init__(self, teacher: Velocity, spec: ModelSpec, film: Footage, options: DistilOptions) -> None:
         """teacher: the velocity of the model that `spec` describes, before guidance. film: opened with
         options.sampling(spec)."""
         self.teacher, self.film, self.options = teacher, film, options
@@ -100,7 +100,7 @@ class Distilling:
         """u* (B, C, F, H, W) for noisy latents at places (B, F): the mean of the teacher's velocities over its steps,
         each as long as it takes them. 0 where a frame is clean already."""
         null_text = emptied(text, self.null_text.to(text.device))
-        guided = guided_velocity(_for_rows(self.teacher), text, null_text, self.guidance_scale)
+        guided = guided_velocity(_for_rows(self.teacher), text[None], null_text[None], self.guidance_scale)
         table, first = self.table.to(place.device), place * self.micro_steps
         last = (first + self.micro_steps).clamp_max(len(table) - 1)
         way = torch.linspace(0, 1, self.micro_steps + 1).tolist()
@@ -140,13 +140,13 @@ class Distilling:
             inside = torch.cat([clean, noisy[:, :, :count]], dim=2)
             text = text_of(piece.text[rows], inside.shape[2])
             v = velocity(inside, sigma.expand(len(rows), -1), text)[:, :, window.context :]
-            noisy[:, :, :count] = euler_step(noisy[:, :, :count], v.float(), sigmas, steps[:count], 0)
+            noisy[:, :, :count], _ = euler(noisy[:, :, :count], v.float(), sigmas, steps[:count], ())
             steps = steps + 1
         return torch.cat([clean, noisy], dim=2)
 
 
 def distilling(
-    model: str | Path | None, film: Film, options: DistilOptions, device: torch.device
+    model: str | Path | None, film: Footage, options: DistilOptions, device: torch.device
 ) -> Distilling:
     """The objective for a model's folder. Its teacher is a second copy of the network, whole in each process, whatever
     is trained and however it is sharded."""

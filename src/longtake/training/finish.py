@@ -40,7 +40,7 @@ FINISH = TrainOptions(
 
 
 class WorldFilm:
-    """Footage as a Film for the trainer: its latents (clips, C, F, H, W), captioned anew in every batch.
+    """Clips as Footage for the trainer: its latents (clips, C, F, H, W), captioned anew in every batch.
 
     model: encodes the captions.
     """

@@ -26,7 +26,7 @@ from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
 
-Footage = NDArray[np.uint8]  # (clips, frames, height, width, 3)
+Shots = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 # The most noise that is added to latents, so that decoding forgives small errors of the diffusion model.
 NOISE = 0.1
 LATENTS = 4  # of a training clip
@@ -37,7 +37,7 @@ LINEAR = 0.1  # learning rate of the components, as a share of the others'
 SMALLER = 0.2  # how often a clip is decoded at half the size as well, from latents of which four became one
 
 
-def crops(footage: Footage, count: int, seed: int) -> Tensor:
+def crops(footage: Shots, count: int, seed: int) -> Tensor:
     """`count` random clips (count, 3, 4 LATENTS, HEIGHT, WIDTH) in [-1, 1], a function of the seed."""
     rng = np.random.default_rng(seed)
     clips, frames, height, width, _ = footage.shape
@@ -53,7 +53,7 @@ def crops(footage: Footage, count: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def start_from_components(vae: AutoencoderLapped, footage: Footage, clips: int = 300) -> None:
+def start_from_components(vae: AutoencoderLapped, footage: Shots, clips: int = 300) -> None:
     """Make the untrained autoencoder the principal components of turned tubelets, of clips spread over the footage.
 
     Latents are components, scaled to the square root of their deviation and rotated, so that every channel carries a
@@ -119,7 +119,7 @@ def train_step(vae: AutoencoderLapped, frames: Tensor, generator: torch.Generato
 
 def train_lapped(
     vae: AutoencoderLapped,
-    footage: Footage,
+    footage: Shots,
     steps: int,
     folder: Path,
     *,

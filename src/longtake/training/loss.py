@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from longtake.ladder import Ladder
 from longtake.models.base import ModelDefaults
 
 # (latents (B, C, F, H, W), sigma (B, F), text (B, L, D) or, one a latent, (B, F, L, D)) to noise - data
@@ -72,7 +73,7 @@ def draw_window(
         int(torch.multinomial(torch.tensor([*weights.values()]).float(), 1, generator=generator))
     ]
     context = sampling.context_size * int(torch.rand((), generator=generator) < context_share)
-    ladder = tuple(reversed(range(_below(generator, M), S, M)))
+    ladder = tuple(Ladder(S, M, size, 1).rungs(_below(generator, M)))
     rows, near = len(ladder), (-jitter, jitter)
     match kind:
         case "steady":

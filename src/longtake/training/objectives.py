@@ -17,7 +17,7 @@ from longtake.models.load import adapter, read_spec
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
-from longtake.training.batches import Batch, Film, draw_batch, with_own_context
+from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, frame_errors, least_sigma, self_guided
 from longtake.training.options import TrainOptions
 
@@ -44,7 +44,7 @@ class Denoising:
     """Film: the velocity from data to noise, as guidance makes it, on windows that sampling passes through."""
 
     def __init__(
-        self, model: str | Path | None, film: Film, options: TrainOptions, device: torch.device
+        self, model: str | Path | None, film: Footage, options: TrainOptions, device: torch.device
     ) -> None:
         self.film, self.options = film, options
         self.claims: Mapping[str, Any] = {}

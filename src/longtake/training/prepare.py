@@ -32,7 +32,7 @@ from longtake.files import folder_made
 from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
-from longtake.options import Film, FilmOptions, decoded_frames
+from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.training.autoencoder import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.cuts import shots
@@ -145,7 +145,7 @@ def prepare(
 class _Lab:
     """Encodes video files and captions with one model, into one folder."""
 
-    def __init__(self, model: VideoModel, film: Film, target: Path, min_latents: int) -> None:
+    def __init__(self, model: VideoModel, film: FilmPlan, target: Path, min_latents: int) -> None:
         self.model = model
         self.film = film
         self.target = target

@@ -30,7 +30,7 @@ from longtake.models.load import check_prompts, load_transformer, model_folder, 
 from longtake.models.lora import add_lora
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
-from longtake.training.batches import Batch, Film
+from longtake.training.batches import Batch, Footage
 from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
 from longtake.training.data import weights_hash
 from longtake.training.objectives import Denoising, Objective, velocity_of
@@ -48,7 +48,7 @@ class Trainer:
     def __init__(
         self,
         model: str | Path | None,
-        film: Film,
+        film: Footage,
         run: Path,
         options: RunOptions,
         hashes: Mapping[str, str] | None = None,

@@ -26,6 +26,8 @@ from longtake.evaluation.vbench.sampling import Correlation, pixel_grid
 from longtake.evaluation.vbench.weights import AESTHETIC_HEAD, AMT, CLIP_B32, DINO, RAFT, SOURCE, check, fill
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 RELEASED = json.loads((Path(__file__).parents[2] / "data" / "vbench.json").read_text(encoding="utf-8"))
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Mapping[str, str], int]] = {

@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from filming import chunks_of
 from longtake.guidance import guided_velocity
 from longtake.models.open_sora import OpenSoraTransformer3DModel
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.transformer import velocity
 from longtake.noise import sigma_table
-from longtake.progressive import progressive_denoise
 from portable import close, rounding
+
+pytestmark = pytest.mark.slow
 
 DATA = Path(__file__).parents[2] / "data"
 CHUNK, STEPS_PER_CHUNK, GUIDANCE, FPS = 5, 5, 7.0, 24.0
@@ -65,8 +67,8 @@ def film(
         both = timestep.expand(len(latents), -1)
         return velocity(network(latents, both, captions, None, fps, run.height, run.width).sample)
 
-    chunks = progressive_denoise(
-        guided_velocity(conditioned, text, null_text, GUIDANCE),
+    chunks = chunks_of(
+        guided_velocity(conditioned, text[None], null_text[None], GUIDANCE),
         lambda k: golden["noise"][k : k + 1],
         sigmas,
         run.chunks - 1,

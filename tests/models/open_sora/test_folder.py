@@ -25,6 +25,8 @@ from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.spec import DEFAULTS, NAME, open_sora_spec
 from longtake.models.spiece import read_spiece
 
+pytestmark = pytest.mark.slow
+
 NETWORK = "transformer/diffusion_pytorch_model.safetensors"
 INDEX = "model.safetensors.index.json"
 

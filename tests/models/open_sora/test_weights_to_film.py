@@ -20,6 +20,8 @@ from longtake.models.open_sora.shift import timestep_shift
 from longtake.pipeline import to_uint8
 from longtake.video import VideoWriter, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 
 

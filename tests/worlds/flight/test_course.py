@@ -22,6 +22,8 @@ from longtake.worlds.flight.painter import FAR, SOFT
 from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
 from longtake.worlds.flight.view import sampled
 
+pytestmark = pytest.mark.slow
+
 PLAIN = Scene("hills", "noon")
 
 

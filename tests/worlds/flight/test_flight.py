@@ -14,6 +14,8 @@ from longtake.worlds.flight.flight import HEIGHT, WIDTH, Change, Film, Flight, r
 from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene
 from portable import same_pictures
 
+pytestmark = pytest.mark.slow
+
 SCENE = Scene("lakes", "sunset", "cloudy")
 CHANGING = Flight(
     SCENE,

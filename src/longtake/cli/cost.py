@@ -1,0 +1,70 @@
+"""What a film will cost, in words, and its ladder of noise levels as a picture."""
+
+from collections.abc import Sequence
+
+from longtake.frames import FilmLength, number
+from longtake.options import FilmPlan
+from longtake.plan import Sampling
+
+
+def cost_in_words(film: FilmPlan) -> str:
+    """What a film will cost, a line for each thing that is counted."""
+    settings, cost, length = film.settings, film.cost, film.length
+    sampling = cost.sampling
+    rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
+    return "\n".join(
+        [
+            f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
+            f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
+            *([f"solver        {sampling.solver}"] if sampling.solver != "euler" else []),
+            f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
+            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
+            f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
+            f"passes        {cost.passes:,}, of {rows}",
+            f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
+            f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
+            f" {cost.evaluations_per_frame:.2f} a frame",
+            f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
+            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
+        ]
+    )
+
+
+def _frames(length: FilmLength) -> str:
+    if not length.surplus_frames:
+        return f"{length.num_frames:,} frames"
+    return f"{length.num_frames + length.surplus_frames:,} frames cut to {length.num_frames:,}"
+
+
+def _latents(length: FilmLength) -> str:
+    made = f"{length.num_latent_frames:,} latents in {length.num_chunks:,} chunks"
+    if not length.given_latents:
+        return made
+    return (
+        f"{length.given_latents + length.num_latent_frames:,} latents: {length.given_latents} given, {made}"
+    )
+
+
+def ladder_picture(sigmas: Sequence[float], sampling: Sampling) -> str:
+    """The full window as a chunk of noise enters it, one line a chunk, in the order of the film.
+
+    A bar is as long as the chunk's sigma; its light end is what the next steps_per_chunk passes take off,
+    which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling from 1 to 0.
+    """
+    S, M, width = len(sigmas) - 1, sampling.steps_per_chunk, 48
+    noisy = sampling.method == "noisy-replacement"
+    level, remark = (sigmas[0], "context, noised as the clip") if noisy else (0.0, "context, clean")
+    context = sampling.context_size
+    lines = [_rung(context, level, level, width, remark)] if context else []
+    for taken in sampling.ladder(1).rungs():
+        now, after = sigmas[taken], sigmas[min(S, taken + M)]
+        remark = "enters as noise" if taken == 0 else "leaves clean" if taken + M >= S else ""
+        lines.append(_rung(sampling.chunk_size, now, after, width, remark))
+    return "\n".join(lines)
+
+
+def _rung(latents: int, now: float, after: float, width: int, remark: str) -> str:
+    solid, total = round(after * width), round(now * width)
+    bar = "█" * solid + "░" * (total - solid)
+    label = "1 latent" if latents == 1 else f"{latents} latents"
+    return f"{label:>12}  {now:.3f}  {bar:<{width}}  {remark}".rstrip()
