@@ -16,6 +16,7 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake import LongTake
+from longtake.errors import OptionError
 from longtake.methods import AGAIN, denoise, sampler
 from longtake.models.toy import OneFilm
 from longtake.noise import chunk_noise, latent_noise, sigma_table
@@ -392,3 +393,27 @@ def test_films_stay_what_they_are(name: str) -> None:
     chunks = denoise(s, pulled, simple, ladder(s), N, context)
     content = b"".join(chunk.contiguous().numpy().tobytes() for chunk in chunks)
     assert hashlib.sha256(content).hexdigest()[:16] == FILMS[name]
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "message"),
+    [
+        (torch.tensor([1.0]), "falls at every step"),
+        (torch.tensor([1.0, 0.5, 0.5, 0.0]), "falls at every step"),
+        (torch.tensor([1.0, float("nan"), 0.0]), "falls at every step"),
+        (torch.tensor([[1.0, 0.0]]), "falls at every step"),
+        (torch.tensor([1.0, 0.5, 0.1]), "from 1 to 0, got 1 to 0.1"),
+        (torch.tensor([1000.0, 500.0, 0.0]), "from 1 to 0, got 1000 to 0"),
+    ],
+)
+def test_tables_that_are_none(sigmas: Tensor, message: str) -> None:
+    """Noise levels that no film has are refused when it is planned, before anything is drawn."""
+    with pytest.raises(OptionError, match=message):
+        denoise(Sampling(2, 1, 1, 0), mixing, noise, sigmas, 3)
+
+
+def test_a_context_that_nothing_would_see() -> None:
+    """Clean latents before the film are refused where the window keeps none."""
+    s = Sampling(4, 2, 1, 0)
+    with pytest.raises(OptionError, match="context_size must be at least 1 with a context"):
+        denoise(s, mixing, noise, ladder(s), 2, torch.zeros(1, 2, 3, 1, 2))

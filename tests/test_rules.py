@@ -32,7 +32,7 @@ ARROWS = {
     "noise": {"errors"},
     "plan": {"errors", "frames", "ladder"},
     "guidance": {"errors", "solvers"},
-    "methods": {"ladder", "plan", "progressive", "solvers"},
+    "methods": {"errors", "ladder", "noise", "plan", "progressive", "solvers"},
     "presets": {"options", "models.open_sora.shift", "models.open_sora.spec"},
     "machine": set(),
     "doctor": {"", "machine", "pipeline", "video", "models.load"},

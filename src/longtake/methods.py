@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from longtake.errors import OptionError
 from longtake.ladder import Ladder
+from longtake.noise import check_table
 from longtake.plan import OWN_START, Method, Sampling
 from longtake.progressive import Window, advance
 from longtake.solvers import SOLVERS, Solver, Velocity, euler
@@ -60,10 +62,14 @@ class Sampler:
         return self.ladder.passes
 
     def begin(self, context: Tensor | None = None) -> Window:
-        """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film."""
-        latents = self.noise(0, self.sampling.chunk_size)
-        clean = latents[:, :, :0] if context is None else context.to(latents)
-        return _behind(_last(clean, self.sampling.context_size), self.solver.memories)
+        """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film.
+        OptionError for a context that nothing would see."""
+        latents, size = self.noise(0, self.sampling.chunk_size), self.sampling.context_size
+        if context is None:
+            context = latents[:, :, :0]
+        elif size == 0:
+            raise OptionError("context_size must be at least 1 with a context, got 0")
+        return _behind(_last(context.to(latents), size), self.solver.memories)
 
     def advance(self, window: Window) -> tuple[Window, Tensor | None]:
         """The window a pass later, and the chunk (B, C, chunk_size, H, W) that is finished with it, if one is."""
@@ -228,14 +234,9 @@ class FullWindow(OwnStart):
         return self.sampling.ladder(self.num_chunks + self.sampling.rungs - 1)
 
     @property
-    def left_out(self) -> int:
-        """The passes of the ladder that are not made."""
-        return (self.sampling.rungs - 1) * self.sampling.steps_per_chunk
-
-    @property
     def end(self) -> int:
-        S = self.sampling.num_inference_steps
-        return S + self.sampling.ladder(self.num_chunks).passes - self.left_out
+        S, passes = self.sampling.num_inference_steps, self.sampling.ladder(self.num_chunks).passes
+        return S + passes - self.sampling.growing_passes
 
     def full(self, clip: Tensor) -> Window:
         again = self.noise(AGAIN, self.clip_size)
@@ -245,12 +246,12 @@ class FullWindow(OwnStart):
             noise=lambda first, count: again[:, :, first : first + count],
         )
         window = _behind(clip[:, :, :0])
-        for _ in range(self.left_out):
+        for _ in range(self.sampling.growing_passes):
             window, _ = known.climb(window, self.ladder)
         return replace(window, t=self.sampling.num_inference_steps)
 
     def advance_full(self, window: Window) -> tuple[Window, Tensor | None]:
-        before = self.sampling.num_inference_steps - self.left_out
+        before = self.sampling.num_inference_steps - self.sampling.growing_passes
         entering = replace(
             self,
             noise=lambda first, count: self.noise(first + AGAIN * (first < self.clip_size), count),
@@ -267,7 +268,8 @@ def sampler(
     num_chunks: int,
     reencode: Reencode | None = None,
 ) -> Sampler:
-    """The sampler of a method, which Sampler describes."""
+    """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly from 1 to 0."""
+    check_table(sigmas)
     assert len(sigmas) == sampling.num_inference_steps + 1
     kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
     return kind(
@@ -292,7 +294,8 @@ def denoise(
 
 
 def _chunks(how: Sampler, window: Window) -> Generator[Tensor, None, None]:
-    while window.t < how.end:
+    end = how.end
+    while window.t < end:
         window, chunk = how.advance(window)
         if chunk is not None:
             yield chunk

@@ -50,3 +50,11 @@ def sigma_table(num_inference_steps: int, shift: float) -> Tensor:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / num_inference_steps, num_inference_steps))
     return scheduler.sigmas
+
+
+def check_table(sigmas: Tensor) -> None:
+    """OptionError unless noise levels (S+1,) fall strictly from 1 to 0."""
+    if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all():
+        raise OptionError(f"sigmas must be one row of numbers that falls at every step, got {sigmas}")
+    if abs(sigmas[0] - 1) > 1e-5 or sigmas[-1] != 0:
+        raise OptionError(f"sigmas must fall from 1 to 0, got {sigmas[0]:g} to {sigmas[-1]:g}")

@@ -88,6 +88,11 @@ class Sampling:
         return len(self.ladder(1).rungs())
 
     @property
+    def growing_passes(self) -> int:
+        """The passes in which the window of a film from noise alone is not full yet."""
+        return (self.rungs - 1) * self.steps_per_chunk
+
+    @property
     def chunks_per_run(self) -> int:
         """The chunks of a window that is finished before the next one starts."""
         return _ceil_div(self.model_window, self.chunk_size)
@@ -211,7 +216,7 @@ def _fifo_work(s: Sampling, N: int) -> Work:
 
 def _full_window_work(s: Sampling, N: int) -> Work:
     S, C, rungs = s.num_inference_steps, s.chunk_size, s.rungs
-    left_out = (rungs - 1) * s.steps_per_chunk
+    left_out = s.growing_passes
     passes, _, evaluations, _ = _work(s.ladder(N))
     return (
         S + passes - left_out,

@@ -1,4 +1,4 @@
-"""A take: one film made into one file. What the command line does, a script, a worker or a test does with this.
+"""A take: one film made into one file. What the command line does, a script, a worker or a test does with this:
 
 model = LongTake.from_pretrained()
 film = FilmOptions(prompt="a red car", seconds=5).resolved(model.model.spec)
@@ -52,9 +52,10 @@ class Take:
     ) -> None:
         width, height, rate = film.settings.width, film.settings.height, film.rate
         self.film = film
-        self._pictures = None if start is None else read_start(start, film, fit)
-        begun = {} if start is None or self._pictures is None else origin(Path(start), self._pictures)
-        self.metadata = film.metadata | begun
+        self.metadata, self._pictures = film.metadata, None
+        if start is not None:
+            self._pictures = read_start(start, film, fit)
+            self.metadata |= origin(Path(start), self._pictures)
         check_output(path, overwrite=overwrite, num_bytes=film_bytes(width, height, film.length.num_frames))
         self._writer = VideoWriter(path, width, height, rate, self.metadata, overwrite=overwrite)
 

@@ -17,6 +17,7 @@ from longtake.models.codecs import WanDecoder, WanEncoder, new_decoder, new_enco
 from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
 from portable import close, rounding
+from tiny import lapped_autoencoder
 
 pytestmark = pytest.mark.slow
 
@@ -142,14 +143,7 @@ def test_frames_too_few_for_a_latent_give_none(wan_model: WanModel, tubelet_mode
 
 def lapped_vae() -> AutoencoderLapped:
     torch.manual_seed(5)
-    vae = AutoencoderLapped(
-        z_dim=8,
-        encoder_width=8,
-        decoder_widths=(8, 8, 8),
-        last_width=8,
-        latents_mean=(0.0,) * 8,
-        latents_std=(1.0,) * 8,
-    )
+    vae = lapped_autoencoder()
     for parameter in vae.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return vae.eval()

@@ -15,6 +15,7 @@ from longtake.models.lapped import AutoencoderLapped, in_space, lapped
 from longtake.training.autoencoder import psnr, to_tensor
 from longtake.training.lapped import start_from_components
 from portable import close, rounding
+from tiny import lapped_autoencoder
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +26,7 @@ Z = 6
 def vae() -> AutoencoderLapped:
     """Tiny, and every part of it at work."""
     torch.manual_seed(0)
-    vae = AutoencoderLapped(
-        z_dim=Z,
-        encoder_width=16,
-        decoder_widths=(16, 16, 16),
-        last_width=16,
-        latents_mean=(0.5,) * Z,
-        latents_std=(2.0,) * Z,
-    )
+    vae = lapped_autoencoder(Z, 16, mean=0.5, std=2.0)
     for parameter in vae.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return vae.eval()

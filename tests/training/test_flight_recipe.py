@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from longtake.errors import OutputError
-from longtake.models.lapped import AutoencoderLapped
 from longtake.models.load import read_spec
 from longtake.pipeline import LongTake
 from longtake.training import flight, flight_clips
@@ -22,6 +21,7 @@ from longtake.training.flight_clips import Clip, Drawing, FlightClips
 from longtake.training.loss import Window
 from longtake.worlds.flight.flight import Change, Flight
 from longtake.worlds.flight.scene import Scene, described
+from tiny import lapped_autoencoder
 
 pytestmark = pytest.mark.slow
 
@@ -38,17 +38,6 @@ def clips() -> FlightClips:
     return FlightClips(latents, [c.scenes() for c in shown], np.stack([c.changing() for c in shown]))
 
 
-def autoencoder() -> AutoencoderLapped:
-    return AutoencoderLapped(
-        z_dim=8,
-        encoder_width=8,
-        decoder_widths=(8, 8, 8),
-        last_width=8,
-        latents_mean=(0.0,) * 8,
-        latents_std=(1.0,) * 8,
-    )
-
-
 @contextmanager
 def told_at_once(stop: Callable[[], None]) -> Iterator[None]:
     """Work that is told to stop as it begins."""
@@ -61,16 +50,16 @@ def test_filmmaker_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.Monkey
     """A run that was stopped and went on ends with the bytes of one that never was, and its folder is a model."""
     monkeypatch.setattr(flight, "draw_strips", lambda *given, **named: None)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    model = train_filmmaker(whole, TINY, autoencoder(), clips())
+    model = train_filmmaker(whole, TINY, lapped_autoencoder(), clips())
     with pytest.raises(KeyboardInterrupt):
-        train_filmmaker(parts, TINY, autoencoder(), clips(), told_at_once)
+        train_filmmaker(parts, TINY, lapped_autoencoder(), clips(), told_at_once)
     assert restore(parts / "filmmaker", {}) == 1
-    train_filmmaker(parts, TINY, autoencoder(), clips())
+    train_filmmaker(parts, TINY, lapped_autoencoder(), clips())
     assert (whole / "filmmaker" / NAME).read_bytes() == (parts / "filmmaker" / NAME).read_bytes()
     assert (whole / "losses.jsonl").read_text() == (parts / "losses.jsonl").read_text()
     further = replace(TINY, steps=1, lr=0.0, muon_lr=0.0)
     shutil.copytree(model, tmp_path / "further" / "start")
-    same = train_filmmaker(tmp_path / "further", further, autoencoder(), clips())
+    same = train_filmmaker(tmp_path / "further", further, lapped_autoencoder(), clips())
     for part in ("transformer/diffusion_pytorch_model", "text_encoder/model"):
         assert (model / f"{part}.safetensors").read_bytes() == (same / f"{part}.safetensors").read_bytes()
     spec = read_spec(model)
