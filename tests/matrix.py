@@ -24,9 +24,16 @@ COMPUTING = (
         "test_pipeline.py",
         "test_portable.py",
     ),
-    *("test_progressive.py", "test_progressive_reference.py", "test_start.py"),
+    *(
+        "test_progressive.py",
+        "test_progressive_reference.py",
+        "test_solvers.py",
+        "test_start.py",
+        "test_takes.py",
+    ),
     *("evaluation/test_adherence.py", "evaluation/test_compare.py", "evaluation/test_drift.py"),
     *("evaluation/test_evaluate.py", "evaluation/test_features.py", "evaluation/test_synthetic.py"),
+    "evaluation/test_flight_judge.py",
 )
 LEVELS = ("DEFAULT", "AVX2", "AVX512")  # of vector instructions, as torch names them
 
