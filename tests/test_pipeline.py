@@ -1,9 +1,10 @@
 """Films of tiny real models: length, equality and flow."""
 
 import inspect
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from longtake import LongTake
 from longtake.errors import OptionError
 from longtake.models.open_sora import AutoencoderOpenSora
 from longtake.models.wan import WanModel
-from longtake.pipeline import to_uint8
+from longtake.options import FilmOptions
+from longtake.pipeline import Pictures, Shot, ShotState, to_uint8
+from longtake.plan import OWN_SETTINGS, Method
 
 PROMPT = "a red car driving past snowy mountains at dawn"
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
@@ -138,3 +141,44 @@ def test_levels_are_rounded_and_clamped() -> None:
     pictures = to_uint8(frames)
     assert pictures.shape == (1, 2, 4, 6, 3)
     assert pictures[0, 1, 2, :, 0].tolist() == [0, 0, 128, 255, 255, 128]
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("family", ["tubelet_model", "wan_model", "open_sora_model"])
+def test_a_film_stopped_at_any_pass_goes_on_to_the_same_pictures(
+    request: pytest.FixtureRequest, family: str, method: Method
+) -> None:
+    """Guards a film's state in the open: through a pickle at every pass, in a model loaded anew, nothing changes."""
+    model = request.getfixturevalue(family)
+    options = {name: value for name, value in SMALL.items() if name not in OWN_SETTINGS.get(method, ())}
+    film = FilmOptions(prompt="a red car", num_frames=30, method=method, **options).resolved(model.spec)
+    state, pictures = Shot(model, film).begin()
+    portions = [pictures]
+    while not Shot(model, film).is_whole(state):
+        state, pictures = Shot(model, film).advance(pickle.loads(pickle.dumps(state)))
+        portions.append(pictures)
+    whole = LongTake(model).generate("a red car", num_frames=30, method=method, **options)
+    assert state.num_frames == 30 and np.array_equal(np.concatenate(portions), whole)
+
+
+def test_a_state_advanced_twice_branches(wan_model: WanModel) -> None:
+    """Guards that no pass changes the state that it is given: another prompt from the middle on is another film, and
+    the first goes on as if there were none."""
+    films = [
+        FilmOptions(prompt=p, num_frames=33, **SMALL).resolved(wan_model.spec) for p in (PROMPT, "a bus")
+    ]
+    first, second = (Shot(wan_model, film) for film in films)
+    state, _ = first.begin()
+    for _ in range(4):
+        state, _ = first.advance(state)
+    ends = [finished(shot, state) for shot in (first, second, first)]
+    assert np.array_equal(ends[0], ends[2]) and not np.array_equal(ends[0], ends[1])
+
+
+def finished(shot: Shot, state: ShotState) -> Pictures:
+    """The pictures of a film that come after a state."""
+    portions = []
+    while not shot.is_whole(state):
+        state, pictures = shot.advance(state)
+        portions.append(pictures)
+    return np.concatenate(portions)

@@ -6,10 +6,9 @@ its length.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,11 +20,12 @@ from torch import Tensor
 from longtake.errors import NumberError, OptionError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
-from longtake.methods import Noise, denoise
+from longtake.methods import sampler
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
+from longtake.progressive import Window
 from longtake.solvers import Velocity
 
 Pictures = NDArray[np.uint8]
@@ -71,62 +71,116 @@ class LongTake:
 
     def shoot(self, film: FilmPlan, start: Pictures | None = None) -> Generator[Pictures, None, None]:
         """`stream` for options that are resolved already."""
-        given = film.given_frames
-        wanted = (given, film.settings.height, film.settings.width, 3) if given else None
-        found = None if start is None else start.shape
-        if found != wanted:
-            raise OptionError(f"the film begins with pictures of shape {wanted}, not {found}")
-        text = self.model.encode_prompt([film.prompt])
-        null_text = self.model.encode_prompt([film.negative_prompt])
+        shot = Shot(self.model, film)
+        shot.check_start(start)
+        return _portions(shot, start)
+
+
+@dataclass(frozen=True)
+class ShotState:
+    """All that a half-made film remembers: kept, it is the film stopped; advanced twice, films that branch.
+
+    num_frames: the pictures made so far. window: the sampler's. decoder: tensors by name, as `Decoder.state` gives
+    them.
+    """
+
+    num_frames: int
+    window: Window
+    decoder: Mapping[str, Tensor]
+
+
+class Shot:
+    """A film as a function from state to state: a model, a plan, and the prompts encoded. It keeps nothing of a film.
+
+    OptionError for a prompt of more tokens than the model takes, NumberError for text that is not finite.
+    """
+
+    def __init__(self, model: VideoModel, film: FilmPlan) -> None:
+        self.model, self.film = model, film
+        text = model.encode_prompt([film.prompt])
+        null_text = model.encode_prompt([film.negative_prompt])
         if not film.negative_prompt:
             null_text = emptied(text, null_text)
-        network = partial(self.model.velocity, fps=float(film.rate))
+        network = partial(model.velocity, fps=float(film.rate))
         velocity = guided_velocity(network, text[None], null_text[None], film.settings.guidance_scale)
-        return self._pictures(film, watched(velocity, partial(self._place, film)), start)
-
-    @torch.inference_mode()
-    def _pictures(
-        self, film: FilmPlan, velocity: Velocity, start: Pictures | None
-    ) -> Generator[Pictures, None, None]:
-        context = None if start is None else self._encoded(to_tensor(start[None]))
-        chunks = denoise(
+        self._sampler = sampler(
             film.cost.sampling,
-            velocity,
-            self._noise(film),
+            watched(velocity, self._place),
+            self._noise,
             sigma_table(film.settings.num_inference_steps, film.settings.shift),
             film.length.num_chunks,
-            context,
-            lambda latents: self._encoded(self.model.decoder().push(latents)),
+            lambda latents: self._encoded(model.decoder().push(latents)),
         )
-        decoder = self.model.decoder()
-        missing = film.length.num_frames
-        with closing(chunks):
-            for latents in chunks if context is None else chain([context], chunks):
-                first = film.length.num_frames - missing
-                frames = decoder.push(latents)
-                _require_pictures(frames, first, film)
-                pictures = to_uint8(frames)[0, :missing]
-                missing -= len(pictures)
-                if len(pictures):
-                    yield pictures
-        assert missing == 0
+
+    def check_start(self, start: Pictures | None) -> None:
+        """OptionError for pictures that are not those, as many and as large, that the film begins with."""
+        settings, given = self.film.settings, self.film.given_frames
+        wanted = (given, settings.height, settings.width, 3) if given else None
+        if (found := None if start is None else start.shape) != wanted:
+            raise OptionError(f"the film begins with pictures of shape {wanted}, not {found}")
+
+    @torch.inference_mode()
+    def begin(self, start: Pictures | None = None) -> tuple[ShotState, Pictures]:
+        """The state before the first pass, and the pictures that are there by then: those of `start`, as the model's
+        autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip."""
+        self.check_start(start)
+        if start is None:
+            return ShotState(0, self._sampler.begin(), {}), self._none
+        context = self._encoded(to_tensor(start[None]))
+        return self._decoded(ShotState(0, self._sampler.begin(context), {}), context)
+
+    @torch.inference_mode()
+    def advance(self, state: ShotState) -> tuple[ShotState, Pictures]:
+        """The state a pass later, and the pictures (F, height, width, 3), 0 or more, that are finished with it.
+
+        NumberError, which names the latent or the picture, for numbers that are not finite.
+        """
+        window, chunk = self._sampler.advance(state.window)
+        after = ShotState(state.num_frames, window, state.decoder)
+        return (after, self._none) if chunk is None else self._decoded(after, chunk)
+
+    def is_whole(self, state: ShotState) -> bool:
+        """Whether the film has all its pictures."""
+        return state.window.t == self._sampler.end
+
+    def _decoded(self, state: ShotState, latents: Tensor) -> tuple[ShotState, Pictures]:
+        decoder, done = self.model.decoder(), state.num_frames
+        decoder.restore(state.decoder)
+        frames = decoder.push(latents)
+        _require_pictures(frames, done, self.film)
+        pictures = to_uint8(frames)[0, : self.film.length.num_frames - done]
+        return ShotState(done + len(pictures), state.window, decoder.state()), pictures
+
+    @property
+    def _none(self) -> Pictures:
+        return np.empty((0, self.film.settings.height, self.film.settings.width, 3), np.uint8)
 
     def _encoded(self, frames: Tensor) -> Tensor:
         """The latents of pictures that are encoded by themselves, as a film's first."""
         return self.model.encoder().push(frames)
 
-    def _place(self, film: FilmPlan, index: int) -> str:
+    def _place(self, index: int) -> str:
         """A latent by its index, counted from the first that is made, in words."""
-        spec, place = self.model.spec, film.length.given_latents + index
+        spec, place = self.model.spec, self.film.length.given_latents + index
         group = spec.group_latents or 1
         frames = decoded_frames(place // group * group, spec)
-        return f"latent {place} of the film, at second {_seconds(frames, film)}"
+        return f"latent {place} of the film, at second {_seconds(frames, self.film)}"
 
-    def _noise(self, film: FilmPlan) -> Noise:
-        given = film.length.given_latents
-        return lambda first, count: chunk_noise([film.seed], given + first, count, film.latent_shape).to(
-            self.model.device
-        )
+    def _noise(self, first: int, count: int) -> Tensor:
+        film = self.film
+        noise = chunk_noise([film.seed], film.length.given_latents + first, count, film.latent_shape)
+        return noise.to(self.model.device)
+
+
+def _portions(shot: Shot, start: Pictures | None) -> Generator[Pictures, None, None]:
+    state, pictures = shot.begin(start)
+    if len(pictures):
+        yield pictures
+    while not shot.is_whole(state):
+        state, pictures = shot.advance(state)
+        if len(pictures):
+            yield pictures
+    assert state.num_frames == shot.film.length.num_frames
 
 
 def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
