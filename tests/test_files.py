@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from longtake import files
 from longtake.errors import LongTakeWarning, OutputError
-from longtake.files import beside, contents, exclusive, exclusive_folder
+from longtake.files import beside, contents, exclusive, exclusive_folder, write_text
 
 HOLD = """
 import sys, time
@@ -122,3 +123,12 @@ def test_a_folder_of_tensors_has_a_name_of_text(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"caf\\xe9 is no name in UTF-8"), exclusive_folder(name):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a power cut that leaves a name without its bytes, or bytes without a name."""
+    flushed: list[tuple[str, bool]] = []
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr(files, "to_disk", lambda place: flushed.append((place.name, path.exists())))
+    write_text(path, "x")
+    assert flushed == [("a.txt.part", False), (tmp_path.name, True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import socket
@@ -33,11 +34,18 @@ def beside(path: Path) -> Iterator[Path]:
     try:
         with writing(path):
             yield part
-            to_disk(part)
-            part.replace(path)
+            put(part, path)
     finally:
         with suppress(OSError):  # the first error is the one to tell
             part.unlink(missing_ok=True)
+
+
+def put(part: Path, path: Path) -> None:
+    """Put a file that was written beside its place there, and both on disk: what it holds, then its name."""
+    to_disk(part)
+    part.replace(path)
+    with suppress(OSError):  # some file systems cannot; it is whole by now, under one name or the other
+        to_disk(path.parent)
 
 
 @contextmanager
@@ -212,3 +220,9 @@ def to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ import torch
 
 from longtake.cli.signals import exit_code, gently, stops
 from longtake.errors import LongTakeError
-from longtake.processes import processes
+from longtake.runs import processes
 
 Cli = Callable[..., Any]
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -154,7 +154,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
 
 POOL = """
 import os, sys, time
-from longtake.processes import processes
+from longtake.runs import processes
 if __name__ == "__main__":
     with processes(sys.argv[1] if len(sys.argv) > 1 else None) as pool:
         jobs = [pool.submit(time.sleep, 60) for _ in range(2)]

@@ -9,10 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.errors import OutputError
-from longtake.files import to_disk
-from longtake.training import checkpoint
-from longtake.training.checkpoint import CONFIG, Checkpoints, claim, new_folder
+from longtake.training.checkpoint import Checkpoints
 
 TENSORS = {"a/weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(7.0)}
 FILE = "weights.safetensors"
@@ -103,30 +100,3 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     saved(folder, 1)
     return folder
-
-
-@pytest.mark.parametrize("text", ["[]", "{", "3", "", "\xff", "[" * 100_000])
-def test_a_damaged_config_is_one_line(tmp_path: Path, text: str) -> None:
-    """Guards against a traceback for a config.json that holds no options, and against writing over it."""
-    (tmp_path / CONFIG).write_text(text, encoding="latin-1")
-    with pytest.raises(OutputError, match=r"config\.json cannot be read .*: give another folder") as caught:
-        claim(tmp_path, {"seed": 0})
-    assert "\n" not in str(caught.value)
-    assert (tmp_path / CONFIG).read_text(encoding="latin-1") == text
-
-
-def test_a_new_folder_is_on_disk_before_it_is_in_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards against a power cut that leaves a renamed folder whose files' names never reached the disk."""
-    flushed: list[str] = []
-
-    def flush(path: Path) -> None:
-        flushed.append(path.relative_to(tmp_path).as_posix())
-        to_disk(path)
-
-    monkeypatch.setattr(checkpoint, "to_disk", flush)
-    with new_folder(tmp_path / "a") as part:
-        (part / "inner").mkdir()
-        (part / "inner" / "file").write_text("x")
-    assert sorted(flushed[:-2]) == ["a.part/inner", "a.part/inner/file"] and flushed[-2:] == ["a.part", "."]

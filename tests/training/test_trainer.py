@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -19,7 +20,6 @@ from longtake.errors import LongTakeError, ModelError, OptionError, OutputError
 from longtake.models.load import read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
-from longtake.training import checkpoint
 from longtake.training.batches import OWN_CONTEXT_SIGMA, draw_batch, with_own_context
 from longtake.training.loss import Shares
 from longtake.training.options import KINDS, TrainOptions
@@ -290,7 +290,10 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards a checkpoint that finds no room: one line, and the run goes on from the one before once there is room."""
-    save_file, room = checkpoint.save_file, 6  # the result, three files of a checkpoint; the result, one file
+    save_file, room = (
+        safetensors.torch.save_file,
+        6,
+    )  # the result, three files of a checkpoint; the result, one file
 
     def filling(tensors: Any, path: Path, metadata: Any = None) -> None:
         nonlocal room
@@ -301,7 +304,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         save_file(tensors, path, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", filling)
+        patch.setattr(safetensors.torch, "save_file", filling)
         with pytest.raises(OutputError, match=r"No space left.*last checkpoint is .*step-000002") as caught:
             train(tubelet_folder, tmp_path)
     assert "\n" not in str(caught.value)

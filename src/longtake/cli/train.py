@@ -180,8 +180,8 @@ def _prepared(model: str | None, options: RunOptions, data: Path, run: Path) -> 
         raise OptionError(
             f"{data} is not prepared, which takes one process: longtake prepare {data} -o FOLDER"
         )
+    from longtake.runs import CONFIG
     from longtake.training.changes import check_source
-    from longtake.training.checkpoint import CONFIG
     from longtake.training.prepare import prepare
     from longtake.training.trainer import check_run
 

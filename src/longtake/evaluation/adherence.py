@@ -26,9 +26,8 @@ from longtake.evaluation.measures.adherence import Adherence
 from longtake.files import beside, write_text
 from longtake.models.load import model_folder
 from longtake.pipeline import LongTake
-from longtake.processes import processes
 from longtake.progress import track
-from longtake.training.checkpoint import claim
+from longtake.runs import claim, processes
 from longtake.training.data import weights_hash
 from longtake.worlds.tracking_shot import ATTRIBUTES, FPS, Shot, is_held_out, random_shot
 

@@ -24,9 +24,8 @@ from torch.nn import functional
 
 from longtake.errors import ModelError
 from longtake.finite import SEEN, require_finite
-from longtake.processes import processes
 from longtake.progress import track
-from longtake.training.checkpoint import write_tensors
+from longtake.runs import processes, write_tensors
 from longtake.training.schedule import trapezoid
 from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
 

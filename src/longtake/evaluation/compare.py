@@ -29,9 +29,8 @@ from longtake.files import write_text, writing
 from longtake.models.load import check_prompts, load_model, model_folder
 from longtake.names import Finder, repeated
 from longtake.presets import PRESETS
-from longtake.processes import processes
+from longtake.runs import CONFIG, check_claim, claim, processes
 from longtake.start import read_start
-from longtake.training.checkpoint import CONFIG, check_claim, claim
 from longtake.training.data import weights_hash
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH
 

@@ -39,7 +39,7 @@ from longtake.models.load import EMBEDDED, read_spec
 from longtake.names import grouped, is_hidden
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
-from longtake.training.checkpoint import CONFIG, check_claim, claim
+from longtake.runs import CONFIG, check_claim, claim
 from longtake.video import VideoInfo, probe, read_frames, same_rate
 from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, described
 

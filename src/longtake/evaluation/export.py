@@ -24,7 +24,7 @@ import numpy as np
 from longtake.errors import LongTakeError, OutputError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.files import printable, write_text
-from longtake.training.checkpoint import new_folder
+from longtake.runs import new_folder
 from longtake.video import Pictures, VideoWriter, probe, read_frames
 
 INDEX = "films.json"

@@ -31,7 +31,7 @@ from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
 from longtake.files import beside, write_text
 from longtake.frames import apart, number
-from longtake.training.checkpoint import write_tensors
+from longtake.runs import write_tensors
 from longtake.video import VideoWriter
 
 Record = dict[str, Any]

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from longtake.evaluation.classifier import Frames, Labels, Lesson, labels_of
-from longtake.processes import processes
 from longtake.progress import track
+from longtake.runs import processes
 from longtake.worlds.flight.flight import LANDS_OF_A_KIND, Flight
 from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
 

@@ -25,8 +25,9 @@ from longtake.models.load import check_device
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.noise import sigma_table
 from longtake.progress import track
+from longtake.runs import claim
 from longtake.training.autoencoder import to_tensor, train_autoencoder
-from longtake.training.checkpoint import State, claim, restore, save
+from longtake.training.checkpoint import State, restore, save
 from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
 from longtake.training.finish import FINISH, draw_clips, finish
 from longtake.training.footage import footage

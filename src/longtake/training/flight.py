@@ -27,7 +27,8 @@ from longtake.models.load import check_device, read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.progress import track
-from longtake.training.checkpoint import State, claim, new_folder, restore, save
+from longtake.runs import claim, new_folder
+from longtake.training.checkpoint import State, restore, save
 from longtake.training.distil import distilling
 from longtake.training.filmmaker import Filmmaker, build_tokenizer, export
 from longtake.training.flight_clips import (

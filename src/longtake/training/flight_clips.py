@@ -22,9 +22,8 @@ from longtake.models.base import ModelDefaults
 from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
 from longtake.models.load import load_encoders
 from longtake.pipeline import to_tensor
-from longtake.processes import processes
 from longtake.progress import track
-from longtake.training.checkpoint import write_tensors
+from longtake.runs import processes, write_tensors
 from longtake.training.loss import Window
 from longtake.worlds.flight.flight import (
     GENTLY,

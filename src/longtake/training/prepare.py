@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save
 
 from longtake.errors import DataError, LongTakeError, OutputError
-from longtake.files import folder_made
+from longtake.files import folder_made, put
 from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
@@ -322,9 +321,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        put(part, path)
     except OSError as error:
         raise OutputError(
             f"cannot write {path} ({error.strerror}): make room and prepare again, what is finished is kept"

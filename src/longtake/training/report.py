@@ -23,7 +23,7 @@ from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
 from longtake.models.weights import part_files
 from longtake.pipeline import LongTake
-from longtake.training.checkpoint import new_folder, write_tensors
+from longtake.runs import new_folder, write_tensors
 
 LEVELS = 10  # bins of noise levels whose losses are told apart
 STRIP_SECONDS, STRIP_COLUMNS, STRIP_WIDTH = 4, 8, 2048

@@ -30,8 +30,9 @@ from longtake.models.load import check_prompts, load_transformer, model_folder, 
 from longtake.models.lora import add_lora
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
+from longtake.runs import CONFIG, check_claim, claim
 from longtake.training.batches import Batch, Footage
-from longtake.training.checkpoint import CONFIG, Checkpoints, check_claim, claim
+from longtake.training.checkpoint import Checkpoints
 from longtake.training.data import weights_hash
 from longtake.training.objectives import Denoising, Objective, velocity_of
 from longtake.training.options import FREE, RunOptions

@@ -27,7 +27,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from longtake.errors import LongTakeError, OutputError
-from longtake.files import exclusive, lock_path
+from longtake.files import exclusive, lock_path, put
 from longtake.video.frame import Pictures
 from longtake.video.reader import METADATA_PREFIX, VIDEO_ERRORS, probe
 
@@ -201,7 +201,7 @@ class VideoWriter:
                     raise OutputError(f"cannot finish {self.part}: {failure.strerror}") from failure
                 return
             if error is None:
-                os.replace(self.part, self.path)
+                put(self.part, self.path)
 
     def _finish(self) -> None:
         try:
