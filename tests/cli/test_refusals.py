@@ -16,7 +16,7 @@ from longtake.video import VideoWriter
 
 pytestmark = pytest.mark.slow
 
-OPEN_SORA = Path(__file__).parent / "data" / "open_sora"
+OPEN_SORA = Path(__file__).parents[1] / "data" / "open_sora"
 QUICK = ("--steps", "1", "--batch-size", "2", "--warmup", "0", "--sample-every", "0")
 
 Cli = Callable[..., Any]
