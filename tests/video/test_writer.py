@@ -341,3 +341,51 @@ def test_memory_of_reading_and_writing_is_constant(tmp_path: Path) -> None:
     path = film(tmp_path / "long.mp4", 600)
     assert sum(1 for _ in read_frames(path)) == 600
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8_000
+
+
+@pytest.mark.parametrize("fps", [24, Fraction(24000, 1001), Fraction(25, 2)])
+@pytest.mark.parametrize("stopped_at", [49, 72, 73, 75])
+def test_a_film_goes_on_where_it_was_stopped(tmp_path: Path, fps: Fraction | int, stopped_at: int) -> None:
+    """Guards films that are resumed: the same bytes as one that was never stopped."""
+    whole, path = film(tmp_path / "whole.mp4", 100, fps), tmp_path / "film.mp4"
+    with pytest.raises(KeyboardInterrupt), VideoWriter(path, WIDTH, HEIGHT, fps, METADATA) as writer:
+        writer.write(pictures(stopped_at))
+        raise KeyboardInterrupt
+    safe = writer.num_safe
+    assert safe >= stopped_at - 2 * round(Fraction(fps)) and safe % round(Fraction(fps)) == 0
+    with VideoWriter(path, WIDTH, HEIGHT, fps, METADATA, before=(part_path(path), safe)) as writer:
+        assert writer.num_frames == safe
+        writer.write(pictures(100 - safe, safe))
+    assert path.read_bytes() == whole.read_bytes()
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["film.mp4", "whole.mp4"]
+
+
+def test_a_film_that_begins_with_another(tmp_path: Path) -> None:
+    """Guards films that are extended: the old part is copied, and the old film stays what it was."""
+    old = film(tmp_path / "old.mp4", 60)
+    was = old.read_bytes()
+    with VideoWriter(tmp_path / "new.mp4", WIDTH, HEIGHT, FPS, METADATA, before=(old, 48)) as writer:
+        writer.write(pictures(52, 48))
+    assert (tmp_path / "new.mp4").read_bytes() == film(tmp_path / "whole.mp4", 100).read_bytes()
+    assert old.read_bytes() == was
+
+
+def test_a_part_that_cannot_be_gone_on_from_stays(tmp_path: Path) -> None:
+    """Guards what is there against a resumption that fails: too short, of another size, no film at all."""
+    path = tmp_path / "film.mp4"
+    for content in (film(tmp_path / "short.mp4", 30).read_bytes(), b"", b"none"):
+        part_path(path).write_bytes(content)
+        with (
+            pytest.raises(OutputError),
+            VideoWriter(path, WIDTH, HEIGHT, FPS, METADATA, before=(part_path(path), 48)),
+        ):
+            pass
+        assert part_path(path).read_bytes() == content and not path.exists()
+        assert not part_path(part_path(path)).exists()
+    part_path(path).write_bytes((tmp_path / "short.mp4").read_bytes())
+    with (
+        pytest.raises(OutputError, match="another way"),
+        VideoWriter(path, WIDTH, 2 * HEIGHT, FPS, METADATA, before=(part_path(path), 24)),
+    ):
+        pass
+    assert part_path(path).exists()

@@ -2,8 +2,9 @@
 
 A film is written to `NAME.part` beside its target and renamed when complete. The part is a fragmented mp4
 with one fragment a second, unbuffered, so that every complete second of it plays after a kill; closing turns
-it into an ordinary mp4. The encoder is held to one thread and a look-ahead of four pictures: a second then
-reaches the disk five pictures after it is complete. Equal pictures give equal bytes whatever the machine's
+it into an ordinary mp4. Every second has an encoder of its own, held to one thread and a look-ahead of four
+pictures: it reaches the disk five pictures after it is complete, and depends on no other second, so that a film
+goes on where it was stopped, packet for packet the same. Equal pictures give equal bytes whatever the machine's
 core count and instructions; so mbtree is off, whose AVX-512 form differs from the others and from itself.
 One process at a time writes a film, and none begins while another one does."""
 
@@ -16,6 +17,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +26,7 @@ import av
 import av.container
 import av.filter
 import numpy as np
+from av.codec.context import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from longtake.errors import LongTakeError, OutputError
@@ -37,6 +40,7 @@ BYTES_PER_PIXEL = 0.6 / 8
 FILE_OVERHEAD = 1 << 20
 MUXER = {"movflags": "hybrid_fragmented+frag_keyframe+use_metadata_tags", "flush_packets": "1"}
 ENCODER = {"x264-params": "bframes=0:scenecut=0:mbtree=0:rc-lookahead=4:sync-lookahead=0"}
+START_CODE = bytes([0, 0, 0, 1])  # before each unit of H.264 that comes from an encoder
 CONVERSION = {
     "scale": "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
     ":out_color_matrix=bt709:out_range=tv:out_chroma_loc=left",
@@ -103,9 +107,11 @@ class VideoWriter:
 
     `width` and `height` are even numbers of pixels, `fps` is exact (23.976 is `Fraction(24000, 1001)`), and
     every value of `metadata` is stored as JSON under its own key, before the first picture. `crf` is x264's
-    constant quality: 6 more take about half the bytes. OutputError on
-    entering when the path is no good (see `check_output`) or another process writes there, and from `write` when the
-    disk gives out.
+    constant quality: 6 more take about half the bytes. `before`: a film of such a writer and a whole number of its
+    seconds, in frames, that this one begins with, packet for packet; it may be this one's own part, which stays until
+    more than that is on disk. OutputError on
+    entering when the path is no good (see `check_output`), another process writes there or `before` is no such film,
+    and from `write` when the disk gives out.
 
     Left normally, the film is at `path`. Left by an exception, what was written is at `part` and plays, `num_frames`
     of it; if nothing was written, nothing is there."""
@@ -120,6 +126,7 @@ class VideoWriter:
         *,
         overwrite: bool = False,
         crf: int = 18,
+        before: tuple[Path, int] | None = None,
     ) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise OutputError(f"H.264 films have even sides, not {width}x{height}")
@@ -129,17 +136,28 @@ class VideoWriter:
         self.metadata = {METADATA_PREFIX + key: json.dumps(value) for key, value in metadata.items()}
         self.overwrite = overwrite
         self.encoder = {**ENCODER, "crf": str(crf)}
-        self.num_frames = 0
+        self.frames_per_second = max(1, round(self.fps))
+        self.before, self.num_frames, self._seconds = before, 0, 0
+        self._goes_on = before is not None and before[0] == self.part
+        self._growing = part_path(self.part) if self._goes_on else self.part
+
+    @property
+    def num_safe(self) -> int:
+        """The pictures that a kill would leave: those of whole fragments."""
+        return max(0, self._seconds - 1) * self.frames_per_second
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._lock(stack)
             try:
-                self._file = stack.enter_context(_WholeWrites(self.part, "w" if self.overwrite else "x"))
+                mode = "w" if self.overwrite or self._goes_on else "x"
+                self._file = stack.enter_context(_WholeWrites(self._growing, mode))
             except OSError as error:
                 raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
             stack.callback(self._remove_empty)
             self._open()
+            if self.before is not None:
+                self._copy(*self.before)
             self._closing = stack.pop_all()
         return self
 
@@ -147,7 +165,7 @@ class VideoWriter:
         """Take the film for this process alone; what is there is looked at while no other one can change it."""
         check_output(self.path, overwrite=True)
         stack.enter_context(exclusive(self.path))
-        if not self.overwrite:
+        if not self.overwrite and not self._goes_on:
             _check_new(self.path)
 
     def _open(self) -> None:
@@ -155,29 +173,90 @@ class VideoWriter:
         self._container = av.open(self._file, "w", format="mp4", options=MUXER)
         self._container.metadata.update(self.metadata)
         self._stream = self._container.add_stream("libx264", rate=self.fps, options=self.encoder)
-        self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"
-        codec = self._stream.codec_context
-        codec.gop_size = max(1, round(self.fps))
+        self._settle(self._stream.codec_context)
+        self._converter = _converter(self.width, self.height, 1 / self.fps)
+        self._second: av.VideoCodecContext | None = None
+        try:
+            self._container.start_encoding()
+        except VIDEO_ERRORS as error:
+            raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
+        self._header = self._stream.codec_context.extradata or b""
+
+    def _settle(self, codec: av.VideoCodecContext) -> None:
+        codec.width, codec.height, codec.pix_fmt = self.width, self.height, "yuv420p"
+        codec.gop_size = self.frames_per_second
         codec.thread_count = 1
         codec.colorspace = Colorspace.ITU709
         codec.color_primaries = ColorPrimaries.BT709
         codec.color_trc = ColorTrc.BT709
         codec.color_range = ColorRange.MPEG
-        self._converter = _converter(self.width, self.height, 1 / self.fps)
+
+    def _new_encoder(self) -> av.VideoCodecContext:
+        """The encoder of one second, with the settings of the header."""
+        codec = av.VideoCodecContext.create("libx264", "w")
+        assert isinstance(codec, av.VideoCodecContext)
+        codec.time_base, codec.framerate, codec.options = 1 / self.fps, self.fps, self.encoder
+        codec.flags |= Flags.global_header
+        self._settle(codec)
+        return codec
+
+    def _copy(self, source: Path, num_frames: int) -> None:
+        assert num_frames % self.frames_per_second == 0
         try:
-            self._container.start_encoding()
+            with av.open(str(source), format="mp4") as container:
+                stream = container.streams.video[0]
+                known = stream.codec_context.extradata or b""
+                if any(unit not in known for unit in self._header.split(START_CODE)):
+                    raise OutputError(f"{source} was encoded in another way: film it anew")
+                for packet in islice((p for p in container.demux(stream) if p.size), num_frames):
+                    self._mux([_as_encoded(packet)])
+                    self.num_frames += 1
         except VIDEO_ERRORS as error:
-            raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
+            raise OutputError(f"cannot go on from {source}: {error.strerror}") from error
+        if self.num_frames < num_frames:
+            raise OutputError(
+                f"{source} holds {self.num_frames} whole pictures, not the {num_frames} it should"
+            )
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            packet.stream = self._stream
+            self._container.mux(packet)
+            self._seconds += packet.is_keyframe
+        if self.before is not None and self.num_safe >= self.before[1]:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Let what grows take the place of the part that it went on from."""
+        if self._growing != self.part:
+            self._growing.replace(self.part)
+            self._growing = self.part
 
     def write(self, frames: Pictures) -> None:
         """Appends pictures (F, H, W, 3). OutputError when they cannot be written."""
         assert frames.dtype == np.uint8 and frames.shape[1:] == (self.height, self.width, 3), frames.shape
         try:
             for picture in frames:
-                self._container.mux(self._stream.encode(self._frame(picture)))
+                if self.num_frames % self.frames_per_second == 0:
+                    self._end_second()
+                    self._second = self._new_encoder()
+                assert self._second is not None, "a film goes on at a whole second"
+                self._mux(self._second.encode(self._frame(picture)))
                 self.num_frames += 1
         except VIDEO_ERRORS as error:
             raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
+
+    def sync(self) -> None:
+        """Have what was written, `num_safe` pictures of it whole, on disk. OutputError when the disk gives out."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
+
+    def _end_second(self) -> None:
+        if self._second is not None:
+            self._mux(self._second.encode(None))
+            self._second = None
 
     def _frame(self, picture: Pictures) -> av.VideoFrame:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
@@ -194,6 +273,7 @@ class VideoWriter:
                 return
             try:
                 self._finish()
+                self._keep()
             except VIDEO_ERRORS as failure:
                 # The first error is the one to tell; the fragments on disk play without an ending.
                 self.num_frames = _num_playable(self.part)
@@ -205,14 +285,14 @@ class VideoWriter:
 
     def _finish(self) -> None:
         try:
-            self._container.mux(self._stream.encode(None))
+            self._end_second()
         finally:
             self._container.close()
         os.fsync(self._file.fileno())
 
     def _remove_empty(self) -> None:
-        if self.num_frames == 0:
-            self.part.unlink()
+        if self.num_frames == 0 or self._growing != self.part:
+            self._growing.unlink()
 
 
 def _converter(width: int, height: int, time_base: Fraction) -> av.filter.Graph:
@@ -223,6 +303,19 @@ def _converter(width: int, height: int, time_base: Fraction) -> av.filter.Graph:
     nodes = [graph.add(name, options) for name, options in CONVERSION.items()]
     graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
     return graph
+
+
+def _as_encoded(packet: av.Packet) -> av.Packet:
+    """A packet of an mp4 as its encoder gave it: each unit behind a start code, not behind its length."""
+    data, units, place = bytes(packet), [], 0
+    while place < len(data):
+        end = place + 4 + int.from_bytes(data[place : place + 4])
+        units += [START_CODE, data[place + 4 : end]]
+        place = end
+    plain = av.Packet(b"".join(units))
+    plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
+    plain.time_base, plain.is_keyframe = packet.time_base, packet.is_keyframe
+    return plain
 
 
 def _num_playable(part: Path) -> int:
