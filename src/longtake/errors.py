@@ -25,5 +25,9 @@ class NumberError(LongTakeError):
     """A number that is not finite, where only finite ones have a meaning."""
 
 
+class StateError(LongTakeError):
+    """The state of a film that cannot be gone on from."""
+
+
 class LongTakeWarning(UserWarning):
     """What a user should know, and nothing depends on."""

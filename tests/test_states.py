@@ -1,0 +1,136 @@
+"""States of half-made films as files: what is written comes back to the bit, and nothing else does."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from longtake.errors import OutputError, StateError
+from longtake.models.wan import WanModel
+from longtake.options import FilmOptions
+from longtake.pipeline import Shot
+from longtake.states import HEADER, About, TakeState, read_about, read_state, write_state
+
+OPTIONS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
+
+
+def about(passes: int, num_frames: int) -> About:
+    film = {"prompt": "ein Löwe ☂", "seed": 2**63, "shift": 0.1}
+    return About(
+        film=film, model=None, lora=None, dtype=None, weights="0f", passes=passes, num_frames=num_frames
+    )
+
+
+@pytest.fixture(scope="module")
+def some(wan_model: WanModel) -> TakeState:
+    """A state in the middle of a film of a model whose decoder remembers much, by a solver that does."""
+    film = FilmOptions(prompt="a red car", num_frames=40, solver="unipc", **OPTIONS).resolved(wan_model.spec)
+    shot = Shot(wan_model, film)
+    state, pictures = shot.begin()
+    for _ in range(5):
+        state, pictures = shot.advance(state)
+    assert len(state.window.memory) == 3 and len(state.decoder) > 5 and len(pictures)
+    return TakeState(state, pictures)
+
+
+@pytest.fixture(scope="module")
+def written(some: TakeState, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("state") / "a.state"
+    write_state(path, some, about(some.shot.window.t, some.shot.num_frames))
+    return path.read_bytes()
+
+
+def test_a_state_comes_back_to_the_bit(some: TakeState, written: bytes, tmp_path: Path) -> None:
+    """Guards every tensor, its dtype and its name, and all that the state belongs to."""
+    path = tmp_path / "a.state"
+    path.write_bytes(written)
+    back, window = read_state(path), some.shot.window
+    assert read_about(path) == about(window.t, some.shot.num_frames)
+    assert (back.shot.num_frames, back.shot.window.t) == (some.shot.num_frames, window.t)
+    assert back.num_written == some.num_written == some.shot.num_frames - len(some.pending)
+    assert np.array_equal(back.pending, some.pending)
+    tensors = zip(
+        (*window.memory, window.clean), (*back.shot.window.memory, back.shot.window.clean), strict=True
+    )
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in tensors)
+    assert torch.equal(back.shot.window.noisy, window.noisy)
+    assert back.shot.decoder.keys() == some.shot.decoder.keys()
+    assert all(torch.equal(x, some.shot.decoder[name]) for name, x in back.shot.decoder.items())
+
+
+@given(data=st.data())
+def test_a_byte_that_is_wrong_is_found(
+    written: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Guards against films that go on from damaged states: any byte, any cut."""
+    path = tmp_path_factory.getbasetemp() / "damaged.state"
+    place = data.draw(st.integers(0, len(written) - 1))
+    damaged = bytearray(written)
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+    header = struct.unpack("<Q", written[:8])[0]
+    path.write_bytes(damaged if data.draw(st.booleans()) else written[:place])
+    try:
+        back = read_state(path)
+    except StateError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:  # white space, or the spelling of a number, in the header
+        assert place < 8 + header and back.shot.num_frames
+
+
+@given(content=st.binary(max_size=300))
+def test_any_file_is_refused_in_a_line(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Guards against tracebacks for files that are no states."""
+    path = tmp_path_factory.getbasetemp() / "any.state"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"any\.state"):
+        read_state(path)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (None, "no state of a film"),
+        ({"schema": 2}, "schema 2, this longtake reads 1"),
+        ({"schema": 1}, "no state, or damaged"),
+        ([], "no state, or damaged"),
+        ({}, "no state of a film"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, told: Any, message: str) -> None:
+    """Guards states of other versions, and weights that are given in place of a state."""
+    path = tmp_path / "a.state"
+    metadata = None if told is None else {HEADER: json.dumps(told)}
+    save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+    with pytest.raises(StateError, match=message):
+        read_about(path)
+
+
+def test_a_state_that_is_not_there(tmp_path: Path) -> None:
+    """Guards the reason."""
+    with pytest.raises(StateError, match=r"there is no state .*gone\.state"):
+        read_about(tmp_path / "gone.state")
+
+
+def test_a_full_disk_leaves_the_state_before(
+    some: TakeState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards what a film can be resumed from."""
+    path, told = tmp_path / "a.state", about(some.shot.window.t, some.shot.num_frames)
+    write_state(path, some, told)
+    was = path.read_bytes()
+
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("longtake.states.save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_state(path, some, told)
+    assert path.read_bytes() == was and [p.name for p in tmp_path.iterdir()] == ["a.state"]
