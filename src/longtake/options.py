@@ -3,16 +3,15 @@
 Imports no torch. Each option is described, and each bound and default set, here and nowhere else; where an
 option is None the model's own default holds."""
 
-import reprlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from longtake.cues import Cue, Direction, directions
 from longtake.errors import OptionError
 from longtake.frames import (
     MOST_FRAMES,
@@ -22,29 +21,28 @@ from longtake.frames import (
     frames_in,
     frames_of,
     lasting,
+    number,
     rounding,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
-from longtake.plan import OWN_SETTINGS, OWN_START, Method, Plan, Sampling, Solver, make_plan, sampling_by
+from longtake.plan import (
+    OWN_SETTINGS,
+    OWN_START,
+    RENOISING,
+    Method,
+    Plan,
+    Sampling,
+    Solver,
+    make_plan,
+    sampling_by,
+)
 from longtake.prompts import PromptText
+from longtake.values import Count, Options, Positive, Rate
 
 DEFAULT_SECONDS = 60.0
 
 # No bound of taste: what is larger fits no memory, and no codec.
 MOST_STEPS, LONGEST_WINDOW, LONGEST_SIDE = 10_000, 10_000, 16_384
-
-
-def _number_of(rate: Any) -> Any:
-    """A rate that is written as a fraction, as a number; anything else as it is."""
-    if isinstance(rate, str) and "/" in rate:
-        with suppress(ValueError, ArithmeticError):
-            return float(Fraction(rate))
-    return rate
-
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(_number_of), Field(gt=0, le=240, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ class FilmPlan:
 
     `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
-    `given_frames` how many frames of a clip it begins with, and `notes` what is not quite as it was asked for, in
-    words."""
+    `given_frames` how many frames of a clip it begins with, `notes` what is not quite as it was asked for, in
+    words, and `directions` what it follows from which latent on: its own prompt from 0, then what its `cues` say."""
 
     model: str
     lora: LoraName | None
@@ -67,6 +65,8 @@ class FilmPlan:
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
     notes: tuple[str, ...] = ()
+    cues: tuple[Cue, ...] = ()
+    directions: tuple[Direction, ...] = ()
 
     @property
     def length(self) -> FilmLength:
@@ -86,21 +86,8 @@ class FilmPlan:
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
+            **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
         }
-
-
-class Options(BaseModel):
-    """Named values with bounds. OptionError, in one line, for a value out of its bounds or an unknown option."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    if not TYPE_CHECKING:  # checkers know the options by name
-
-        def __init__(self, **options: Any) -> None:
-            try:
-                super().__init__(**options)
-            except ValidationError as error:
-                raise OptionError(_one_line(error)) from None
 
 
 class FilmOptions(Options):
@@ -144,6 +131,7 @@ class FilmOptions(Options):
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
+    cues: tuple[Cue, ...] = Field((), description="What changes on the way, in the order of the film.")
     reencode_context: bool = Field(
         False,
         description="Decode and encode what is finished before it becomes context, as Open-Sora's own script does;"
@@ -159,7 +147,8 @@ class FilmOptions(Options):
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
         settings = self._settings(spec)
-        if self.negative_prompt and settings.guidance_scale == 1:
+        scales = {settings.guidance_scale, *(cue.guidance_scale for cue in self.cues)}
+        if self.negative_prompt and scales <= {1, None}:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
@@ -178,6 +167,7 @@ class FilmOptions(Options):
             group_latents=spec.group_latents,
             given_latents=given_latents,
         )
+        planned = self._directions(spec, settings, sampling, rate, num_frames)
         return FilmPlan(
             model=spec.name,
             lora=spec.lora,
@@ -194,7 +184,30 @@ class FilmOptions(Options):
             ),
             given_frames=given_frames,
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
+            cues=self.cues,
+            directions=planned,
         )
+
+    def _directions(
+        self, spec: ModelSpec, settings: ModelDefaults, sampling: Sampling, rate: Fraction, num_frames: int
+    ) -> tuple[Direction, ...]:
+        """What the film follows from which latent on. OptionError for cues that it cannot."""
+        if not spec.text_per_latent and any(cue.prompt for cue in self.cues):
+            raise OptionError(
+                f"{spec.name} reads one text for all latents that it sees at once: its prompt cannot change on the way"
+            )
+        if sampling.method in RENOISING and any(cue.seed is not None for cue in self.cues):
+            raise OptionError(
+                f"method {sampling.method} noises what is finished again: another seed would change what came before"
+            )
+        for place, cue in enumerate(self.cues, 1):
+            if (end := cue.at + cue.blend) * rate >= num_frames:
+                raise OptionError(
+                    f"cue {place} holds from {number(end)} s on, and the film ends at {number(num_frames / rate)} s:"
+                    " make it longer, or the cue earlier"
+                )
+        start = Direction(0, self.prompt, settings.guidance_scale, self.seed)
+        return directions(start, self.cues, lambda seconds: latent_of(round(seconds * rate), spec))
 
     def sampling(self, spec: ModelSpec) -> Sampling:
         """How such a film is denoised with a model. OptionError if the options do not fit it or each other."""
@@ -258,6 +271,13 @@ def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
     )
 
 
+def latent_of(frame: int, spec: ModelSpec) -> int:
+    """The latent with which a frame of a film comes out."""
+    return next(
+        n for n in count(max(0, frame // spec.temporal_factor - 1)) if decoded_frames(n + 1, spec) > frame
+    )
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
@@ -291,14 +311,3 @@ def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
             f" {below} or {below + spec.alignment}"
         )
     return pixels // spec.spatial_factor
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = first["loc"][0] if first["loc"] else "options"
-    if first["type"] == "extra_forbidden":
-        return f"there is no option {name}"
-    if first["type"] == "missing":
-        return f"{name} is missing"
-    requirement = first["msg"].removeprefix("Input ")
-    return f"{name} {requirement}, not {reprlib.repr(first['input'])}"

@@ -6,6 +6,7 @@ its length.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longtake.cues import Stage, stages
 from longtake.errors import NumberError, OptionError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
@@ -97,12 +99,18 @@ class Shot:
 
     def __init__(self, model: VideoModel, film: FilmPlan) -> None:
         self.model, self.film = model, film
-        text = model.encode_prompt([film.prompt])
+        self._stages = stages(film.directions)
+        self._told = list(dict.fromkeys(stage.told for stage in self._stages))
+        texts = self._texts()
         null_text = model.encode_prompt([film.negative_prompt])
-        if not film.negative_prompt:
-            null_text = emptied(text, null_text)
-        network = partial(model.velocity, fps=float(film.rate))
-        velocity = guided_velocity(network, text[None], null_text[None], film.settings.guidance_scale)
+        null_texts = null_text.expand_as(texts) if film.negative_prompt else emptied(texts, null_text)
+        velocity = guided_velocity(
+            partial(model.velocity, fps=float(film.rate)),
+            texts[:, None],
+            null_texts[:, None],
+            lambda index: self._stage(index).guidance_scale,
+            lambda index: self._told.index(self._stage(index).told),
+        )
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place),
@@ -111,6 +119,17 @@ class Shot:
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
         )
+
+    def _texts(self) -> Tensor:
+        """What the film is told, (T, L, D): each prompt is encoded by itself, and the states of two are mixed."""
+        prompts = dict.fromkeys(prompt for told in self._told for prompt in told[:2])
+        states = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
+        return torch.cat([torch.lerp(states[a], states[b], share) for a, b, share in self._told])
+
+    def _stage(self, index: int) -> Stage:
+        """The stage that a latent belongs to, by its index, counted from the first that is made."""
+        place = self.film.length.given_latents + index
+        return self._stages[max(0, bisect_right(self._stages, place, key=lambda stage: stage.first) - 1)]
 
     def check_start(self, start: Pictures | None) -> None:
         """OptionError for pictures that are not those, as many and as large, that the film begins with."""
@@ -167,9 +186,12 @@ class Shot:
         return f"latent {place} of the film, at second {_seconds(frames, self.film)}"
 
     def _noise(self, first: int, count: int) -> Tensor:
-        film = self.film
-        noise = chunk_noise([film.seed], film.length.given_latents + first, count, film.latent_shape)
-        return noise.to(self.model.device)
+        given, shape = self.film.length.given_latents, self.film.latent_shape
+        latents = [
+            chunk_noise([self._stage(index).seed], given + index, 1, shape)
+            for index in range(first, first + count)
+        ]
+        return torch.cat(latents, dim=2).to(self.model.device)
 
 
 def _portions(shot: Shot, start: Pictures | None) -> Generator[Pictures, None, None]:

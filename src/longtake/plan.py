@@ -15,6 +15,8 @@ Solver = Literal["euler", "unipc"]
 
 # The methods that make their own start, and so cannot begin with a clip.
 OWN_START: tuple[Method, ...] = ("fifo", "full-window")
+# The methods that noise finished latents again, with noise of places that no film reaches.
+RENOISING: tuple[Method, ...] = (*OWN_START, "noisy-replacement")
 # The methods that make chunk behind chunk where M = S.
 ONE_BY_ONE: tuple[Method, ...] = ("progressive", "replacement", "chunk-by-chunk")
 

@@ -9,7 +9,7 @@ import typer
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from longtake.options import Options
+from longtake.values import Options
 
 # What the commands that film call a field, where that is not its own name.
 SHORT = {

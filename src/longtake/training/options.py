@@ -9,9 +9,9 @@ from pydantic import Field
 
 from longtake.errors import OptionError
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import Count, Options, Positive
 from longtake.plan import Sampling
 from longtake.prompts import PromptText
+from longtake.values import Count, Options, Positive
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
