@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from longtake import LongTake
-from longtake.models.load import EMBEDDED, read_spec
+from longtake.models.load import read_spec
+from longtake.models.places import EMBEDDED
 from longtake.video import probe, read_frames
 from portable import in_two_processes
 

@@ -24,6 +24,7 @@ from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, denoise
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
+from longtake.models.places import Model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.solvers import Velocity
@@ -41,7 +42,7 @@ class LongTake:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path | None = None,
+        model: Model = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
         lora: str | Path | None = None,
