@@ -6,9 +6,10 @@ its length.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +21,10 @@ from torch import Tensor
 from longtake.errors import NumberError, OptionError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
-from longtake.methods import sampler
+from longtake.methods import Noise, sampler
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
+from longtake.models.places import Model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.progressive import Window
@@ -41,7 +43,7 @@ class LongTake:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path | None = None,
+        model: Model = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
         lora: str | Path | None = None,
@@ -73,7 +75,7 @@ class LongTake:
         """`stream` for options that are resolved already."""
         shot = Shot(self.model, film)
         shot.check_start(start)
-        return _portions(shot, start)
+        return shot.pictures(start)
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,11 @@ class ShotState:
 class Shot:
     """A film as a function from state to state: a model, a plan, and the prompts encoded. It keeps nothing of a film.
 
+    noise: the pure noise (1, C, count, H, W) of latents first, first + 1, … that are made, in place of the seed's.
     OptionError for a prompt of more tokens than the model takes, NumberError for text that is not finite.
     """
 
-    def __init__(self, model: VideoModel, film: FilmPlan) -> None:
+    def __init__(self, model: VideoModel, film: FilmPlan, noise: Noise | None = None) -> None:
         self.model, self.film = model, film
         text = model.encode_prompt([film.prompt])
         null_text = model.encode_prompt([film.negative_prompt])
@@ -106,7 +109,7 @@ class Shot:
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place),
-            self._noise,
+            noise or self._noise,
             sigma_table(film.settings.num_inference_steps, film.settings.shift),
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
@@ -139,6 +142,18 @@ class Shot:
         after = ShotState(state.num_frames, window, state.decoder)
         return (after, self._none) if chunk is None else self._decoded(after, chunk)
 
+    def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
+        """What `advance` gives, from a state to the film's end."""
+        while not self.is_whole(state):
+            state, pictures = self.advance(state)
+            yield state, pictures
+
+    def pictures(self, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+        """The whole film's pictures (F, height, width, 3), portion by portion as they are finished."""
+        state, portion = self.begin(start)
+        portions = (portion for _, portion in self.passes(state))
+        yield from filter(len, chain([portion], portions))
+
     def is_whole(self, state: ShotState) -> bool:
         """Whether the film has all its pictures."""
         return state.window.t == self._sampler.end
@@ -170,17 +185,6 @@ class Shot:
         film = self.film
         noise = chunk_noise([film.seed], film.length.given_latents + first, count, film.latent_shape)
         return noise.to(self.model.device)
-
-
-def _portions(shot: Shot, start: Pictures | None) -> Generator[Pictures, None, None]:
-    state, pictures = shot.begin(start)
-    if len(pictures):
-        yield pictures
-    while not shot.is_whole(state):
-        state, pictures = shot.advance(state)
-        if len(pictures):
-            yield pictures
-    assert state.num_frames == shot.film.length.num_frames
 
 
 def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
