@@ -49,10 +49,11 @@ from longtake.frames import frames_in
 from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.configs import WAN_PROMPT_TOKENS
+from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
 from longtake.models.load import adapter, resolve_dtype
 from longtake.models.open_sora import AutoencoderOpenSora, OpenSoraTransformer3DModel
-from longtake.models.open_sora.spec import open_sora_spec
-from longtake.models.spec import SKYREELS_V2, WAN_2_1, WAN_DEFAULTS, WAN_PROMPT_TOKENS
+from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.t5 import T5VideoModel
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
@@ -98,10 +99,14 @@ LARGE_VAE |= dict(in_channels=12, out_channels=12, scale_factor_spatial=16)
 TOLD_FPS = SMALL_WAN | dict(inject_sample_info=True)
 FAMILIES = {
     "wan-2.1": Family(wan_spec("Wan 2.1 1.3B", 16, 8, WAN_2_1), WAN, SMALL_WAN, WAN_VAE, {}),
-    "wan-2.2": Family(wan_spec("Wan 2.2 5B", 48, 16, WAN_DEFAULTS[16]), WAN, LARGE_WAN, WAN_VAE, LARGE_VAE),
+    "wan-2.2": Family(wan_spec("Wan 2.2 5B", 48, 16, WAN_2_2), WAN, LARGE_WAN, WAN_VAE, LARGE_VAE),
     "skyreels": Family(wan_spec("SkyReels-V2 1.3B", 16, 8, SKYREELS_V2), SKYREELS, TOLD_FPS, WAN_VAE, {}),
     "open-sora": Family(
-        open_sora_spec("Open-Sora v1.2"), OPEN_SORA, {"caption_channels": 4096}, OPEN_SORA_VAE, {}
+        replace(OPEN_SORA_SPEC, name="Open-Sora v1.2"),
+        OPEN_SORA,
+        {"caption_channels": 4096},
+        OPEN_SORA_VAE,
+        {},
     ),
 }
 

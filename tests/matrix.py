@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 COMPUTING = (
     *("models", "training", "worlds", "evaluation/measures", "evaluation/vbench"),
     *(
-        "test_film.py",
+        "test_embedded_film.py",
         "test_guidance.py",
         "test_methods.py",
         "test_noise.py",

@@ -11,17 +11,19 @@ from unittest.mock import Mock
 import pytest
 
 from longtake.errors import OptionError
+from longtake.models.families import PresetName
+from longtake.models.open_sora.presets import PRESETS
 from longtake.models.open_sora.shift import timestep_shift
-from longtake.models.open_sora.spec import DEFAULTS, open_sora_spec
+from longtake.models.open_sora.spec import DEFAULTS, SPEC
 from longtake.options import FilmOptions, FilmPlan
-from longtake.presets import PRESETS, PresetName, preset_options
+from longtake.presets import preset_options
 
 Cli = Callable[..., tuple[int, str, str]]
 
 
 def film(name: PresetName, from_clip: bool = True, bfloat16_shift: bool = False, **given: Any) -> FilmPlan:
     options = preset_options(name, {"prompt": "a red car"} | given, bfloat16_shift)
-    return FilmOptions(**options).resolved(open_sora_spec(), from_clip)
+    return FilmOptions(**options).resolved(SPEC, from_clip)
 
 
 def test_progressive_denoising_as_in_the_paper() -> None:
@@ -141,7 +143,7 @@ def test_reencoding_needs_whole_groups(chunk_size: int) -> None:
 PLAN = """
 import sys
 from longtake.models.load import read_spec
-from longtake.presets import PRESETS
+from longtake.presets import ABOUT
 read_spec("open-sora-v1.2")
 sys.exit(any(name in sys.modules for name in ("torch", "diffusers", "transformers", "av")))
 """

@@ -231,7 +231,7 @@ def _environment() -> Iterator[Check]:
 
 
 def _models() -> Iterator[Check]:
-    from longtake.models.load import list_models
+    from longtake.models.places import list_models
 
     embedded, *others = list_models()
     here = [model.name for model in (embedded, *others) if model.on_disk]

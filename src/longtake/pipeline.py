@@ -7,9 +7,10 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +23,10 @@ from longtake.cues import Stage, stages
 from longtake.errors import NumberError, OptionError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
-from longtake.methods import sampler
+from longtake.methods import Noise, sampler
 from longtake.models.base import VideoModel
 from longtake.models.load import load_model
+from longtake.models.places import Model
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.progressive import Window
@@ -43,7 +45,7 @@ class LongTake:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path | None = None,
+        model: Model = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
         lora: str | Path | None = None,
@@ -75,7 +77,7 @@ class LongTake:
         """`stream` for options that are resolved already."""
         shot = Shot(self.model, film)
         shot.check_start(start)
-        return _portions(shot, start)
+        return shot.pictures(start)
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ class ShotState:
 class Shot:
     """A film as a function from state to state: a model, a plan, and the prompts encoded. It keeps nothing of a film.
 
+    noise: the pure noise (1, C, count, H, W) of latents first, first + 1, … that are made, in place of the seed's.
     OptionError for a prompt of more tokens than the model takes, NumberError for text that is not finite.
     """
 
-    def __init__(self, model: VideoModel, film: FilmPlan) -> None:
+    def __init__(self, model: VideoModel, film: FilmPlan, noise: Noise | None = None) -> None:
         self.model, self.film = model, film
         self._stages = stages(film.directions)
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
@@ -114,7 +117,7 @@ class Shot:
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place),
-            self._noise,
+            noise or self._noise,
             sigma_table(film.settings.num_inference_steps, film.settings.shift),
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
@@ -158,6 +161,18 @@ class Shot:
         after = ShotState(state.num_frames, window, state.decoder)
         return (after, self._none) if chunk is None else self._decoded(after, chunk)
 
+    def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
+        """What `advance` gives, from a state to the film's end."""
+        while not self.is_whole(state):
+            state, pictures = self.advance(state)
+            yield state, pictures
+
+    def pictures(self, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+        """The whole film's pictures (F, height, width, 3), portion by portion as they are finished."""
+        state, portion = self.begin(start)
+        portions = (portion for _, portion in self.passes(state))
+        yield from filter(len, chain([portion], portions))
+
     def is_whole(self, state: ShotState) -> bool:
         """Whether the film has all its pictures."""
         return state.window.t == self._sampler.end
@@ -192,17 +207,6 @@ class Shot:
             for index in range(first, first + count)
         ]
         return torch.cat(latents, dim=2).to(self.model.device)
-
-
-def _portions(shot: Shot, start: Pictures | None) -> Generator[Pictures, None, None]:
-    state, pictures = shot.begin(start)
-    if len(pictures):
-        yield pictures
-    while not shot.is_whole(state):
-        state, pictures = shot.advance(state)
-        if len(pictures):
-            yield pictures
-    assert state.num_frames == shot.film.length.num_frames
 
 
 def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:

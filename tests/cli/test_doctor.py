@@ -171,12 +171,12 @@ def test_a_check_that_breaks_is_a_line(cli: Cli, monkeypatch: pytest.MonkeyPatch
 
 def test_a_damaged_model_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Guards weights that were cut off, and a folder that has gone."""
-    from longtake.models import load
+    from longtake.models import places
 
-    folder = shutil.copytree(load.EMBEDDED, tmp_path / "tracking-shot")
+    folder = shutil.copytree(places.EMBEDDED, tmp_path / "tracking-shot")
     weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    monkeypatch.setattr(load, "EMBEDDED", folder)
+    monkeypatch.setattr(places, "EMBEDDED", folder)
     check = checked("film")["film on cpu"]
     assert check.outcome == "failed" and check.found.startswith("ModelError: ") and check.advice
     shutil.rmtree(folder)

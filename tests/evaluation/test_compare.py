@@ -18,7 +18,7 @@ from longtake.evaluation import compare
 from longtake.evaluation.classifier import AttributeClassifier
 from longtake.evaluation.jobs import Job, Took, film, world_prompts
 from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
-from longtake.presets import PRESETS
+from longtake.models.open_sora.presets import PRESETS
 from longtake.video import VideoWriter
 from portable import in_two_processes
 

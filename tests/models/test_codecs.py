@@ -13,9 +13,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longtake.models.base import Decoder, Encoder
-from longtake.models.codecs import WanDecoder, WanEncoder, new_decoder, new_encoder
+from longtake.models.codecs import new_decoder, new_encoder
 from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
+from longtake.models.wan_codec import WanDecoder, WanEncoder
 from portable import close, rounding
 from tiny import lapped_autoencoder
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.models.codecs import LappedDecoder, LappedEncoder
-from longtake.models.lapped import AutoencoderLapped, in_space, lapped
+from longtake.models.lapped import AutoencoderLapped, LappedDecoder, LappedEncoder, in_space, lapped
 from longtake.training.autoencoder import psnr, to_tensor
 from longtake.training.lapped import start_from_components
 from portable import close, rounding

@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from longtake.errors import ModelError, OptionError
-from longtake.models import load
-from longtake.models.load import HUB_MODELS, list_models, load_encoders, load_model, read_spec
+from longtake.models import places
+from longtake.models.families import FAMILIES
+from longtake.models.load import load_encoders, load_model, read_spec
+from longtake.models.places import list_models
 from longtake.models.wan import WanModel
 from portable import close, rounding
 
@@ -135,9 +137,13 @@ def test_bad_devices_and_dtypes_are_options(wan_folder: Path) -> None:
 
 def test_known_models(tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded model comes first, found without a name or by the name that it is listed with."""
-    monkeypatch.setattr(load, "EMBEDDED", tubelet_folder)
+    monkeypatch.setattr(places, "EMBEDDED", tubelet_folder)
     models = list_models()
-    assert [model.name for model in models] == [tubelet_folder.name, "open-sora-v1.2", *HUB_MODELS]
+    assert [model.name for model in models] == [
+        tubelet_folder.name,
+        "open-sora-v1.2",
+        *(name for family in FAMILIES.values() for name in family.hub),
+    ]
     assert models[0].on_disk
     assert read_spec() == read_spec(models[0].name) == read_spec(tubelet_folder)
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.families import WAN_2_1
 from longtake.models.load import read_spec
-from longtake.models.open_sora.spec import open_sora_spec
-from longtake.models.spec import WAN_2_1
+from longtake.models.open_sora.spec import SPEC
 from longtake.training.data import frames_needed, latents_needed, smaller_windows
 from longtake.video import VideoWriter
 
@@ -83,7 +83,7 @@ def test_shots_that_less_context_would_take_are_told_of(cli: Cli, wan_folder: Pa
     assert made.err.splitlines()[-1].endswith("or windows of 81 frames with --context 3")
 
 
-OPEN_SORA = open_sora_spec()
+OPEN_SORA = SPEC
 SETTINGS = st.builds(
     lambda steps, per, size, context: (min(steps, per), steps, size, context),
     *(st.integers(1, 40), st.integers(1, 40), st.integers(1, 6), st.integers(0, 9)),

@@ -16,9 +16,9 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file
 
-from longtake.models.folder import WEIGHTS
 from longtake.models.load import read_spec
 from longtake.models.wan import per_frame_timesteps
+from longtake.models.weights import WEIGHTS
 from longtake.training.estimate import estimate
 from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer

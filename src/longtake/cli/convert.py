@@ -7,7 +7,8 @@ import typer
 
 from longtake.cli.common import app, say, stoppable
 from longtake.files import exclusive_folder, printable
-from longtake.models.load import converted_folder, read_spec
+from longtake.models.load import read_spec
+from longtake.models.places import converted_folder
 
 
 @app.command()
@@ -40,8 +41,9 @@ def convert(
 ) -> None:
     """Make a model folder of original weights: every tensor accounted for, nothing pickled read."""
     from longtake.models.open_sora.folder import TEXT_ENCODER, convert_open_sora
+    from longtake.models.open_sora.spec import SPEC
 
-    folder = target or converted_folder()
+    folder = target or converted_folder(SPEC.name)
     with stoppable(f"give the same command again, and {folder} goes on"), exclusive_folder(folder):
         convert_open_sora(transformer, vae, folder, text_encoder or TEXT_ENCODER, say)
     spec = read_spec(folder)

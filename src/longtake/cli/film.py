@@ -33,9 +33,12 @@ from longtake.cli.parameters import given_of, takes
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.frames import number
-from longtake.models.load import list_models, read_spec
+from longtake.models.families import PresetName
+from longtake.models.folder import ModelFolder
+from longtake.models.load import read_spec
+from longtake.models.places import list_models, open_model
 from longtake.options import FilmOptions, FilmPlan
-from longtake.presets import PRESETS, PresetName, added_to, preset_options
+from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import decoded
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         help="Film as the paper did with Open-Sora v1.2; other options hold before its own. "
-        + ". ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items()),
+        + ". ".join(f"{name}: {about}" for name, about in ABOUT.items()),
     ),
 ]
 Bfloat16Shift = Annotated[
@@ -122,7 +125,8 @@ def generate(
     """
     started = time.perf_counter()
     options = film_options(prompt, size, preset, bfloat16_shift, **given)
-    film = _film(options, model, preset, lora, start)
+    folder = open_model(_model(model, preset))
+    film = _film(options, folder, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     from longtake.takes import Take
@@ -133,7 +137,7 @@ def generate(
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
     try:
-        speed = _shoot(take, _model(model, preset), device, dtype, lora)
+        speed = _shoot(take, folder, device, dtype, lora)
     except KeyboardInterrupt:
         say(f"stopped: {take.left}")
         raise typer.Exit(INTERRUPTED) from None
@@ -162,7 +166,13 @@ def plan(
     **given: Any,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
-    film = _film(film_options("any", size, preset, bfloat16_shift, **given), model, preset, lora, start)
+    film = _film(
+        film_options("any", size, preset, bfloat16_shift, **given),
+        open_model(_model(model, preset)),
+        preset,
+        lora,
+        start,
+    )
     from longtake.noise import sigma_table
 
     if preset:
@@ -214,25 +224,25 @@ def say_notes(film: FilmPlan) -> None:
 
 def _film(
     options: FilmOptions,
-    model: str | None,
+    model: ModelFolder,
     preset: PresetName | None,
     lora: str | None,
     start: str | None,
 ) -> FilmPlan:
     """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
     from_clip = start != TEXT and bool(start or preset)
-    return options.resolved(read_spec(_model(model, preset), lora), from_clip)
+    return options.resolved(read_spec(model, lora), from_clip)
 
 
 def _model(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
-    return PRESETS[preset].model if preset and given is None else given
+    return preset_model(preset) if preset and given is None else given
 
 
-def _shoot(take: "Take", name: str | None, device: str, dtype: str | None, lora: str | None) -> "Speed":
+def _shoot(take: "Take", folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "Speed":
     from longtake.pipeline import LongTake
 
-    film, model = take.film, LongTake.from_pretrained(name, device, dtype, lora)
+    film, model = take.film, LongTake.from_pretrained(folder, device, dtype, lora)
     for text in filter(None, (film.prompt, film.negative_prompt)):
         if (read := model.model.clean(text)) != " ".join(text.split()):
             say(f'note: {film.model} reads the prompt as "{read}"')

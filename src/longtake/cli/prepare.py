@@ -12,7 +12,7 @@ from longtake.cli.film import DtypeName, Size, film_options
 from longtake.cli.parameters import takes
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
-from longtake.models.load import read_spec
+from longtake.models.places import open_model
 from longtake.options import FilmOptions
 
 FIELDS = ("fps", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size")
@@ -41,14 +41,15 @@ def prepare(
     that are shorter than their windows are skipped. A clip that cannot be used is reported and skipped.
     """
     options = film_options("any", size, num_frames=1, **given)
-    windows = options.resolved(read_spec(model)).settings
+    folder = open_model(model)
+    windows = options.resolved(folder.spec).settings
     with needs_extra("train"):
         from longtake.training.prepare import prepare
     with stoppable(f"prepare into {target} again to go on"), exclusive_folder(target):
         summary = prepare(
             source,
             target,
-            model,
+            folder,
             width=options.width,
             height=options.height,
             fps=options.fps,

@@ -19,7 +19,8 @@ from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
 from longtake.files import exclusive_folder, printable, write_text
 from longtake.frames import lasting
-from longtake.models.load import model_folder, read_spec
+from longtake.models.folder import ModelFolder
+from longtake.models.places import model_folder, open_model
 from longtake.training.options import DistilOptions, RunOptions, TrainOptions
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
@@ -112,18 +113,19 @@ def _learn(
     try:
         options = kind(**given_of(given))
         with needs_extra("train"):
+            folder = open_model(model)
             if dry_run:
-                _describe(model, options, data)
+                _describe(folder, options, data)
             else:
                 with exclusive_folder(run) if _first_process() else nullcontext():
-                    _train(model, options, data, run)
+                    _train(folder, options, data, run)
     except LongTakeError:
         if _first_process():
             raise
         raise typer.Exit(BAD_INPUT) from None
 
 
-def _train(model: str | None, options: RunOptions, data: Path, run: Path) -> None:
+def _train(model: ModelFolder, options: RunOptions, data: Path, run: Path) -> None:
     from longtake.training.changes import FILM, check_film
     from longtake.training.data import MANIFEST
     from longtake.training.distil import distilling
@@ -172,7 +174,7 @@ def _after_a_step(stop: Callable[[], None]) -> AbstractContextManager[None]:
     return gently(told)
 
 
-def _prepared(model: str | None, options: RunOptions, data: Path, run: Path) -> Path:
+def _prepared(model: ModelFolder, options: RunOptions, data: Path, run: Path) -> Path:
     """The folder of prepared film: the one given, or what is made of it in the run."""
     if os.path.exists(data / "manifest.json"):
         return data
@@ -193,15 +195,14 @@ def _prepared(model: str | None, options: RunOptions, data: Path, run: Path) -> 
                 f"{run} learns from film that was prepared elsewhere: give that folder as --data"
             )
         check_source(data, target)
-    spec = read_spec(model)
-    prepare(data, target, model, windows=options.sampling(spec), say=say)
+    prepare(data, target, model, windows=options.sampling(model.spec), say=say)
     return target
 
 
-def _film(model: str | None, options: RunOptions, folder: Path) -> "PreparedFilm":
+def _film(model: ModelFolder, options: RunOptions, folder: Path) -> "PreparedFilm":
     from longtake.training.data import PreparedFilm, frames_needed, hashes
 
-    spec = read_spec(model)
+    spec = model.spec
     film = PreparedFilm(folder, spec, hashes(model_folder(model)), options.sampling(spec))
     if film.left_out:
         window = lasting(frames_needed(spec, film.needed), Fraction(film.manifest.fps))
@@ -209,7 +210,7 @@ def _film(model: str | None, options: RunOptions, folder: Path) -> "PreparedFilm
     return film
 
 
-def _describe(model: str | None, options: RunOptions, data: Path) -> None:
+def _describe(model: ModelFolder, options: RunOptions, data: Path) -> None:
     """Print what a run would take."""
     from longtake.training.estimate import estimate
     from longtake.training.sources import find_clips
@@ -218,7 +219,7 @@ def _describe(model: str | None, options: RunOptions, data: Path) -> None:
         film = _film(model, options, data)
         sampling = film.sampling
     else:
-        film, sampling = None, options.sampling(read_spec(model))
+        film, sampling = None, options.sampling(model.spec)
     cost = estimate(model, options, sampling, int(os.environ.get("WORLD_SIZE", 1)))
     if film:
         steps = film.num_latents / cost.latents_per_step

@@ -24,7 +24,7 @@ from longtake.evaluation.codec import codec_report, load_autoencoder
 from longtake.evaluation.drift import bootstrap, by_prompt
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.files import beside, write_text
-from longtake.models.load import model_folder
+from longtake.models.places import model_folder
 from longtake.pipeline import LongTake
 from longtake.progress import track
 from longtake.runs import claim, processes

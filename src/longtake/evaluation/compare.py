@@ -26,9 +26,10 @@ from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
 from longtake.files import write_text, writing
-from longtake.models.load import check_prompts, load_model, model_folder
+from longtake.models.load import check_prompts, load_model
+from longtake.models.places import model_folder
 from longtake.names import Finder, repeated
-from longtake.presets import PRESETS
+from longtake.presets import preset_model
 from longtake.runs import CONFIG, check_claim, claim, processes
 from longtake.start import read_start
 from longtake.training.data import weights_hash
@@ -90,7 +91,7 @@ def table1(file: Path, setting: Setting, fit_start: bool = False) -> tuple[Setti
     clips lie beside it. The setting's model is Open-Sora v1.2 if it names none.
 
     OptionError, before anything is filmed, for a clip that is not there or that no film can begin with."""
-    model = PRESETS["pa-o-base"].model if setting.model is None else setting.model
+    model = preset_model("pa-o-base") if setting.model is None else setting.model
     setting = replace(setting, model=model, clips=file.parent, fit_start=fit_start)
     finder, prompts = Finder(file.parent), list[Prompt]()
     for item in read_benchmark(file):

@@ -35,7 +35,8 @@ from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, joints_of
 from longtake.evaluation.vbench.dimensions import VBench
 from longtake.files import contents, printable
-from longtake.models.load import EMBEDDED, read_spec
+from longtake.models.load import read_spec
+from longtake.models.places import EMBEDDED
 from longtake.names import grouped, is_hidden
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS

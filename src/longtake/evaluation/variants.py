@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,10 +12,11 @@ from longtake.errors import OptionError
 from longtake.evaluation.measures.base import Joints
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
+from longtake.models.families import PresetName
 from longtake.models.load import read_spec
 from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
 from longtake.plan import Method
-from longtake.presets import PresetName, preset_options
+from longtake.presets import preset_options
 
 REAL = "real film"
 OURS = "progressive"  # what the others are compared with
@@ -56,7 +58,7 @@ class Setting:
     clips: Path | None = None
     fit_start: bool = False
 
-    @property
+    @cached_property
     def spec(self) -> ModelSpec:
         return read_spec(self.model, self.lora)
 

@@ -6,6 +6,7 @@ Other keys are the libraries' business. A value that does not fit is a ModelErro
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,6 +19,8 @@ Count = Annotated[int, Field(ge=1, le=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
 Off = Literal[False] | None
+WAN_PROMPT_TOKENS = 512
+STARTS_FROM_IMAGE = "it starts from an image; take the text-to-video model"
 
 
 class Config(BaseModel):
@@ -26,22 +29,71 @@ class Config(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
-class TransformerConfig(Config):
-    """Of a Wan or SkyReels-V2 transformer."""
+class NetworkConfig(Config):
+    """Of any network: what a family's own says of its latents and texts."""
 
     in_channels: Count
+
+    @property
+    def text_width(self) -> int:
+        """The width of the text states that it reads."""
+        raise NotImplementedError
+
+    @property
+    def patch(self) -> int:
+        """Both sides of a latent must be multiples of this."""
+        return 1
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be filmed with, if so."""
+        return None
+
+    def prompt_tokens(self, tokenizer: int | None) -> int:
+        """The most tokens of a prompt, for a tokenizer of such a limit."""
+        raise NotImplementedError
+
+
+class WanConfig(NetworkConfig):
+    """Of a Wan or SkyReels-V2 transformer."""
+
     out_channels: Count | None = None
     patch_size: Annotated[list[Count], Field(min_length=3, max_length=3)]
     text_dim: Count = 4096
     image_dim: Count | None = None
 
+    @property
+    def text_width(self) -> int:
+        return self.text_dim
 
-class OpenSoraConfig(Config):
+    @property
+    def patch(self) -> int:
+        return math.lcm(*self.patch_size[1:])
+
+    @property
+    def refusal(self) -> str | None:
+        if self.image_dim or self.in_channels != (self.out_channels or self.in_channels):
+            return STARTS_FROM_IMAGE
+        if self.patch_size[0] != 1:
+            return "its network joins latent frames into one token, so they share a noise level"
+        return None
+
+    def prompt_tokens(self, tokenizer: int | None) -> int:
+        return min(tokenizer or WAN_PROMPT_TOKENS, WAN_PROMPT_TOKENS)
+
+
+class OpenSoraConfig(NetworkConfig):
     """Of an OpenSoraTransformer3DModel."""
 
-    in_channels: Count
     caption_channels: Count
     max_caption_tokens: Count
+
+    @property
+    def text_width(self) -> int:
+        return self.caption_channels
+
+    def prompt_tokens(self, tokenizer: int | None) -> int:
+        return self.max_caption_tokens
 
 
 class VaeConfig(Config):
@@ -65,6 +117,10 @@ class TokenizerConfig(Config):
     """Of any tokenizer. Those without a limit give one of thirty digits."""
 
     model_max_length: Annotated[int, Field(ge=1)] | None = None
+
+
+# By which name each scheduler knows its shift. Under another's name diffusers does not see it.
+SHIFTS = {"FlowMatchEulerDiscreteScheduler": "shift", "UniPCMultistepScheduler": "flow_shift"}
 
 
 class SchedulerConfig(Config):
@@ -93,6 +149,13 @@ class SchedulerConfig(Config):
     sigma_min: Off = None
     sigma_max: Off = None
     trained_betas: Off = None
+
+    def given_shift(self, name: str) -> float | None:
+        """The shift, if there is one: under the scheduler's own name for it, else under the other's."""
+        other = next(key for key in SHIFTS.values() if key != name)
+        return next(
+            (shift for shift in (getattr(self, name), getattr(self, other)) if shift is not None), None
+        )
 
 
 class LoraConfig(Config):

@@ -1,42 +1,34 @@
-"""Model folders, looked through before anything is loaded from them; without torch.
+"""A model's folder, looked through before anything is loaded from it; without torch.
 
-A model folder is a diffusers folder of the Wan or SkyReels-V2 kind, or Open-Sora's in the same layout. It brings
-numbers, never code: classes are looked up in the lists below, weights are safetensors, and everything else is
-refused, with the reason.
+It is a folder in diffusers' layout, of one of the families. It brings numbers, never code: classes are looked up in
+their records, weights are safetensors, and everything else is refused, with the reason.
 """
 
 from __future__ import annotations
 
-import json
-import re
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.configs import OpenSoraConfig, TextEncoderConfig, TransformerConfig, VaeConfig, checked
-from longtake.models.kinds import foreign, kind_of_file, kind_of_folder
+from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.configs import (
+    SHIFTS,
+    STARTS_FROM_IMAGE,
+    SchedulerConfig,
+    TextEncoderConfig,
+    TokenizerConfig,
+    VaeConfig,
+    checked,
+    settings,
+)
+from longtake.models.families import AUTOENCODERS, FAMILIES, REFUSALS, library
+from longtake.models.kinds import read_json, refuse_foreign
+from longtake.models.weights import WEIGHTS, PartFiles, part_files
 
-CLASSES = {
-    "transformer": (
-        "diffusers.WanTransformer3DModel",
-        "diffusers.SkyReelsV2Transformer3DModel",
-        "longtake.OpenSoraTransformer3DModel",
-    ),
-    "vae": (
-        "diffusers.AutoencoderKLWan",
-        "longtake.AutoencoderTubelet",
-        "longtake.AutoencoderLapped",
-        "longtake.AutoencoderOpenSora",
-    ),
-    "text_encoder": ("transformers.T5EncoderModel", "transformers.UMT5EncoderModel"),
-    "tokenizer": (
-        "transformers.PreTrainedTokenizerFast",
-        "transformers.TokenizersBackend",
-        "transformers.T5TokenizerFast",
-        "transformers.T5Tokenizer",
-    ),
-    "scheduler": ("diffusers.FlowMatchEulerDiscreteScheduler", "diffusers.UniPCMultistepScheduler"),
-}
+INDEX, SETTINGS = "model_index.json", "longtake.json"
+# By part: the file of its configuration, and the classes that it may be of, each behind its library.
 CONFIGS = {
     "transformer": "config.json",
     "vae": "config.json",
@@ -44,196 +36,159 @@ CONFIGS = {
     "tokenizer": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
 }
-WEIGHTS = {
-    "transformer": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
-    "text_encoder": "model.safetensors",
+CLASSES = {
+    "transformer": [f"{library(family.code)}.{name}" for name, family in FAMILIES.items()],
+    "vae": [f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()],
+    "text_encoder": ["transformers.T5EncoderModel", "transformers.UMT5EncoderModel"],
+    "tokenizer": [
+        "transformers.PreTrainedTokenizerFast",
+        "transformers.TokenizersBackend",
+        "transformers.T5TokenizerFast",
+        "transformers.T5Tokenizer",
+    ],
+    "scheduler": [f"diffusers.{name}" for name in SHIFTS],
 }
-SKYREELS = "SkyReelsV2Transformer3DModel"
-WAN_VAE = "AutoencoderKLWan"
-OPEN_SORA = "OpenSoraTransformer3DModel", "AutoencoderOpenSora"
-
-ONE_TIMESTEP = (
-    "AllegroTransformer3DModel",
-    "CogVideoXTransformer3DModel",
-    "ConsisIDTransformer3DModel",
-    "EasyAnimateTransformer3DModel",
-    "HunyuanVideo15Transformer3DModel",
-    "HunyuanVideoTransformer3DModel",
-    "Kandinsky5Transformer3DModel",
-    "LatteTransformer3DModel",
-    "MochiTransformer3DModel",
-    "UNet3DConditionModel",
-    "UNetMotionModel",
-    "UNetSpatioTemporalConditionModel",
-    "WanVACETransformer3DModel",
-)
-NO_ADAPTER = (
-    "ChronoEditTransformer3DModel",
-    "CosmosTransformer3DModel",
-    "LTX2VideoTransformer3DModel",
-    "LTXVideoTransformer3DModel",
-    "SanaVideoTransformer3DModel",
-)
 
 
-def is_hub_name(name: str) -> bool:
-    """Whether a name could be that of a repository on the hub."""
-    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name))
+class ModelFolder:
+    """A model's folder, opened: its JSON is read once, and what it says is checked once.
 
-
-def find_folder(model: str | Path, weights: bool) -> Path:
-    """The folder of a model: its own path, or where it lies once fetched from the hub, JSON alone or all."""
-    if not str(model).strip():
-        raise ModelError("the name of the model is empty: give a folder or a hub name, or leave it out")
-    if Path(model).is_dir():
-        return Path(model)
-    if Path(model).is_file():
-        raise ModelError(f"{model} {kind_of_file(Path(model))}")
-    if not is_hub_name(str(model)):
-        raise ModelError(
-            f"no model folder {model}; give a folder that holds a model_index.json, or a hub name such as"
-            " Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
-        )
-    kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
-    wanted = [
-        "model_index.json",
-        "longtake.json",
-        "config.json",
-        *(f"{part}/{kind}" for part in CLASSES for kind in kinds),
-    ]
-    return fetched(str(model), wanted)
-
-
-def fetched(name: str, wanted: list[str]) -> Path:
-    """The folder in which the wanted files of a hub's repository lie, fetched if need be, or ModelError."""
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:  # networks, proxies, tokens and disks fail in as many classes
-        raise ModelError(
-            f"no folder {name} here, and it cannot be fetched from the hub ({type(error).__name__});"
-            " check the name, go online, or fetch it elsewhere and give its folder"
-        ) from error
-
-
-def checked_classes(folder: Path) -> dict[str, str]:
-    """The class name of each part.
-
-    Raises ModelError for a folder that is incomplete, brings code or cannot be filmed with.
+    path, name; `hub`, its name on the hub if it was fetched; `classes`, the class name of each part; `family` and
+    `autoencoder`, their records; `network` and `vae`, what is read of their configurations.
     """
-    index = read_json(folder, "model_index.json")
-    if not isinstance(index.get("_class_name"), str):
-        raise ModelError(_brings_code(folder, "a pipeline class in model_index.json"))
-    classes = {part: _checked_class(folder, part, index) for part in CLASSES}
-    _check_kind(folder, index, classes)
-    for name in ("model_index.json", *(f"{part}/{config}" for part, config in CONFIGS.items())):
-        for key in {"auto_map", "trust_remote_code"} & read_json(folder, name).keys():
-            raise ModelError(_brings_code(folder, f"{key} in {name}"))
-    for script in sorted({*folder.glob("*.py"), *folder.glob("*/*.py")}):
-        raise ModelError(_brings_code(folder, str(script.relative_to(folder))))
-    return classes
+
+    def __init__(self, path: Path, name: str = "", hub: str | None = None) -> None:
+        """Raises ModelError for a folder that is incomplete, brings code or cannot be filmed with."""
+        self.path, self.name, self.hub = path, name or path.resolve().name, hub
+        self._read: dict[str, dict[str, Any]] = {}
+        index = self.json(INDEX)
+        if not isinstance(index.get("_class_name"), str):
+            raise self._brings_code(f"a pipeline class in {INDEX}")
+        self.classes = {part: self._class(part, index) for part in CONFIGS}
+        self.family = FAMILIES[self.classes["transformer"]]
+        self.autoencoder = AUTOENCODERS[self.classes["vae"]]
+        self.vae = checked(VaeConfig, self.config("vae"), self.place("vae"))
+        encoder = checked(TextEncoderConfig, self.config("text_encoder"), self.place("text_encoder"))
+        self.network = checked(self.family.config, self.config("transformer"), self.place("transformer"))
+        if reason := self._unfit(index, encoder):
+            raise ModelError(f"model folder {path} cannot be used: {reason}")
+        for file in (INDEX, *(f"{part}/{config}" for part, config in CONFIGS.items())):
+            for key in {"auto_map", "trust_remote_code"} & self.json(file).keys():
+                raise self._brings_code(f"{key} in {file}")
+        for script in sorted({*path.glob("*.py"), *path.glob("*/*.py")}):
+            raise self._brings_code(str(script.relative_to(path)))
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The description of the model. Raises ModelError for a value that is missing, of the wrong type or out of its
+        range, and for a scheduler whose noise levels or predictions are not those of a film."""
+        tokenizer = checked(TokenizerConfig, self.config("tokenizer"), self.place("tokenizer"))
+        scheduler, vae = self._scheduler(), self.vae
+        return ModelSpec(
+            name=self.name,
+            latent_channels=vae.z_dim,
+            spatial_factor=vae.scale_factor_spatial,
+            temporal_factor=vae.scale_factor_temporal,
+            first_frames=self.autoencoder.first_frames,
+            alignment=vae.scale_factor_spatial * self.network.patch,
+            max_prompt_tokens=self.network.prompt_tokens(tokenizer.model_max_length),
+            defaults=self._defaults(scheduler.given_shift(SHIFTS[self.classes["scheduler"]])),
+            group_latents=self.autoencoder.group_latents,
+            lookahead_latents=self.autoencoder.lookahead_latents,
+            prediction=scheduler.prediction_type or "flow_prediction",
+            text_per_latent=self.family.text_per_latent,
+        )
+
+    @cached_property
+    def weights(self) -> dict[str, PartFiles]:
+        """The weights of each part. Raises ModelError unless all are there as safetensors, and the tokenizer's words as
+        JSON."""
+        self.json("tokenizer/tokenizer.json")
+        for path in sorted((self.path / "tokenizer").iterdir()):
+            is_read = f"tokenizer/{path.name}" in self._read
+            if path.suffix in (".json", ".model", ".txt") and not path.name.startswith(".") and not is_read:
+                refuse_foreign(path)
+        return {part: part_files(self.path, part) for part in WEIGHTS}
+
+    def check(self) -> None:
+        """Raise now what `spec` and `weights` would raise later."""
+        _ = self.spec, self.weights
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder. Raises ModelError if it is missing or anything else."""
+        if name not in self._read:
+            self._read[name] = read_json(self.path, name)
+        return self._read[name]
+
+    def config(self, part: str) -> dict[str, Any]:
+        """The configuration of one part."""
+        return self.json(f"{part}/{CONFIGS[part]}")
+
+    def place(self, part: str) -> str:
+        """Where the configuration of a part is, for an error."""
+        return f"model folder {self.path}: {part}/{CONFIGS[part]}"
+
+    def _class(self, part: str, index: dict[str, Any]) -> str:
+        entry = index.get(part)
+        if part == "transformer" and entry is None:
+            entry = index.get("unet")
+        match entry:
+            case [str(origin), str(name)]:
+                pass
+            case _:
+                raise ModelError(f"model folder {self.path} is incomplete: {INDEX} names no {part}")
+        if f"{origin}.{name}" in CLASSES[part]:
+            return name
+        if origin not in ("diffusers", "transformers", "longtake"):
+            raise self._brings_code(f"{name} of {origin}")
+        reason = REFUSALS.get(name) or "it must be " + " or ".join(c.split(".")[1] for c in CLASSES[part])
+        raise ModelError(f"model folder {self.path} cannot be used: its {part} is a {name}; {reason}")
+
+    def _unfit(self, index: dict[str, Any], encoder: TextEncoderConfig) -> str | None:
+        """Why the parts cannot be filmed with: relatives of text-to-video models that share their classes, autoencoders
+        of unknown statistics, and parts that do not belong together. None if they can."""
+        network, vae = self.network, self.vae
+        if any(_as_list(index.get("transformer_2"))) or index.get("boundary_ratio") is not None:
+            return "it picks one of two experts by the noise level of the clip, but a window has many levels"
+        if any(_as_list(index.get("image_encoder"))):
+            return STARTS_FROM_IMAGE
+        if self.classes["vae"] not in self.family.autoencoders:
+            return f"a {self.classes['transformer']} does not go with a {self.classes['vae']}"
+        if network.refusal:
+            return network.refusal
+        if network.in_channels != vae.z_dim:
+            return f"its network takes latents of {network.in_channels} channels, its autoencoder makes {vae.z_dim}"
+        if network.text_width != encoder.d_model:
+            return f"its network reads text of {network.text_width} numbers, its text encoder makes {encoder.d_model}"
+        if not len(vae.latents_mean or ()) == len(vae.latents_std or ()) == vae.z_dim:
+            return "its vae/config.json gives no latents_mean and latents_std for each latent channel"
+        return None
+
+    def _scheduler(self) -> SchedulerConfig:
+        name, content, place = self.classes["scheduler"], self.config("scheduler"), self.place("scheduler")
+        if content.get("_class_name", name) != name:
+            raise ModelError(
+                f"{place} is of a {content['_class_name']}, model_index.json says {name}: mend one"
+            )
+        return checked(SchedulerConfig, content, place)
+
+    def _defaults(self, shift: float | None) -> ModelDefaults:
+        """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
+        own = self.family.defaults.get((self.classes["vae"], self.vae.scale_factor_spatial))
+        if own is None or (self.path / SETTINGS).exists():
+            return settings(self.json(SETTINGS), self.path)
+        return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own
+
+    def _brings_code(self, what: str) -> ModelError:
+        return ModelError(
+            f"model folder {self.path} asks for code of its own to be run ({what}); longtake runs none"
+        )
 
 
-def part_config(folder: Path, part: str) -> dict[str, Any]:
-    """The configuration of one part of the folder."""
-    return read_json(folder, f"{part}/{CONFIGS[part]}")
-
-
-def part_place(folder: Path, part: str) -> str:
-    """Where the configuration of a part is, for an error."""
-    return f"model folder {folder}: {part}/{CONFIGS[part]}"
-
-
-def vae_config(folder: Path) -> VaeConfig:
-    """The configuration of the autoencoder, checked."""
-    return checked(VaeConfig, part_config(folder, "vae"), part_place(folder, "vae"))
-
-
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object of the folder. Raises ModelError if it is missing or anything else."""
-    path = folder / name
-    try:
-        reason = foreign(path)
-        content = None if reason else json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = kind_of_folder(folder) if name == "model_index.json" and folder.is_dir() else None
-        raise ModelError(
-            f"model folder {folder} is incomplete: {name} is missing{f'; {known}' if known else ''}"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"model folder {folder}: {name} cannot be read ({error})") from error
-    if reason:
-        raise ModelError(f"model folder {folder}: {name} {reason}")
-    if not isinstance(content, dict):
-        raise ModelError(f"model folder {folder}: {name} is not a JSON object")
-    return content
-
-
-def _checked_class(folder: Path, part: str, index: dict[str, Any]) -> str:
-    entry = index.get(part)
-    if part == "transformer" and entry is None:
-        entry = index.get("unet")
-    match entry:
-        case [str(library), str(name)]:
-            pass
-        case _:
-            raise ModelError(f"model folder {folder} is incomplete: model_index.json names no {part}")
-    if f"{library}.{name}" in CLASSES[part]:
-        return name
-    if library not in ("diffusers", "transformers", "longtake"):
-        raise ModelError(_brings_code(folder, f"{name} of {library}"))
-    if name in ONE_TIMESTEP:
-        reason = "it takes one timestep for the whole clip, not one for each latent frame"
-    elif name in NO_ADAPTER:
-        reason = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
-    else:
-        reason = "it must be " + " or ".join(entry.split(".")[1] for entry in CLASSES[part])
-    raise ModelError(f"model folder {folder} cannot be used: its {part} is a {name}; {reason}")
-
-
-def _check_kind(folder: Path, index: dict[str, Any], classes: dict[str, str]) -> None:
-    """Refuse relatives of text-to-video Wan that share its class, autoencoders of unknown statistics, and parts that
-    do not belong together."""
-    vae, place = vae_config(folder), part_place(folder, "text_encoder")
-    encoder = checked(TextEncoderConfig, part_config(folder, "text_encoder"), place)
-    channels, text, reason = _network(folder, classes)
-    if any(_as_list(index.get("transformer_2"))) or index.get("boundary_ratio") is not None:
-        reason = "it picks one of two experts by the noise level of the clip, but a window has many levels"
-    elif any(_as_list(index.get("image_encoder"))):
-        reason = "it starts from an image; take the text-to-video model"
-    elif (classes["transformer"] == OPEN_SORA[0]) != (classes["vae"] == OPEN_SORA[1]):
-        reason = f"a {classes['transformer']} does not go with a {classes['vae']}"
-    elif reason:
-        pass
-    elif channels != vae.z_dim:
-        reason = f"its network takes latents of {channels} channels, its autoencoder makes {vae.z_dim}"
-    elif text != encoder.d_model:
-        reason = f"its network reads text of {text} numbers, its text encoder makes {encoder.d_model}"
-    elif not len(vae.latents_mean or ()) == len(vae.latents_std or ()) == vae.z_dim:
-        reason = "its vae/config.json gives no latents_mean and latents_std for each latent channel"
-    if reason:
-        raise ModelError(f"model folder {folder} cannot be used: {reason}")
-
-
-def _network(folder: Path, classes: dict[str, str]) -> tuple[int, int, str | None]:
-    """The channels of the network's latents, the width of the text it reads, and why it cannot be used, if so."""
-    config, place = part_config(folder, "transformer"), part_place(folder, "transformer")
-    if classes["transformer"] == OPEN_SORA[0]:
-        own = checked(OpenSoraConfig, config, place)
-        return own.in_channels, own.caption_channels, None
-    network, reason = checked(TransformerConfig, config, place), None
-    if network.image_dim or network.in_channels != (network.out_channels or network.in_channels):
-        reason = "it starts from an image; take the text-to-video model"
-    elif network.patch_size[0] != 1:
-        reason = "its network joins latent frames into one token, so they share a noise level"
-    return network.in_channels, network.text_dim, reason
+def read_settings(folder: Path) -> ModelDefaults:
+    """The longtake.json of a folder, such as a LoRA's."""
+    return settings(read_json(folder, SETTINGS), folder)
 
 
 def _as_list(entry: Any) -> list[Any]:
     return entry if isinstance(entry, list) else [entry]
-
-
-def _brings_code(folder: Path, what: str) -> str:
-    return f"model folder {folder} asks for code of its own to be run ({what}); longtake runs none"

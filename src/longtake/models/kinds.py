@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -53,10 +54,35 @@ WEIGHTS_OF = {
 }
 
 
-def foreign(path: Path) -> str | None:
-    """What is wrong with a file at first sight, and what to do; None if it may be what it should be. OSError too."""
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object of a model's folder. Raises ModelError if it is missing or anything else."""
+    path = folder / name
+    try:
+        content = path.read_bytes()
+        reason = foreign(path, content[:HEAD])
+        read = None if reason else json.loads(content.decode())
+    except FileNotFoundError:
+        known = kind_of_folder(folder) if name == "model_index.json" and folder.is_dir() else None
+        raise ModelError(
+            f"model folder {folder} is incomplete: {name} is missing{f'; {known}' if known else ''}"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model folder {folder}: {name} cannot be read ({error})") from error
+    if reason:
+        raise ModelError(f"model folder {folder}: {name} {reason}")
+    if not isinstance(read, dict):
+        raise ModelError(f"model folder {folder}: {name} is not a JSON object")
+    return read
+
+
+def first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        return file.read(HEAD)
+
+
+def foreign(path: Path, head: bytes) -> str | None:
+    """What is wrong with a file at first sight, by its first bytes, and what to do; None if it may be what it should
+    be."""
     if not head:
         return "is empty: fetch it again"
     if head.startswith(POINTER):
@@ -74,7 +100,7 @@ def foreign(path: Path) -> str | None:
 def refuse_foreign(path: Path) -> None:
     """ModelError for a file that is something else at first sight, or cannot be read."""
     try:
-        reason = foreign(path)
+        reason = foreign(path, first_bytes(path))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing: fetch it again") from None
     except OSError as error:
@@ -86,7 +112,7 @@ def refuse_foreign(path: Path) -> None:
 def kind_of_file(path: Path) -> str:
     """What a file is that was given as a model, in words that follow its name, and what to do."""
     try:
-        reason = foreign(path)
+        reason = foreign(path, first_bytes(path))
         if reason is None and path.name == "model_index.json":
             return f"is part of a model folder: give the folder, {path.parent}"
         if reason is None:

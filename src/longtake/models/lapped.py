@@ -27,6 +27,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from longtake.models.codecs import WAITING, Streaming, clamped, denormalised, no_latents, normalised
+
 FRAMES, PIXELS = 4, 16  # of a tubelet
 LAP_FRAMES, LAP_PIXELS = 2, 8  # how deep neighbours reach into one another
 PLANES = 3 * FRAMES  # of four frames
@@ -216,3 +218,44 @@ def _silent(layer: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class LappedDecoder(Streaming):
+    """Decodes with AutoencoderLapped: the first latent gives two frames, every later one four.
+
+    Equals `vae.decode` to rounding.
+    """
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        before = Memory(**self._kept) if self._kept else None
+        frames, memory = self._vae.decode_after(denormalised(self._vae, latents), before)
+        self._kept = memory._asdict()
+        return clamped(frames if before else frames[:, :, LAP_FRAMES:])
+
+
+class LappedEncoder(Streaming):
+    """Encodes with AutoencoderLapped: every four frames become a latent once two more are there.
+
+    Equals the latents that `vae.encode` makes of all the frames, to rounding. What waits begins with the frames of the
+    last latent, into which those of the next one are turned.
+    """
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        waiting = self._kept.get(WAITING, frames[:, :, :0])
+        frames = torch.cat([waiting, frames], dim=2)
+        coded, ready = _latents_in(waiting), _latents_in(frames)
+        self._kept[WAITING] = frames[:, :, max(0, ready - 1) * FRAMES :].clone()
+        if ready <= coded:
+            return no_latents(frames, self._vae.config.z_dim, PIXELS)
+        seen = frames[:, :, : ready * FRAMES + LAP_FRAMES].to(self._vae.device, self._vae.dtype)
+        seen = functional.pad(seen, (0, 0, 0, 0, 0, FRAMES - LAP_FRAMES))
+        turned = lapped(seen, 2, FRAMES, LAP_FRAMES)
+        new = turned[:, :, coded * FRAMES : ready * FRAMES]
+        return normalised(self._vae, self._vae.code(new))
+
+
+def _latents_in(frames: Tensor) -> int:
+    """The latents that a lapped encoder can make of frames."""
+    return max(0, (frames.shape[2] - LAP_FRAMES) // FRAMES)

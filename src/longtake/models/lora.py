@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from longtake.errors import ModelError, NumberError
 from longtake.models.base import LoraName
 from longtake.models.configs import LoraConfig
-from longtake.models.folder import read_json
-from longtake.models.kinds import is_lora, refuse_foreign, weights_of
+from longtake.models.kinds import is_lora, read_json, refuse_foreign, weights_of
 from longtake.models.spellings import PREFIX, Change, changes
 from longtake.models.weights import check_floats, headers
 

@@ -8,10 +8,13 @@ against causal video autoencoders is compression. It is the codec of the small e
 
 from __future__ import annotations
 
+import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
+
+from longtake.models.codecs import FRAMES_PER_LATENT, Streaming, clamped, denormalised, no_latents, normalised
 
 FRAMES, PIXELS = 4, 8
 
@@ -84,3 +87,22 @@ class AutoencoderTubelet(ModelMixin, ConfigMixin):
     def forward(self, frames: Tensor) -> Tensor:
         """Reconstruct frames (B, 3, N, height, width)."""
         return self.decode(self.encode(frames))
+
+
+class TubeletDecoder(Streaming):
+    """Decodes with AutoencoderTubelet, whose latents are independent in time: nothing to remember."""
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        return clamped(self._vae.decode(denormalised(self._vae, latents)))
+
+
+class TubeletEncoder(Streaming):
+    """Encodes with AutoencoderTubelet: every four frames become a latent."""
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        frames = self.whole(frames, FRAMES_PER_LATENT)
+        if frames.shape[2] == 0:
+            return no_latents(frames, self._vae.config.z_dim, PIXELS)
+        return normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))

@@ -13,9 +13,13 @@ from typing import Any, Protocol
 from safetensors import SafetensorError, safe_open
 
 from longtake.errors import ModelError
-from longtake.models.folder import WEIGHTS, read_json
-from longtake.models.kinds import PICKLES, QUANTISED_PARTS, refuse_foreign
+from longtake.models.kinds import PICKLES, QUANTISED_PARTS, read_json, refuse_foreign
 
+WEIGHTS = {
+    "transformer": "diffusion_pytorch_model.safetensors",
+    "vae": "diffusion_pytorch_model.safetensors",
+    "text_encoder": "model.safetensors",
+}
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Tensors that a part may hold beyond its own, by how their names begin, and why they do no harm.
 DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
@@ -74,26 +78,7 @@ def all_headers(files: Iterable[Path]) -> dict[str, Header]:
 
 def shard_names(folder: Path, index: str) -> list[str]:
     """The files that an index in their folder lists, each once. Raises ModelError if it is damaged or lists none."""
-    return sorted(set(_places(folder, index).values()))
-
-
-def check_index(folder: Path, index: str) -> None:
-    """ModelError unless the shards that an index lists hold the tensors that it names, each in its place, and none
-    else."""
-    places = _places(folder, index)
-    for shard in sorted(set(places.values())):
-        told, held = (
-            {name for name, place in places.items() if place == shard},
-            headers(folder / shard).keys(),
-        )
-        if missing := sorted(told - held):
-            raise ModelError(
-                f"{folder / shard} lacks {first_of(missing)}, which {index} names: fetch both again"
-            )
-        if surplus := sorted(held - told):
-            raise ModelError(
-                f"{folder / shard} holds {first_of(surplus)}, unknown to {index}: fetch both again"
-            )
+    return sorted(set(_places(read_json(folder, index), folder / index).values()))
 
 
 def part_files(folder: Path, part: str) -> PartFiles:
@@ -162,11 +147,10 @@ def check_floats(held: Mapping[str, Header]) -> None:
         )
 
 
-def check_part(folder: Path, part: str, network: Any) -> PartFiles:
-    """The weights of a part, once it is known that every tensor of them belongs to this network, which may be empty,
-    and that none of its is missing. ModelError names the first that is not so."""
-    found, class_name = part_files(folder, part), type(network).__name__
-    held = all_headers(found.files)
+def check_part(files: Iterable[Path], network: Any, where: str) -> None:
+    """ModelError, which names the first that is not so, unless every tensor in these files belongs to this network,
+    which may be empty, and none of its is missing."""
+    held, class_name = all_headers(files), type(network).__name__
     check_floats(held)
     held = {
         name: header for name, header in held.items() if not name.startswith(HARMLESS.get(class_name, ()))
@@ -177,8 +161,7 @@ def check_part(folder: Path, part: str, network: Any) -> PartFiles:
         for name, tensor in network.state_dict().items()
         if name in held or name not in twins
     }
-    check_tensors(held, wanted, f"model folder {folder}: {part}", f"the {class_name} of its config.json")
-    return found
+    check_tensors(held, wanted, where, f"the {class_name} of its config.json")
 
 
 def first_of(names: list[str]) -> str:
@@ -186,11 +169,12 @@ def first_of(names: list[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
-def _places(folder: Path, index: str) -> dict[str, str]:
-    match read_json(folder, index).get("weight_map"):
+def _places(content: Mapping[str, Any], index: Path) -> dict[str, str]:
+    """The file of each tensor, as an index tells."""
+    match content.get("weight_map"):
         case dict(places) if places and all(_is_name(name) for name in places.values()):
             return places
-    raise ModelError(f"{folder / index} is damaged, it does not name a file for each tensor: fetch it again")
+    raise ModelError(f"{index} is damaged, it does not name a file for each tensor: fetch it again")
 
 
 def _is_name(name: object) -> bool:
@@ -214,16 +198,30 @@ def _layout(place: Path, stem: str, variant: str | None, names: list[str]) -> Pa
     single, index = f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json"
     if index not in names:
         return PartFiles((place / single,), variant) if single in names else None
-    shards = shard_names(place, index)
+    content = read_json(place, index)
+    places = _places(content, place / index)
+    shards = sorted(set(places.values()))
     if single in names and single not in shards:
         raise ModelError(
             f"{place} holds both {single} and shards of it, which {index} lists: move one of them away"
         )
     if all((place / shard).is_file() for shard in shards):
-        check_index(place, index)
-        if "metadata" not in read_json(place, index):  # the library reads it
+        _check_places(place / index, places)
+        if "metadata" not in content:  # the library reads it
             raise ModelError(f"{place / index} is damaged, it has no metadata: fetch it again")
     return PartFiles(tuple(place / shard for shard in shards), variant)
+
+
+def _check_places(index: Path, places: Mapping[str, str]) -> None:
+    """ModelError unless the files that an index lists hold the tensors that it names, each in its place, and none
+    else."""
+    for shard in sorted(set(places.values())):
+        path, told = index.parent / shard, {name for name, place in places.items() if place == shard}
+        held = headers(path).keys()
+        if missing := sorted(told - held):
+            raise ModelError(f"{path} lacks {first_of(missing)}, which {index.name} names: fetch both again")
+        if surplus := sorted(held - told):
+            raise ModelError(f"{path} holds {first_of(surplus)}, unknown to {index.name}: fetch both again")
 
 
 def _missing(folder: Path, part: str, names: list[str]) -> ModelError:

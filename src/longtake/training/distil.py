@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from torch import Tensor
 from longtake.guidance import emptied, guided_velocity
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
+from longtake.models.places import Model
 from longtake.noise import sigma_table
 from longtake.solvers import euler
 from longtake.training.batches import Batch, Footage, draw_batch, text_of, with_own_context
@@ -145,9 +145,7 @@ class Distilling:
         return torch.cat([clean, noisy], dim=2)
 
 
-def distilling(
-    model: str | Path | None, film: Footage, options: DistilOptions, device: torch.device
-) -> Distilling:
+def distilling(model: Model, film: Footage, options: DistilOptions, device: torch.device) -> Distilling:
     """The objective for a model's folder. Its teacher is a second copy of the network, whole in each process, whatever
     is trained and however it is sharded."""
     spec = read_spec(model)

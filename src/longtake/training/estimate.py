@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from longtake.models.base import ModelDefaults
 from longtake.models.load import empty_transformer, read_spec
 from longtake.models.lora import add_lora
+from longtake.models.places import Model
 from longtake.training.batches import window_of
 from longtake.training.options import KINDS, DistilOptions, RunOptions
 
@@ -37,9 +37,7 @@ class Estimate:
     memory: dict[str, int]
 
 
-def estimate(
-    model: str | Path | None, options: RunOptions, sampling: ModelDefaults, processes: int = 1
-) -> Estimate:
+def estimate(model: Model, options: RunOptions, sampling: ModelDefaults, processes: int = 1) -> Estimate:
     """The cost of training `model`, named as for read_spec; reads JSON alone. Windows are those of 1000 steps.
 
     Memory, in bytes: 4 a weight, 4 a trained one's gradient, 8 its AdamW moments, 4 its average; 2 a weight that LoRA

@@ -6,7 +6,6 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from longtake.guidance import emptied
 from longtake.models.load import adapter, read_spec
+from longtake.models.places import Model
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.t5 import TIMESTEPS
 from longtake.noise import sigma_table
@@ -43,9 +43,7 @@ class Objective(Protocol):
 class Denoising:
     """Film: the velocity from data to noise, as guidance makes it, on windows that sampling passes through."""
 
-    def __init__(
-        self, model: str | Path | None, film: Footage, options: TrainOptions, device: torch.device
-    ) -> None:
+    def __init__(self, model: Model, film: Footage, options: TrainOptions, device: torch.device) -> None:
         self.film, self.options = film, options
         self.claims: Mapping[str, Any] = {}
         self.null_text = film.null_text.to(device)

@@ -30,7 +30,8 @@ from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made, put
 from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
-from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
+from longtake.models.load import check_device, load_encoders, resolve_dtype
+from longtake.models.places import Model, model_folder, open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.training.autoencoder import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
@@ -79,7 +80,7 @@ class Summary:
 def prepare(
     source: Path,
     target: Path,
-    model: str | Path | None = None,
+    model: Model = None,
     *,
     width: int | None = None,
     height: int | None = None,
@@ -99,14 +100,15 @@ def prepare(
     written or holds something else, a full disk included; OptionError and ModelError as for filming.
     """
     check_device(device)
-    spec = read_spec(model)
+    folder = open_model(model)
+    spec = folder.spec
     film = FilmOptions(prompt="any", num_frames=1, width=width, height=height, fps=fps).resolved(spec)
     clips, skipped = find_clips(source)
     sampling = None if min_latents else windows or spec.defaults
     rows = listing(clips)
     plan = Manifest(
         model=spec.name,
-        **hashes(model_folder(model)),
+        **hashes(model_folder(folder)),
         source=digest(rows),
         dtype=str(resolve_dtype(dtype, device)).removeprefix("torch."),
         width=film.settings.width,
@@ -115,7 +117,7 @@ def prepare(
         min_latents=latents_needed(spec, sampling) if sampling else min_latents,
     )
     check_target(target, plan, clips, skipped)
-    lab = _Lab(load_encoders(model, device, dtype), film, target, plan.min_latents)
+    lab = _Lab(load_encoders(folder, device, dtype), film, target, plan.min_latents)
     _begin(target, plan, rows)
     for item in skipped:
         say(f"skipped {item.name}: {item.reason}")

@@ -18,10 +18,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
-from longtake.models.folder import CLASSES, WEIGHTS
+from longtake.models.folder import CONFIGS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
-from longtake.models.weights import part_files
+from longtake.models.weights import WEIGHTS, part_files
 from longtake.pipeline import LongTake
 from longtake.runs import new_folder, write_tensors
 
@@ -110,7 +110,7 @@ def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], samp
         write_tensors(folder / "transformer" / WEIGHTS["transformer"], weights, {"format": "pt"})
         return
     with new_folder(folder) as part:
-        for place in ("", *CLASSES):
+        for place in ("", *CONFIGS):
             (part / place).mkdir(exist_ok=True)
             for file in (source / place).iterdir():
                 if file.is_file() and (place != "transformer" or file.name == "config.json"):

@@ -26,8 +26,9 @@ from torch import Tensor
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.finite import is_finite
 from longtake.models.base import ModelDefaults
-from longtake.models.load import check_prompts, load_transformer, model_folder, read_spec
+from longtake.models.load import check_prompts, load_transformer, read_spec
 from longtake.models.lora import add_lora
+from longtake.models.places import Model, model_folder, open_model
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
 from longtake.runs import CONFIG, check_claim, claim
@@ -48,7 +49,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: str | Path | None,
+        model: Model,
         film: Footage,
         run: Path,
         options: RunOptions,
@@ -64,12 +65,13 @@ class Trainer:
         Raises OptionError for options that do not fit the model or the processes, and for accelerate's own; OutputError
         for a folder that is not this run's; ModelError as load_model does.
         """
-        self.model, self.film, self.run, self.options = model, film, run, options
+        self.film, self.run, self.options = film, run, options
         self.sampling = film.sampling
         self.filmed = filmed or film.sampling
         self.accelerator = _accelerator(options)
+        self.model = model = open_model(model)
         _refuse_prompts(model, options)
-        self.spec = read_spec(model)
+        self.spec = model.spec
         self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
         self.objective = objective(model, film, options, self.accelerator.device)
@@ -282,11 +284,12 @@ def _accelerator(options: RunOptions) -> Accelerator:
     return accelerator
 
 
-def check_run(model: str | Path | None, run: Path, options: RunOptions) -> None:
+def check_run(model: Model, run: Path, options: RunOptions) -> None:
     """Raise now what Trainer of one process would raise once the film is prepared, which may take hours; writes
     nothing."""
     _refuse_settings(options)
     _refuse_pieces(options, 1)
+    model = open_model(model)
     _refuse_prompts(model, options)
     _refuse_foreign(run)
     config = _config(model, options, options.sampling(read_spec(model)))
@@ -295,7 +298,7 @@ def check_run(model: str | Path | None, run: Path, options: RunOptions) -> None:
         _network(model, options)
 
 
-def _network(model: str | Path | None, options: RunOptions) -> Any:
+def _network(model: Model, options: RunOptions) -> Any:
     """The network of a model, with the LoRA that is trained, if any. Raises ModelError as load_model does."""
     transformer = load_transformer(model, options.dtype)
     if options.lora_rank:
@@ -304,7 +307,7 @@ def _network(model: str | Path | None, options: RunOptions) -> Any:
     return transformer
 
 
-def _config(model: str | Path | None, options: RunOptions, sampling: ModelDefaults) -> dict[str, Any]:
+def _config(model: Model, options: RunOptions, sampling: ModelDefaults) -> dict[str, Any]:
     """What a run follows from, but for its film, as JSON values."""
     return {
         "model": read_spec(model).name,
@@ -321,7 +324,7 @@ def _refuse_foreign(run: Path) -> None:
             raise OutputError(f"{run} holds a {name}, but no {CONFIG} of a run: give another folder")
 
 
-def _refuse_prompts(model: str | Path | None, options: RunOptions) -> None:
+def _refuse_prompts(model: Model, options: RunOptions) -> None:
     """OptionError for a sample prompt that could not be filmed: the first strip may be hours away."""
     spec = read_spec(model)
     for prompt in options.sample_prompts:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ from torch import Tensor
 
 from longtake.cli import main
 from longtake.errors import LongTakeError, ModelError, OutputError
-from longtake.models import shards
-from longtake.models.folder import checked_classes
+from longtake.models.folder import ModelFolder
 from longtake.models.load import load_encoders, load_model, read_spec
-from longtake.models.open_sora import convert_transformer, convert_vae
+from longtake.models.open_sora import convert_transformer, convert_vae, shards
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
-from longtake.models.open_sora.spec import DEFAULTS, NAME, open_sora_spec
-from longtake.models.spiece import read_spiece
+from longtake.models.open_sora.spec import DEFAULTS, SPEC
+from longtake.models.open_sora.spiece import read_spiece
 
 pytestmark = pytest.mark.slow
 
@@ -61,9 +61,9 @@ def original(open_sora_original: Path, tmp_path: Path) -> Path:
 
 def test_the_folder_is_a_model(open_sora_folder: Path, open_sora_model: OpenSoraModel) -> None:
     """Guards every part of it, and the numbers that the weights alone tell."""
-    assert checked_classes(open_sora_folder)["transformer"] == "OpenSoraTransformer3DModel"
+    assert ModelFolder(open_sora_folder).classes["transformer"] == "OpenSoraTransformer3DModel"
     spec = read_spec(open_sora_folder)
-    assert spec == open_sora_spec(open_sora_folder.name, max_prompt_tokens=8)
+    assert spec == replace(SPEC, name=open_sora_folder.name, max_prompt_tokens=8)
     assert (spec.group_latents, spec.alignment, spec.spatial_factor) == (5, 8, 8)
     assert spec.defaults == DEFAULTS and open_sora_model.spec == spec
 
@@ -283,17 +283,17 @@ def test_the_command(
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert f"{NAME} " in longtake("models")[1] and read_spec(NAME) == open_sora_spec()
-    code, _, err = longtake("generate", "a red car", "--model", NAME, "--frames", "17")
+    assert f"{SPEC.name} " in longtake("models")[1] and read_spec(SPEC.name) == SPEC
+    code, _, err = longtake("generate", "a red car", "--model", SPEC.name, "--frames", "17")
     assert code == 2 and "longtake convert open-sora hpcai-tech/" in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
     sources = open_sora_original / "network.safetensors", open_sora_original / "vae"
     command = ("convert", "open-sora", *sources, "--text-encoder", open_sora_original / "t5")
     code, out, err = longtake(*command)
-    assert code == 0 and out.startswith(str(tmp_path / "longtake" / NAME)) and err.count("wrote") == 3
-    assert everything(tmp_path / "longtake" / NAME) == everything(open_sora_folder)
-    assert read_spec(NAME).max_prompt_tokens == 8
-    (line,) = (line for line in longtake("models")[1].splitlines() if line.startswith(NAME))
+    assert code == 0 and out.startswith(str(tmp_path / "longtake" / SPEC.name)) and err.count("wrote") == 3
+    assert everything(tmp_path / "longtake" / SPEC.name) == everything(open_sora_folder)
+    assert read_spec(SPEC.name).max_prompt_tokens == 8
+    (line,) = (line for line in longtake("models")[1].splitlines() if line.startswith(SPEC.name))
     assert "not on this disk" not in line
     code, _, err = longtake("convert", "open-sora", "nobody/nothing", *command[3:], "-o", "other")
     assert code == 2 and err.startswith("fetching nobody/nothing from the hub") and "go online" in err

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from longtake import LongTake, pipeline
+from longtake import LongTake
 from longtake.cli import main
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.shift import timestep_shift
-from longtake.pipeline import to_uint8
+from longtake.options import FilmOptions
+from longtake.pipeline import Shot, to_tensor, to_uint8
 from longtake.video import VideoWriter, probe, read_frames
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,12 @@ class Recorded:
     def __init__(self, given: Tensor) -> None:
         self.given, self.seen = given, list[Tensor]()
 
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
     def push(self, tensor: Tensor) -> Tensor:
         if tensor.shape[1] == 3:
             return self.given
@@ -60,11 +67,10 @@ def film(open_sora_model: OpenSoraModel, monkeypatch: pytest.MonkeyPatch) -> Cal
     text, noise = golden["y"][:, 0] * golden["y_mask"][..., None], golden["noise"]
     codec, empty = Recorded(golden["cond_chunk"]), open_sora_model.encode_prompt([""])
 
-    def recorded_noise(seeds: list[int], first: int, count: int, shape: tuple[int, ...]) -> Tensor:
-        assert first % 5 == 0 and count == 5 and shape == (4, 6, 8)
-        return noise[first // 5 - 1 :][:1]
+    def recorded_noise(first: int, count: int) -> Tensor:
+        assert first % 5 == 0 and count == 5
+        return noise[first // 5 :][:1]
 
-    monkeypatch.setattr(pipeline, "chunk_noise", recorded_noise)
     monkeypatch.setattr(open_sora_model, "encode_prompt", lambda prompts: text if prompts[0] else empty)
     monkeypatch.setattr(open_sora_model, "encoder", lambda: codec)
     monkeypatch.setattr(open_sora_model, "decoder", lambda: codec)
@@ -75,15 +81,16 @@ def film(open_sora_model: OpenSoraModel, monkeypatch: pytest.MonkeyPatch) -> Cal
             return (*arguments[:5], run.height, run.width)
 
         with open_sora_model.transformer.register_forward_pre_hook(announce):
-            pictures = LongTake(open_sora_model).generate(
-                "recorded",
-                start=np.zeros((17, 48, 64, 3), np.uint8),
+            options = FilmOptions(
+                prompt="recorded",
                 num_frames=17 * run.chunks,
                 width=64,
                 height=48,
                 num_inference_steps=run.steps,
                 shift=timestep_shift(run.height, run.width, run.num_frames),
             )
+            shot = Shot(open_sora_model, options.resolved(open_sora_model.spec, True), recorded_noise)
+            pictures = np.concatenate(list(shot.pictures(np.zeros((17, 48, 64, 3), np.uint8))))
         assert len(pictures) == 17 * run.chunks
         return torch.cat(codec.seen, dim=2)
 
@@ -145,7 +152,7 @@ def test_the_command_line_from_weights_to_film(
     films = [np.stack(list(read_frames(f"{name}.mp4"))) for name in ("begun", "told")]
     assert all(pictures.shape == (40, 48, 64, 3) for pictures in films)
     take = LongTake.from_pretrained("model")
-    frames = take.model.decoder().push(take.model.encoder().push(pipeline.to_tensor(clip[None])))
+    frames = take.model.decoder().push(take.model.encoder().push(to_tensor(clip[None])))
     grey = [pictures[:17].mean(axis=3).ravel() for pictures in (to_uint8(frames)[0], *films)]
     alike = np.corrcoef(grey)[0]
     assert alike[1] > 0.8 > 0.5 > alike[2], alike

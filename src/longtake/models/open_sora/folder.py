@@ -20,25 +20,34 @@ from torch import Tensor
 from longtake.errors import ModelError, OutputError
 from longtake.files import contents, write_text
 from longtake.models.configs import TextEncoderConfig, checked
-from longtake.models.folder import CLASSES, CONFIGS, OPEN_SORA, WEIGHTS, fetched, is_hub_name, read_json
-from longtake.models.kinds import PICKLES, refuse_foreign
+from longtake.models.folder import CONFIGS, INDEX, SETTINGS
+from longtake.models.kinds import PICKLES, read_json, refuse_foreign
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.convert import convert_transformer, transformer_config
 from longtake.models.open_sora.convert_autoencoder import convert_vae, vae_config
+from longtake.models.open_sora.shards import write_shards
 from longtake.models.open_sora.spec import DEFAULTS
+from longtake.models.open_sora.spiece import read_spiece
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 from longtake.models.parts import described_by
-from longtake.models.shards import write_shards
-from longtake.models.spiece import read_spiece
-from longtake.models.weights import DECODER, TIED, all_headers, check_floats, check_tensors, shard_names
+from longtake.models.places import fetched, is_hub_name
+from longtake.models.weights import (
+    DECODER,
+    TIED,
+    WEIGHTS,
+    all_headers,
+    check_floats,
+    check_tensors,
+    shard_names,
+)
 
 # T5-v1.1-XXL's encoder as safetensors, in the repository from which Open-Sora's picture autoencoder began. The one
 # that Open-Sora names, DeepFloyd/t5-v1_1-xxl, holds pickles.
 TEXT_ENCODER = "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers"
-INDEX = {
+CONTENT = {
     "_class_name": "OpenSoraPipeline",
-    "transformer": ["longtake", OPEN_SORA[0]],
-    "vae": ["longtake", OPEN_SORA[1]],
+    "transformer": ["longtake", OpenSoraTransformer3DModel.__name__],
+    "vae": ["longtake", AutoencoderOpenSora.__name__],
     "text_encoder": ["transformers", "T5EncoderModel"],
     "tokenizer": ["transformers", "T5TokenizerFast"],
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -72,19 +81,19 @@ def convert_open_sora(
         target,
         say,
     )
-    scheduler = {"_class_name": INDEX["scheduler"][1], "num_train_timesteps": 1000, "shift": DEFAULTS.shift}
+    scheduler = {"_class_name": CONTENT["scheduler"][1], "num_train_timesteps": 1000, "shift": DEFAULTS.shift}
     _write_json(target / "scheduler" / CONFIGS["scheduler"], scheduler)
-    _write_json(target / "longtake.json", asdict(DEFAULTS))
-    _write_json(target / "model_index.json", INDEX)
+    _write_json(target / SETTINGS, asdict(DEFAULTS))
+    _write_json(target / INDEX, CONTENT)
 
 
 def _claim(target: Path) -> None:
     """OutputError unless a folder is new, or one whose conversion was not finished."""
-    if (target / "model_index.json").exists():
+    if (target / INDEX).exists():
         raise OutputError(f"{target} is a model already: take another folder or delete it")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file: name a folder")
-    known = {*CLASSES, "longtake.json"}
+    known = {*CONFIGS, SETTINGS}
     for path in contents(target):
         if path.name.removesuffix(".part") not in known:
             raise OutputError(f"{target} holds something else, {path.name}: take another folder")

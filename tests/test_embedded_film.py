@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from longtake import LongTake
-from longtake.models.load import EMBEDDED, read_spec
+from longtake.models.load import read_spec
+from longtake.models.places import EMBEDDED
 from longtake.video import probe, read_frames
 from portable import in_two_processes
 
@@ -54,9 +55,7 @@ def test_through_the_command_line(tmp_path: Path) -> None:
 
 def in_a_process_of_its_own(threads: int) -> str:
     """The digest of the film that `filmed` makes, made there."""
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_film as t; print(t.digest(t.filmed()))"
-    )
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import test_embedded_film as t; print(t.digest(t.filmed()))"
     command = [sys.executable, "-c", program, str(Path(__file__).parent)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

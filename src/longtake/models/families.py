@@ -1,0 +1,212 @@
+"""What is known of each family of models before any of its code is imported: one record a network, one an autoencoder.
+
+A new family is a file of its own, which holds its adapter, and a record here. Without torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any, Literal
+
+from longtake.models.base import ModelDefaults
+from longtake.models.configs import NetworkConfig, OpenSoraConfig, WanConfig
+
+PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An autoencoder in numbers, as in ModelSpec, and the places of its class and codecs.
+
+    check: a function of its configuration and where that lies; ModelError for one that contradicts itself.
+    """
+
+    code: str
+    decoder: str
+    encoder: str
+    first_frames: int
+    lookahead_latents: int = 0
+    group_latents: int | None = None
+    check: str | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model that is made of original weights: its name, a line about it, the command that makes it, and the place of
+    the ModelSpec by which it is known before it is made."""
+
+    name: str
+    about: str
+    command: str
+    spec: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of network, and what it is filmed with.
+
+    code, adapter: the places of its class and of its VideoModel. config: what is read of its configuration.
+    autoencoders: the classes that it may come with. defaults: what a folder without longtake.json is filmed with, by
+    its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
+    about each film with it that has a name.
+    """
+
+    code: str
+    adapter: str
+    config: type[NetworkConfig]
+    autoencoders: tuple[str, ...]
+    text_per_latent: bool = False
+    defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
+    scheduler_shift: bool = False
+    hub: Mapping[str, str] = field(default_factory=dict)
+    converted: Converted | None = None
+    presets: Mapping[PresetName, str] = field(default_factory=dict)
+
+
+# By their classes, in the words of model_index.json.
+AUTOENCODERS = {
+    "AutoencoderKLWan": Autoencoder(
+        code="diffusers:AutoencoderKLWan",
+        decoder="longtake.models.wan_codec:WanDecoder",
+        encoder="longtake.models.wan_codec:WanEncoder",
+        first_frames=1,
+        check="longtake.models.wan_codec:check_config",
+    ),
+    "AutoencoderTubelet": Autoencoder(
+        code="longtake.models.tubelet:AutoencoderTubelet",
+        decoder="longtake.models.tubelet:TubeletDecoder",
+        encoder="longtake.models.tubelet:TubeletEncoder",
+        first_frames=4,
+    ),
+    "AutoencoderLapped": Autoencoder(
+        code="longtake.models.lapped:AutoencoderLapped",
+        decoder="longtake.models.lapped:LappedDecoder",
+        encoder="longtake.models.lapped:LappedEncoder",
+        first_frames=2,
+        lookahead_latents=1,
+    ),
+    "AutoencoderOpenSora": Autoencoder(
+        code="longtake.models.open_sora.autoencoder:AutoencoderOpenSora",
+        decoder="longtake.models.open_sora.codec:OpenSoraDecoder",
+        encoder="longtake.models.open_sora.codec:OpenSoraEncoder",
+        first_frames=1,
+        group_latents=5,
+    ),
+}
+OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
+
+# The picture and frame rate that Wan was made for, and a window of 17 noisy and 4 clean latents, the 21 it was trained
+# on. None of it was tuned for this method.
+WAN_2_1 = ModelDefaults(
+    width=832,
+    height=480,
+    fps=16,
+    num_inference_steps=34,
+    steps_per_chunk=2,
+    chunk_size=1,
+    context_size=4,
+    shift=1.0,
+    guidance_scale=5.0,
+)
+WAN_2_2 = replace(WAN_2_1, width=1280, height=704, fps=24)
+# The window of 25 latents and blocks of 5 that SkyReels-V2 knows, and the shift of its authors' script.
+SKYREELS_V2 = ModelDefaults(
+    width=960,
+    height=544,
+    fps=24,
+    num_inference_steps=30,
+    steps_per_chunk=8,
+    chunk_size=5,
+    context_size=5,
+    shift=8.0,
+    guidance_scale=6.0,
+)
+FAMILIES = {
+    "WanTransformer3DModel": Family(
+        code="diffusers:WanTransformer3DModel",
+        adapter="longtake.models.wan:WanModel",
+        config=WanConfig,
+        autoencoders=OF_WAN,
+        text_per_latent=True,
+        defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
+        scheduler_shift=True,
+        hub={
+            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
+            "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
+            "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+        },
+    ),
+    "SkyReelsV2Transformer3DModel": Family(
+        code="diffusers:SkyReelsV2Transformer3DModel",
+        adapter="longtake.models.skyreels:SkyReelsModel",
+        config=WanConfig,
+        autoencoders=OF_WAN,
+        text_per_latent=True,
+        defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
+        hub={
+            "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
+            "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
+        },
+    ),
+    "OpenSoraTransformer3DModel": Family(
+        code="longtake.models.open_sora.transformer:OpenSoraTransformer3DModel",
+        adapter="longtake.models.open_sora.model:OpenSoraModel",
+        config=OpenSoraConfig,
+        autoencoders=("AutoencoderOpenSora",),
+        converted=Converted(
+            name="open-sora-v1.2",
+            about="Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it",
+            command="longtake convert open-sora hpcai-tech/OpenSora-STDiT-v3 hpcai-tech/OpenSora-VAE-v1.2",
+            spec="longtake.models.open_sora.spec:SPEC",
+        ),
+        presets={
+            "pa-o-base": "progressive denoising, training-free",
+            "rn-o-base": "replacement with clean context, its windows as long as those of pa-o-base",
+            "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
+        },
+    ),
+}
+
+# Why networks of other classes cannot be filmed with.
+REFUSALS = dict.fromkeys(
+    (
+        "AllegroTransformer3DModel",
+        "CogVideoXTransformer3DModel",
+        "ConsisIDTransformer3DModel",
+        "EasyAnimateTransformer3DModel",
+        "HunyuanVideo15Transformer3DModel",
+        "HunyuanVideoTransformer3DModel",
+        "Kandinsky5Transformer3DModel",
+        "LatteTransformer3DModel",
+        "MochiTransformer3DModel",
+        "UNet3DConditionModel",
+        "UNetMotionModel",
+        "UNetSpatioTemporalConditionModel",
+        "WanVACETransformer3DModel",
+    ),
+    "it takes one timestep for the whole clip, not one for each latent frame",
+) | dict.fromkeys(
+    (
+        "ChronoEditTransformer3DModel",
+        "CosmosTransformer3DModel",
+        "LTX2VideoTransformer3DModel",
+        "LTXVideoTransformer3DModel",
+        "SanaVideoTransformer3DModel",
+    ),
+    "it could take a timestep for each latent frame, but longtake has no adapter for it yet",
+)
+
+
+def imported(place: str) -> Any:
+    """What is at a place, 'module:name'."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def library(place: str) -> str:
+    """The library that a place is in, as model_index.json calls it."""
+    return re.split("[.:]", place)[0]

@@ -1,0 +1,86 @@
+"""Streaming codecs of Wan's autoencoder, diffusers' AutoencoderKLWan.
+
+B batch, C channels, F latent frames, H W latent height and width, N pixel frames
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
+from torch import Tensor, nn
+
+from longtake.errors import ModelError
+from longtake.models.codecs import FRAMES_PER_LATENT, Streaming, clamped, denormalised, no_latents, normalised
+
+FIRST_ALONE = "Rep"  # diffusers' word
+
+
+class _Causal(Streaming):
+    """With the cache of a Wan's causal convolutions, a name a layer. diffusers marks a layer that has seen the first
+    frame alone by a word; here that is a tensor of no numbers."""
+
+    def _cached(self, module: nn.Module) -> list[Tensor | str | None]:
+        layers = sum(isinstance(layer, WanCausalConv3d) for layer in module.modules())
+        found = (self._kept.get(f"layer.{i}") for i in range(layers))
+        return [x if x is None or x.numel() else FIRST_ALONE for x in found]
+
+    def _keep(self, cache: list[Tensor | str | None]) -> None:
+        for i, x in enumerate(cache):
+            if x is not None:
+                self._kept[f"layer.{i}"] = torch.empty(0) if isinstance(x, str) else x
+
+
+class WanDecoder(_Causal):
+    """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
+
+    The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
+    """
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        vae, frames, cache = self._vae, [], self._cached(self._vae.decoder)
+        first = not self._kept
+        for latent in denormalised(vae, latents).split(1, dim=2):
+            hidden = vae.post_quant_conv(latent)
+            frames.append(vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first))
+            first = False
+        self._keep(cache)
+        pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
+        return clamped(pixels)
+
+
+class WanEncoder(_Causal):
+    """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
+
+    Gives what `vae.encode` does, to rounding.
+    """
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        vae, cache, first = self._vae, self._cached(self._vae.encoder), not self._kept
+        frames = self.whole(frames, FRAMES_PER_LATENT, alone=1 if first else 0)
+        if frames.shape[2] == 0:
+            return no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
+        sizes = [1] * first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
+        pixels = patchify(frames.to(vae.device, vae.dtype), patch_size=vae.config.patch_size or 1)
+        moments = [
+            vae.quant_conv(vae.encoder(group, feat_cache=cache, feat_idx=[0]))
+            for group in pixels.split(sizes, dim=2)
+        ]
+        self._keep(cache)
+        return normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
+
+
+def check_config(config: Any, place: str) -> None:
+    """ModelError unless a Wan's autoencoder has the factors and the colours that its configuration says."""
+    patch = config.patch_size or 1
+    for said, made, what in (
+        (config.scale_factor_spatial, patch * 2 ** (len(config.dim_mult) - 1), "pixels a latent"),
+        (config.scale_factor_temporal, 2 ** sum(config.temperal_downsample), "frames a latent"),
+        (config.in_channels, 3 * patch**2, "channels in"),
+        (config.out_channels, 3 * patch**2, "channels out"),
+    ):
+        if said != made:
+            raise ModelError(f"{place} says {said} {what}, its layers make {made}: mend it")
