@@ -24,7 +24,14 @@ OPTIONS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, 
 def about(passes: int, num_frames: int) -> About:
     film = {"prompt": "ein Löwe ☂", "seed": 2**63, "shift": 0.1}
     return About(
-        film=film, model=None, lora=None, dtype=None, weights="0f", passes=passes, num_frames=num_frames
+        film=film,
+        model=None,
+        lora=None,
+        dtype="float32",
+        weights="0f",
+        passes=passes,
+        num_frames=num_frames,
+        num_written=0,
     )
 
 

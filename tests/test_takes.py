@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from longtake import LongTake
-from longtake.errors import OutputError
+from longtake.cues import Cue
+from longtake.errors import OutputError, StateError
+from longtake.models.base import VideoModel
+from longtake.models.load import read_spec
 from longtake.models.wan import WanModel
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, FilmPlan
+from longtake.states import read_about, state_path
 from longtake.takes import Take
-from longtake.video import probe, read_frames
+from longtake.video import part_path, probe, read_frames
 
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "steps_per_chunk": 1}
 
@@ -54,3 +58,53 @@ def test_a_place_that_is_taken(tubelet_model: WanModel, tmp_path: Path) -> None:
     (tmp_path / "car.mp4").write_text("mine")
     with pytest.raises(OutputError, match=r"car\.mp4"):
         Take(film, tmp_path / "car.mp4")
+
+
+def film_of(model: VideoModel, **options: Any) -> FilmPlan:
+    cues = (Cue(at=1, prompt="a blue bus"),)
+    given = {"prompt": "a red car", "num_frames": 61, "fps": 8, "cues": cues, **SMALL, **options}
+    return FilmOptions(**given).resolved(model.spec)
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc"])
+@pytest.mark.parametrize("family", ["tubelet_folder", "wan_folder"])
+def test_a_film_stopped_after_any_pass_goes_on_to_the_same_file(
+    request: pytest.FixtureRequest, tmp_path: Path, family: str, solver: str
+) -> None:
+    """Guards resumption: after every pass a state, another process' worth of objects, and the same bytes at the end."""
+    folder = request.getfixturevalue(family)
+    model = LongTake.from_pretrained(folder)
+    film = film_of(model.model, solver=solver)
+    whole, path = tmp_path / "whole.mp4", tmp_path / "film.mp4"
+    Take(film, whole).shoot(model)
+    take = Take(film, path)
+    for passes in range(1, film.cost.passes):
+        with pytest.raises(KeyboardInterrupt):
+            take.shoot(model, stop=iter([False, True]).__next__)
+        about = read_about(state_path(path))
+        assert about.passes == passes and about.model == str(folder) and about.dtype == "float32"
+        take = Take.resumed(path, read_spec(about.model))
+    take.shoot(model)
+    assert path.read_bytes() == whole.read_bytes()
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["film.mp4", "whole.mp4"]
+
+
+def test_a_state_that_no_longer_fits_is_refused(
+    tubelet_folder: Path, wan_folder: Path, tmp_path: Path
+) -> None:
+    """Guards against films that go on as others: another model, other weights, a damaged state, none."""
+    path, model = tmp_path / "film.mp4", LongTake.from_pretrained(tubelet_folder)
+    with pytest.raises(StateError, match="there is no state"):
+        Take.resumed(path, model.model.spec)
+    with pytest.raises(KeyboardInterrupt):
+        Take(film_of(model.model), path).shoot(model, stop=lambda: True)
+    with pytest.raises(StateError, match="was begun with model tubelet"):
+        Take.resumed(path, read_spec(wan_folder))
+    with pytest.raises(StateError, match="other weights"):
+        Take.resumed(path, model.model.spec).shoot(LongTake(model.model))
+    state = bytearray(state_path(path).read_bytes())
+    state[-1] ^= 1
+    state_path(path).write_bytes(state)
+    with pytest.raises(StateError, match="damaged"):
+        Take.resumed(path, model.model.spec).shoot(model)
+    assert part_path(path).exists() or not path.exists()

@@ -3,7 +3,7 @@
 Imports no torch. Each option is described, and each bound and default set, here and nowhere else; where an
 option is None the model's own default holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from itertools import count
@@ -243,6 +243,13 @@ class FilmOptions(Options):
         if self.seconds is not None:
             raise OptionError("give the length in seconds or in frames, not both")
         return self.num_frames
+
+
+def options_of(metadata: Mapping[str, Any]) -> FilmOptions:
+    """The options of a film that says this of itself. OptionError for values that no film has."""
+    own = OWN_SETTINGS.get(metadata.get("method", "progressive"), ())
+    known = FilmOptions.model_fields.keys() - set(own)
+    return FilmOptions(**{name: value for name, value in metadata.items() if name in known})
 
 
 def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:

@@ -25,8 +25,9 @@ from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, sampler
 from longtake.models.base import VideoModel
+from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
-from longtake.models.places import Model
+from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.progressive import Window
@@ -39,8 +40,24 @@ class LongTake:
     """A model, ready to film. The same model, options, prompt and seed give the same film, whole or in
     part."""
 
-    def __init__(self, model: VideoModel) -> None:
-        self.model = model
+    def __init__(
+        self, model: VideoModel, folder: ModelFolder | None = None, lora: str | Path | None = None
+    ) -> None:
+        """folder, lora: what it was loaded from, if films are to say so."""
+        self.model, self._folder = model, folder
+        self.lora = None if lora is None else str(Path(lora).resolve())
+
+    @property
+    def reference(self) -> str | None:
+        """What opens the model again: a folder, a name on the hub, or None for the embedded one."""
+        if self._folder is None or self._folder.path == EMBEDDED:
+            return None
+        return self._folder.hub or str(self._folder.path.resolve())
+
+    @property
+    def weights(self) -> str:
+        """The sha256 of the model's weights, and of the JSON that says how to use them; nothing if it has no folder."""
+        return "" if self._folder is None else self._folder.sha256
 
     @classmethod
     def from_pretrained(
@@ -52,7 +69,8 @@ class LongTake:
     ) -> Self:
         """Loads a model folder, a model of the hub, or (None) the embedded default, and adds a LoRA to it;
         see `models.load.load_model`."""
-        return cls(load_model(model, device, dtype, lora))
+        folder = with_weights(open_model(model))
+        return cls(load_model(folder, device, dtype, lora), folder, lora)
 
     def stream(
         self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any

@@ -47,8 +47,8 @@ class About(BaseModel):
     """What a state belongs to.
 
     film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. weights: the sha256 of the model's weights. dtype: the precision that was asked for.
-    passes, num_frames: how far it is.
+    model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
+    passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,10 +56,11 @@ class About(BaseModel):
     film: dict[str, Any]
     model: str | None
     lora: str | None
-    dtype: str | None
+    dtype: str
     weights: str
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)
+    num_written: int = Field(ge=0)
 
 
 @dataclass(frozen=True)

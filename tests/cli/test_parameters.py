@@ -61,5 +61,5 @@ def test_what_is_given() -> None:
 def test_every_option_of_a_film_is_an_option_of_generate() -> None:
     """Guards fields that nobody can give."""
     parameters = inspect.signature(generate).parameters
-    assert set(FIELDS) | {"prompt"} == set(FilmOptions.model_fields) - {"width", "height"}
+    assert set(FIELDS) | {"prompt", "cues"} == set(FilmOptions.model_fields) - {"width", "height"}
     assert set(FIELDS) <= set(parameters) and set(SHORT) <= set(FIELDS)

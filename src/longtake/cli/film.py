@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import sys
 import time
 import unicodedata
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +32,8 @@ from rich.text import Text
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.signals import gently
+from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.frames import number
@@ -39,10 +43,10 @@ from longtake.models.load import read_spec
 from longtake.models.places import list_models, open_model
 from longtake.options import FilmOptions, FilmPlan
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
-from longtake.prompts import decoded
 
 if TYPE_CHECKING:
-    from longtake.takes import Speed, Take
+    from longtake.pipeline import LongTake
+    from longtake.takes import Take
 
 SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
@@ -55,11 +59,28 @@ class Dtype(StrEnum):
 
 
 Prompt = Annotated[
-    str, typer.Argument(help=FilmOptions.model_fields["prompt"].description, show_default=False)
+    str | None, typer.Argument(help="What to film; a script may say it too.", show_default=False)
 ]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="The mp4 to write; named after the prompt if not given.")
+]
+Part = Annotated[Path, typer.Argument(help="The film, its .part or its .state.", show_default=False)]
+Script = Annotated[
+    Path | None,
+    typer.Option(
+        "--script",
+        metavar="YAML",
+        help="Options of the film and its cues in a file; those that are given here hold before it.",
+    ),
+]
+At = Annotated[
+    list[tuple[str, str]] | None,
+    typer.Option(
+        "--at",
+        metavar="TIME PROMPT",
+        help='Another prompt from a second on, such as --at 20s "a red car at sunset"; may be given again.',
+    ),
 ]
 Lora = Annotated[
     str | None,
@@ -98,14 +119,16 @@ Fit = Annotated[
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
-FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height")]
+FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
 @app.command()
 @takes(FilmOptions, FIELDS)
 def generate(
-    prompt: Prompt,
+    prompt: Prompt = None,
     output: Output = None,
+    script: Script = None,
+    at: At = None,
     start: Start = None,
     fit_start: Fit = False,
     model: Model = None,
@@ -124,39 +147,43 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    options = film_options(prompt, size, preset, bfloat16_shift, **given)
+    options = film_options(prompt, size, preset, bfloat16_shift, script, at, **given)
     folder = open_model(_model(model, preset))
     film = _film(options, folder, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     from longtake.takes import Take
 
-    path = output or Path(f"{_slug(decoded(prompt))}.mp4")
+    path = output or Path(f"{_slug(options.prompt)}.mp4")
     take = Take(film, path, start=None if start == TEXT else start, fit=fit_start, overwrite=overwrite)
-    if preset and (added := added_to(prompt)):
+    if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
-    try:
-        speed = _shoot(take, folder, device, dtype, lora)
-    except KeyboardInterrupt:
-        say(f"stopped: {take.left}")
-        raise typer.Exit(INTERRUPTED) from None
-    report = {
-        "file": printable(take.path),
-        "num_frames": take.num_frames,
-        "seconds": float(take.num_frames / film.rate),
-        "frames_per_second": round(speed.frames_per_second, 2),
-        "seconds_to_first_frame": round(speed.first_frame - started, 2),
-        "peak_memory_bytes": _peak_memory(),
-        "options": take.metadata,
-    }
-    print(json.dumps(report, indent=2) if as_json else _one_line(report))
+    with _told_if_stopped(take):
+        _shoot(take, _loaded(film, folder, device, dtype, lora), started, as_json)
+
+
+@app.command()
+def resume(film: Part, device: Device = "cpu", as_json: Json = False) -> None:
+    """Go on with a film that was stopped or killed, to the same pictures."""
+    started = time.perf_counter()
+    from longtake.states import read_about, state_path
+    from longtake.takes import Take
+
+    path = film.with_suffix("") if film.suffix in (".part", ".state") else film
+    about = read_about(state_path(path))
+    folder = open_model(about.model)
+    take = Take.resumed(path, read_spec(folder, about.lora))
+    with _told_if_stopped(take):
+        _shoot(take, _loaded(take.film, folder, device, about.dtype, about.lora), started, as_json)
 
 
 @app.command()
 @takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
 def plan(
     start: Start = None,
+    script: Script = None,
+    at: At = None,
     model: Model = None,
     preset: Preset = None,
     bfloat16_shift: Bfloat16Shift = False,
@@ -167,7 +194,7 @@ def plan(
 ) -> None:
     """Show what a film would cost, without loading any weights."""
     film = _film(
-        film_options("any", size, preset, bfloat16_shift, **given),
+        film_options("any", size, preset, bfloat16_shift, script, at, **given),
         open_model(_model(model, preset)),
         preset,
         lora,
@@ -196,14 +223,21 @@ def models() -> None:
 
 
 def film_options(
-    prompt: str,
+    prompt: str | None,
     size: str | None = None,
     preset: PresetName | None = None,
     bfloat16_shift: bool = False,
+    script: Path | None = None,
+    at: list[tuple[str, str]] | None = None,
     **keywords: Any,
 ) -> FilmOptions:
-    """The options of a film, of those of a command."""
-    given = {"prompt": prompt, **given_of(keywords)}
+    """The options of a film, of those of a command; they hold before those of its script."""
+    given = {} if script is None else read_script(script, list(FilmOptions.model_fields))
+    given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
+    if at:
+        given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, text in at))
+    if "prompt" not in given:
+        raise OptionError("say what to film: give a PROMPT, or a --script that has one")
     if size:
         sides = re.fullmatch(r"(\d+)x(\d+)", size)
         if sides is None:
@@ -239,17 +273,49 @@ def _model(given: str | None, preset: PresetName | None) -> str | None:
     return preset_model(preset) if preset and given is None else given
 
 
-def _shoot(take: "Take", folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "Speed":
+def _loaded(
+    film: FilmPlan, folder: ModelFolder, device: str, dtype: str | None, lora: str | None
+) -> "LongTake":
+    """The model, loaded. What it does not make of the prompts is told."""
     from longtake.pipeline import LongTake
 
-    film, model = take.film, LongTake.from_pretrained(folder, device, dtype, lora)
-    for text in filter(None, (film.prompt, film.negative_prompt)):
-        if (read := model.model.clean(text)) != " ".join(text.split()):
+    take = LongTake.from_pretrained(folder, device, dtype, lora)
+    prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
+    for text in filter(None, prompts):
+        if (read := take.model.clean(text)) != " ".join(text.split()):
             say(f'note: {film.model} reads the prompt as "{read}"')
-    if unknown := model.model.unknown_words(film.prompt):
-        say(f"note: {film.model} does not know {', '.join(unknown)}")
-    with _progress(film.length.num_frames) as advance:
-        return take.shoot(model, advance)
+    for text in filter(None, dict.fromkeys([film.prompt, *(cue.prompt for cue in film.cues)])):
+        if unknown := take.model.unknown_words(text):
+            say(f"note: {film.model} does not know {', '.join(unknown)}")
+    return take
+
+
+@contextmanager
+def _told_if_stopped(take: "Take") -> Iterator[None]:
+    """Say what is left of a film that is stopped, and what goes on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        then = f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
+        say(f"stopped: {take.left}{then}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> None:
+    """Film a take and print its report. The first signal stops it after a pass, its state written."""
+    asked = Event()
+    with _progress(take.film.length.num_frames) as advance, gently(asked.set):
+        speed = take.shoot(model, advance, asked.is_set)
+    report = {
+        "file": printable(take.path),
+        "num_frames": take.num_frames,
+        "seconds": float(take.num_frames / take.film.rate),
+        "frames_per_second": round(speed.frames_per_second, 2),
+        "seconds_to_first_frame": round(speed.first_frame - started, 2),
+        "peak_memory_bytes": _peak_memory(),
+        "options": take.metadata,
+    }
+    print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
 class _FramesPerSecond(ProgressColumn):

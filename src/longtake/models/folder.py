@@ -25,7 +25,7 @@ from longtake.models.configs import (
 )
 from longtake.models.families import AUTOENCODERS, FAMILIES, REFUSALS, library
 from longtake.models.kinds import read_json, refuse_foreign
-from longtake.models.weights import WEIGHTS, PartFiles, part_files
+from longtake.models.weights import WEIGHTS, PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
 # By part: the file of its configuration, and the classes that it may be of, each behind its library.
@@ -109,6 +109,11 @@ class ModelFolder:
             if path.suffix in (".json", ".model", ".txt") and not path.name.startswith(".") and not is_read:
                 refuse_foreign(path)
         return {part: part_files(self.path, part) for part in WEIGHTS}
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of all that pictures depend on: the weights, and the JSON files that say how to use them."""
+        return weights_hash(self.path, *WEIGHTS, "tokenizer")
 
     def check(self) -> None:
         """Raise now what `spec` and `weights` would raise later."""

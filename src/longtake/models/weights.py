@@ -4,6 +4,7 @@ whether that is exactly what its configuration asks for. Without torch.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from safetensors import SafetensorError, safe_open
 
 from longtake.errors import ModelError
+from longtake.files import file_sha256
 from longtake.models.kinds import PICKLES, QUANTISED_PARTS, read_json, refuse_foreign
 
 WEIGHTS = {
@@ -234,3 +236,12 @@ def _missing(folder: Path, part: str, names: list[str]) -> ModelError:
     others = [name for name in names if name.endswith((".safetensors", ".gguf"))]
     there = f"; it holds {first_of(others)} instead" if others else ""
     return ModelError(f"model folder {folder} is incomplete: {part}/{WEIGHTS[part]} is missing{there}")
+
+
+def weights_hash(folder: Path, *parts: str) -> str:
+    """SHA-256 of some parts of a model folder: their weights, and the JSON files that say how to use them."""
+    whole = hashlib.sha256()
+    for path in (path for part in parts for path in sorted((folder / part).iterdir())):
+        if path.suffix in (".json", ".safetensors"):
+            whole.update(f"{file_sha256(path)} {path.parent.name}/{path.name}\n".encode())
+    return whole.hexdigest()

@@ -26,6 +26,7 @@ from longtake.files import is_text
 from longtake.frames import lasting
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.weights import weights_hash
 from longtake.options import encoded_frames
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
@@ -122,17 +123,6 @@ def hashes(model_folder: Path) -> dict[str, str]:
         "vae": weights_hash(model_folder, "vae"),
         "text_encoder": weights_hash(model_folder, "tokenizer", "text_encoder"),
     }
-
-
-def weights_hash(folder: Path, *parts: str) -> str:
-    """SHA-256 of some parts of a model folder: their weights, and the JSON files that say how to use them."""
-    whole = hashlib.sha256()
-    for path in (path for part in parts for path in sorted((folder / part).iterdir())):
-        if path.suffix in (".json", ".safetensors"):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(f"{digest} {path.parent.name}/{path.name}\n".encode())
-    return whole.hexdigest()
 
 
 def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:

@@ -156,7 +156,7 @@ class VideoWriter:
                 raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
             stack.callback(self._remove_empty)
             self._open()
-            if self.before is not None:
+            if self.before is not None and self.before[1]:
                 self._copy(*self.before)
             self._closing = stack.pop_all()
         return self
