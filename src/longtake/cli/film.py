@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from typer.core import TyperCommand
 
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
 from longtake.cli.cost import cost_in_words, ladder_picture
@@ -75,7 +77,7 @@ Script = Annotated[
     ),
 ]
 At = Annotated[
-    list[tuple[str, str]] | None,
+    list[str] | None,
     typer.Option(
         "--at",
         metavar="TIME PROMPT",
@@ -122,7 +124,20 @@ DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of t
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
-@app.command()
+class WithCues(TyperCommand):
+    """A command whose --at takes two words: typer has no option of two that may be given again."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join each time with the prompt behind it."""
+        joined, words = [], iter(args)
+        for word in words:
+            joined.append(word)
+            if word == "--at" and (time := next(words, None)) is not None:
+                joined.append(time if " " in time else " ".join([time, *islice(words, 1)]))
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=WithCues)
 @takes(FilmOptions, FIELDS)
 def generate(
     prompt: Prompt = None,
@@ -178,7 +193,7 @@ def resume(film: Part, device: Device = "cpu", as_json: Json = False) -> None:
         _shoot(take, _loaded(take.film, folder, device, about.dtype, about.lora), started, as_json)
 
 
-@app.command()
+@app.command(cls=WithCues)
 @takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
 def plan(
     start: Start = None,
@@ -194,7 +209,7 @@ def plan(
 ) -> None:
     """Show what a film would cost, without loading any weights."""
     film = _film(
-        film_options("any", size, preset, bfloat16_shift, script, at, **given),
+        film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
         open_model(_model(model, preset)),
         preset,
         lora,
@@ -228,14 +243,15 @@ def film_options(
     preset: PresetName | None = None,
     bfloat16_shift: bool = False,
     script: Path | None = None,
-    at: list[tuple[str, str]] | None = None,
+    at: list[str] | None = None,
     **keywords: Any,
 ) -> FilmOptions:
     """The options of a film, of those of a command; they hold before those of its script."""
     given = {} if script is None else read_script(script, list(FilmOptions.model_fields))
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
-        given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, text in at))
+        said = (each.partition(" ") for each in at)
+        given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, _, text in said))
     if "prompt" not in given:
         raise OptionError("say what to film: give a PROMPT, or a --script that has one")
     if size:
