@@ -15,11 +15,12 @@ from safetensors.torch import save_model
 
 from longtake.errors import OptionError
 from longtake.evaluation import compare
-from longtake.evaluation.classifier import AttributeClassifier
-from longtake.evaluation.jobs import Job, Took, film, world_prompts
+from longtake.evaluation.jobs import Job, Took, film
 from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
 from longtake.presets import PRESETS
 from longtake.video import VideoWriter
+from longtake.worlds.classifier import AttributeClassifier
+from longtake.worlds.tracking_shot.judge import TRACKING_SHOT
 from portable import in_two_processes
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,8 @@ COMMAND = (
     "--methods",
     "progressive,replacement",
 )
+
+WORLD = ("--world", "tracking-shot", "--num-prompts", "1")
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -130,8 +133,8 @@ def test_the_world_knows_what_is_right(
     (model / "longtake.json").write_text(json.dumps(settings | {"width": 128, "height": 80}))
     (tmp_path / "run").mkdir()
     torch.manual_seed(0)
-    save_model(AttributeClassifier(), str(tmp_path / "run" / "classifier.safetensors"))
-    code, out, err = cli(*COMMAND[:-1], "progressive", "--world", "1", "--model", model, "-o", "run")
+    save_model(AttributeClassifier(TRACKING_SHOT), str(tmp_path / "run" / "classifier.safetensors"))
+    code, out, err = cli(*COMMAND[:-1], "progressive", *WORLD, "--model", model, "-o", "run")
     assert code == 0, err
     assert "attributes read right, last 10 s" in out and "time to drift" in out and "| real film | 1 |" in out
     real, made = sorted(
@@ -140,7 +143,7 @@ def test_the_world_knows_what_is_right(
     assert real["shot"] == made["shot"] and len(real["curves"]["adherence"]) == 1
     assert made["cost"]["evaluations_per_frame"] > 1
     assert "no distance of progressive from real film" in (tmp_path / "run" / "report.html").read_text()
-    code, _, err = cli(*COMMAND, "--world", "1", "--model", tubelet_folder, "-o", "other")
+    code, _, err = cli(*COMMAND, *WORLD, "--model", tubelet_folder, "-o", "other")
     assert code == 2 and "the tracking-shot world is 128x80" in err
 
 
@@ -186,7 +189,7 @@ def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path)
         (("--prompts", "one.txt"), "no clip nowhere.mp4 to begin with"),
         (("--prompts", "two.txt"), "line 1 is not PROMPT||VIDEO"),
         (("--prompts", "twice.txt"), "twice.txt has a || here.mp4 twice: keep one of them"),
-        (("--world", "1"), "takes --prompts FILE"),
+        (WORLD, "takes --prompts FILE"),
         (("--prompts", "one.txt", "--methods", "fifo"), "its methods and steps are its own"),
     ],
 )
@@ -207,8 +210,8 @@ def test_the_papers_comparison_says_what_it_lacks(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--world", "1", "--methods", "magic"), "there is no method magic"),
-        ((), "give either --prompts FILE or --world N"),
+        ((*WORLD, "--methods", "magic"), "there is no method magic"),
+        ((), "give either --prompts FILE or --world WORLD"),
         (("--prompts", "no.txt"), "cannot read no.txt"),
         (("--report-only",), "holds no measured film yet"),
     ],
@@ -260,8 +263,3 @@ def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
     assert joints.shifts == {17, 34}
     assert joints.latents == {start + frame for start in (0, 17, 34) for frame in {0, *inside}} - {0}
     assert joints_of(setting.film(Variant("progressive", options)), setting.spec).shifts == {17, 34}
-
-
-def test_prompts_of_the_world_are_the_first_of_more() -> None:
-    """Guards runs that grow: the films of a smaller run are part of the larger one's."""
-    assert world_prompts(5)[:3] == world_prompts(3)

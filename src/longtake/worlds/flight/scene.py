@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from longtake.errors import OptionError
@@ -124,12 +125,29 @@ class Scene:
         return ", ".join(piece for piece in pieces if piece)
 
     @property
-    def held_out(self) -> bool:
-        """True for the tenth of all combinations, speed aside, that training never sees; left is as right, since a film
-        may be mirrored."""
+    def shown(self) -> dict[str, str]:
+        """What can be seen: no speed, and no height of a scene that does not keep it."""
+        unseen = {"speed"} if self.motion in LEVEL else {"speed", "height"}
+        return {name: value for name, value in asdict(self).items() if name not in unseen}
+
+    @property
+    def combination(self) -> str:
+        """All attributes but speed; left is as right, since a film may be mirrored."""
         turn = "turning" if self.motion in ("left", "right") else self.motion
-        key = "/".join([self.land, self.time, self.weather, turn, self.height])
-        return hashlib.sha256(key.encode()).digest()[0] < HELD_OUT
+        return "/".join([self.land, self.time, self.weather, turn, self.height])
+
+    @property
+    def held_out(self) -> bool:
+        """True for the tenth of all combinations that training never sees."""
+        return hashlib.sha256(self.combination.encode()).digest()[0] < HELD_OUT
+
+
+def every_scene() -> Iterator[Scene]:
+    """One of every combination of attributes."""
+    for values in itertools.product(*ATTRIBUTES.values()):
+        scene = dict(zip(ATTRIBUTES, values, strict=True))
+        if scene["motion"] in LEVEL or scene["height"] == "low":
+            yield Scene(**scene)
 
 
 def random_scene(rng: random.Random, *, held_out: bool = False) -> Scene:

@@ -13,10 +13,10 @@ import numpy as np
 import skia
 from numpy.typing import NDArray
 
-from longtake.worlds import vehicles
+from longtake.worlds.tracking_shot import vehicles
 
 if TYPE_CHECKING:
-    from longtake.worlds.tracking_shot import Shot
+    from longtake.worlds.tracking_shot.shot import Shot
 
 Colour = tuple[float, float, float]
 Floats = NDArray[np.float64]

@@ -10,12 +10,11 @@ import hashlib
 import itertools
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.errors import OptionError
-from longtake.worlds.sheet import write_sheet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,6 +132,20 @@ class Shot:
         """Attribute name to value, without the seed."""
         return {name: getattr(self, name) for name in ATTRIBUTES}
 
+    def attributes_at(self, frame: int) -> dict[str, str]:
+        """The same in every frame."""
+        return self.attributes
+
+    @property
+    def combination(self) -> str:
+        """All attributes but speed."""
+        return "/".join(astuple(self)[:5])
+
+    @property
+    def held_out(self) -> bool:
+        """True for the tenth of all combinations that training never sees."""
+        return hashlib.sha256(self.combination.encode()).digest()[0] < 26
+
     @property
     def surface(self) -> str:
         """What the vehicle moves on: road, rail or water."""
@@ -166,15 +179,9 @@ class Shot:
         self, first_frame: int, num_frames: int, width: int = WIDTH, height: int = HEIGHT
     ) -> NDArray[np.uint8]:
         """Frames `first_frame` … `first_frame + num_frames - 1` as (F, height, width, 3) uint8 RGB."""
-        from longtake.worlds.paint import Painter
+        from longtake.worlds.tracking_shot.paint import Painter
 
         return Painter(self, width, height).film(first_frame, num_frames)
-
-
-def is_held_out(shot: Shot) -> bool:
-    """True for the tenth of all attribute combinations, speed aside, that training never sees."""
-    key = "/".join(astuple(shot)[:5])
-    return hashlib.sha256(key.encode()).digest()[0] < 26
 
 
 def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
@@ -182,12 +189,18 @@ def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
     while True:
         values = {name: rng.choice(list(choices)) for name, choices in ATTRIBUTES.items()}
         shot = Shot(**values, seed=rng.getrandbits(31))
-        if is_held_out(shot) == held_out:
+        if shot.held_out == held_out:
             return shot
 
 
-def described(caption: str) -> Shot:
-    """The shot that a caption tells of, with seed 0: `Shot.caption` read back. Other words are passed over.
+def every_shot() -> Iterator[Shot]:
+    """One of every combination of attributes."""
+    for values in itertools.product(*ATTRIBUTES.values()):
+        yield Shot(**dict(zip(ATTRIBUTES, values, strict=True)), seed=0)
+
+
+def described(caption: str, seed: int = 0) -> Shot:
+    """The shot that a caption tells of: `Shot.caption` read back. Other words are passed over.
 
     OptionError if it tells of no vehicle, colour, landscape or time, or of two values of one attribute."""
     told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
@@ -200,7 +213,7 @@ def described(caption: str) -> Shot:
                 f"a tracking shot has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
             )
         (values[name],) = found
-    return Shot(**values, seed=0)
+    return Shot(**values, seed=seed)
 
 
 def every_caption_word() -> list[str]:
@@ -208,20 +221,6 @@ def every_caption_word() -> list[str]:
     synonyms = itertools.chain.from_iterable(ATTRIBUTES[name].values() for name in ATTRIBUTES)
     phrases = itertools.chain(_OPENINGS, *_VERBS.values(), *synonyms)
     return sorted({*" ".join(phrases).replace("-", " - ").split(), "a", "an", "past", ","})
-
-
-def contact_sheet(path: Path, seed: int = 0, rows: int = 12, columns: int = 6, scale: int = 2) -> None:
-    """Write a PNG of `rows` random shots, each at `columns` moments one second apart, its caption below."""
-    rng = random.Random(seed)
-    drawn = []
-    for _ in range(rows):
-        shot = random_shot(rng)
-        words = [shot.caption(rng), *[""] * (columns - 1)]
-        pictures = [
-            shot.render(FPS * column, 1, WIDTH * scale, HEIGHT * scale)[0] for column in range(columns)
-        ]
-        drawn.append(list(zip(pictures, words, strict=True)))
-    write_sheet(path, drawn)
 
 
 assert [f.name for f in fields(Shot)][:6] == list(ATTRIBUTES)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from longtake.models.load import load_autoencoder as load_any
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.training.autoencoder import principal_components, psnr, to_tensor
-from longtake.worlds.tracking_shot import random_shot
+from longtake.worlds.tracking_shot.shot import random_shot
 
 
 def load_autoencoder(model: str | None) -> AutoencoderTubelet:

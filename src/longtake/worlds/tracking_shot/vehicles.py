@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import skia
 
 if TYPE_CHECKING:
-    from longtake.worlds.tracking_shot import Shot
+    from longtake.worlds.tracking_shot.shot import Shot
 
 Colour = tuple[float, float, float]
 
