@@ -3,7 +3,7 @@
     python benchmarks/catches.py RUN
     python benchmarks/catches.py RUN --drifts "growing grid" "other views"      # only these: a new drift's columns
 
-Renders tracking shots, spoils some of them in known ways (worlds/tracking_shot/synthetic.py) and measures them with all
+Renders tracking shots, spoils some of them in known ways (synthetic.py) and measures them with all
 that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run that was
 stopped goes on.
 
@@ -37,8 +37,8 @@ from longtake.evaluation.variants import REAL
 from longtake.evaluation.world import Judged, judge_of
 from longtake.training.checkpoint import write_text
 from longtake.worlds.tracking_shot.shot import FPS, Shot, random_shot
-from longtake.worlds.tracking_shot.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 from longtake.worlds.tracking_shot.world import WORLD
+from synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 
 STABLE, SPOILT = 16, 8  # shots, all different; as many as distances between sets need
 SECONDS = 60

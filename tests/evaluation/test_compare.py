@@ -19,7 +19,8 @@ from longtake.evaluation.jobs import Job, Took, film
 from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
 from longtake.presets import PRESETS
 from longtake.video import VideoWriter
-from longtake.worlds.classifier import AttributeClassifier
+from longtake.worlds.classifier import AttributeClassifier, Lesson
+from longtake.worlds.flight.judge import FLIGHT
 from longtake.worlds.tracking_shot.judge import TRACKING_SHOT
 from portable import in_two_processes
 
@@ -123,18 +124,28 @@ def test_a_run_goes_on_where_it_stopped(
     assert code == 2 and "error: run is another run: its seconds is 2.0, not 4.0" in err
 
 
+@pytest.mark.parametrize(("world", "lesson"), [("tracking-shot", TRACKING_SHOT), ("flight", FLIGHT)])
 def test_the_world_knows_what_is_right(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    tubelet_folder: Path,
+    tmp_path: Path,
+    world: str,
+    lesson: Lesson,
 ) -> None:
     """Guards real film as a row, the judge, and that what so few films cannot tell is said."""
     monkeypatch.setattr(compare, "films_of", in_this_process())
     model = shutil.copytree(tubelet_folder, tmp_path / "model")
     settings = json.loads((model / "longtake.json").read_text())
     (model / "longtake.json").write_text(json.dumps(settings | {"width": 128, "height": 80}))
-    (tmp_path / "run").mkdir()
     torch.manual_seed(0)
-    save_model(AttributeClassifier(TRACKING_SHOT), str(tmp_path / "run" / "classifier.safetensors"))
-    code, out, err = cli(*COMMAND[:-1], "progressive", *WORLD, "--model", model, "-o", "run")
+    save_model(AttributeClassifier(lesson), str(tmp_path / "judge.safetensors"))
+    command = (*COMMAND[:-1], "progressive", "--world", world, "--num-prompts", "1", "--model", model)
+    code, _, err = cli(*command, "--judge", "nobody.safetensors", "-o", "run")
+    assert (
+        code == 2 and f"no judge nobody.safetensors: longtake judge {world} nobody.safetensors trains" in err
+    )
+    code, out, err = cli(*command, "--judge", "judge.safetensors", "-o", "run")
     assert code == 0, err
     assert "attributes read right, last 10 s" in out and "time to drift" in out and "| real film | 1 |" in out
     real, made = sorted(
@@ -143,6 +154,7 @@ def test_the_world_knows_what_is_right(
     assert real["shot"] == made["shot"] and len(real["curves"]["adherence"]) == 1
     assert made["cost"]["evaluations_per_frame"] > 1
     assert "no distance of progressive from real film" in (tmp_path / "run" / "report.html").read_text()
+    assert cli(*command, "-o", "run")[0] == 0
     code, _, err = cli(*COMMAND, *WORLD, "--model", tubelet_folder, "-o", "other")
     assert code == 2 and "the tracking-shot world is 128x80" in err
 

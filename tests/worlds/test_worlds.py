@@ -35,7 +35,7 @@ def test_prompts_are_read_back(world: World) -> None:
     for prompt in prompts:
         assert prompt.shot is not None
         shown = prompt.shot.attributes_at(0)
-        assert shown == world.described(prompt.text).attributes_at(0)
+        assert shown == world.described(prompt.text, 0).attributes_at(0)
         seen |= shown.keys()
     assert set(world.attributes) <= seen
 
@@ -51,7 +51,7 @@ def test_film_is_a_function_of_seed_and_frame(world: World) -> None:
     """Drawn by chance or from a caption; another seed shows other film of the same."""
     shot, captions = world.drawn(3, 2)
     assert captions[0][0] == 0 and world.drawn(3, 2) == (shot, captions)
-    described = world.described(captions[0][1], seed=5)
+    described = world.described(captions[0][1], 5)
     other = replace(described, seed=6)
     assert (described.seed, other.attributes_at(9)) == (5, described.attributes_at(9))
     film = described.render(7, 2, *SIZE)

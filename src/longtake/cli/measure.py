@@ -11,8 +11,6 @@ from longtake.cli.compare import bar
 from longtake.files import exclusive, exclusive_folder
 from longtake.worlds import WorldName, load_world
 
-UNSEEN = 20_002  # the seed of renders that no classifier was trained on
-
 
 @app.command()
 def adherence(
@@ -49,7 +47,7 @@ def judge(
 ) -> None:
     """Measure how well the classifier that judges films of a world reads its renders."""
     with needs_extra("world"), stoppable("nothing was measured"), exclusive(file):
-        shares = load_world(name).judge(file).read_right(looks, UNSEEN)
+        shares = load_world(name).judge(file).read_right(looks)
     if as_json:
         print(json.dumps({"world": name, "looks": looks, "right": shares}, indent=2))
     else:

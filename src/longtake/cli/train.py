@@ -90,16 +90,10 @@ def train_default(
         shown = load_world(world)
         if edition not in shown.editions:
             raise OptionError(f"{world} has no edition {edition}: choose among {', '.join(shown.editions)}")
+        given = {"steps": steps, "device": device, "bf16": bf16, "compiled": compiled}
         with exclusive_folder(run):
-            model = shown.train(
-                run,
-                _after_a_step,
-                edition=edition,
-                steps=steps,
-                device=device,
-                bf16=bf16,
-                compiled=compiled,
-            )
+            taken = {name: value for name, value in given.items() if value}
+            model = shown.train(run, edition, taken, _after_a_step)
         print(printable(model))
 
 

@@ -43,18 +43,14 @@ def world(
     with needs_extra("world"):
         shown = load_world(name)
     if sheet is not None:
-        _sheet(shown, sheet, seed, overwrite)
+        from longtake.video import check_output
+
+        check_output(sheet, suffix=".png", overwrite=overwrite)
+        with needs_extra("world"), stoppable("nothing was written"), exclusive(sheet), beside(sheet) as part:
+            shown.sheet(part, seed)
     if film is not None:
         size = width or shown.sizes[0][0], height or shown.sizes[0][1]
         _film(shown, film, prompt, seed, max(1, round(seconds * shown.fps)), size, overwrite)
-
-
-def _sheet(shown: "World", path: Path, seed: int, overwrite: bool) -> None:
-    from longtake.video import check_output
-
-    check_output(path, suffix=".png", overwrite=overwrite)
-    with needs_extra("world"), stoppable("nothing was written"), exclusive(path), beside(path) as part:
-        shown.sheet(part, seed)
 
 
 def _film(

@@ -250,7 +250,7 @@ def _judged(
             f"no adherence: it is read off films of {sizes_of(world)} at {world.fps} frames a second"
         ]
     try:
-        return Judged(world, judge, world.described(prompt)), []
+        return Judged(world, judge, world.described(prompt, 0)), []
     except ValueError as error:
         return None, [f"no adherence: {error}"]
 

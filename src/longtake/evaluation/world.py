@@ -6,7 +6,8 @@ Worlds stand above evaluation, which is handed one. N frames of H × W pixels, B
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -42,84 +43,44 @@ class Judge(Protocol):
         """What these looks, taken together, most likely show. NumberError if no finite numbers come of them."""
         ...
 
-    def read_right(self, count: int, seed: int) -> dict[str, float]:
+    def read_right(self, count: int) -> dict[str, float]:
         """Of each attribute, the share that is read right of `count` looks at renders of held-out combinations."""
         ...
 
 
-class World(Protocol):
-    """A world. Two of one kind are equal and have one hash, and every one can be pickled."""
+@dataclass(frozen=True)
+class World:
+    """A world. Its functions are those of modules, so that it is pickled by their names.
 
-    def __hash__(self) -> int: ...
+    name: what users call it. sizes: width and height of the films that are read; the first is that of looks and, unless
+    another is asked for, of renders. fps: frames a second. attributes: what the judge reads. looks: what it looks at in
+    every second, the numbers of the frames of each look. quick_judge: whether it is trained within minutes, and so
+    without being asked for. editions: the recipes of models.
 
-    @property
-    def name(self) -> str: ...
+    prompts(count): captions of combinations of attributes that training never sees, all different, and what each
+    describes; fewer are the first of more. OptionError if there are not so many.
+    described(caption, seed): a caption read back. OptionError if it says too little, or two things of one attribute.
+    drawn(seed, num_frames): film drawn by chance, and its captions, each with the frame from which on it holds.
+    sheet(path, seed): writes a contact sheet, a PNG.
+    judge(file): the judge in a file, trained first if it is not there. ModelError for a file that holds none.
+    train(run, edition, given, gently): trains a model in a folder, going on where a call stopped, by a recipe some of
+    whose fields are given; returns the model's folder. OptionError for a device that is not there, OutputError for the
+    folder of another recipe.
+    """
 
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """Width and height of the films that are read. The first is what renders and looks have by default."""
-        ...
-
-    @property
-    def fps(self) -> int: ...
-
-    @property
-    def attributes(self) -> Sequence[str]:
-        """The names of what the judge reads."""
-        ...
-
-    @property
-    def looks(self) -> Sequence[Sequence[int]]:
-        """What the judge looks at in every second: the numbers of the frames of each look."""
-        ...
-
-    @property
-    def quick_judge(self) -> bool:
-        """Whether its judge is trained within minutes, and so without being asked for."""
-        ...
-
-    @property
-    def editions(self) -> Sequence[str]:
-        """The recipes of models of it."""
-        ...
-
-    def prompts(self, count: int) -> Sequence[tuple[str, Rendered]]:
-        """Captions of combinations of attributes that training never sees, all different, and what each describes;
-        fewer are the first of more. OptionError if there are not so many."""
-        ...
-
-    def described(self, caption: str, seed: int = 0) -> Rendered:
-        """A caption read back. OptionError if it does not say enough, or says two things of one attribute."""
-        ...
-
-    def drawn(self, seed: int, num_frames: int) -> tuple[Rendered, list[tuple[int, str]]]:
-        """Film drawn by chance, and its captions, each with the frame from which on it holds."""
-        ...
-
-    def sheet(self, path: Path, seed: int) -> None:
-        """Write a contact sheet, a PNG."""
-        ...
-
-    def judge(self, file: Path) -> Judge:
-        """The judge in a file, which is trained first if it is not there. ModelError for a file that holds no judge."""
-        ...
-
-    def train(
-        self,
-        run: Path,
-        gently: Gently,
-        *,
-        edition: str,
-        steps: int | None,
-        device: str,
-        bf16: bool,
-        compiled: bool,
-    ) -> Path:
-        """Train a model of the world from nothing in `run`, going on where a call stopped; returns its folder.
-
-        steps: of the transformer, those of the recipe if None. OptionError for an edition or a device that is not
-        there, OutputError for the folder of another recipe."""
-        ...
+    name: str
+    sizes: tuple[tuple[int, int], ...]
+    fps: int
+    attributes: tuple[str, ...]
+    looks: tuple[tuple[int, ...], ...]
+    quick_judge: bool
+    editions: tuple[str, ...]
+    prompts: Callable[[int], Sequence[tuple[str, Rendered]]]
+    described: Callable[[str, int], Rendered]
+    drawn: Callable[[int, int], tuple[Rendered, list[tuple[int, str]]]]
+    sheet: Callable[[Path, int], None]
+    judge: Callable[[Path], Judge]
+    train: Callable[[Path, str, Mapping[str, Any], Gently], Path]
 
 
 class Judged(NamedTuple):

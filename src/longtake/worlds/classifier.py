@@ -26,6 +26,7 @@ from longtake.progress import track
 from longtake.training.checkpoint import write_tensors
 from longtake.training.schedule import trapezoid
 
+UNSEEN = 20_002  # the seed of renders that no classifier is trained on
 UNREAD = -100  # the label of an attribute that a look does not show; what torch's cross entropy passes over
 Frames = NDArray[np.uint8]  # looks (B, H, W, C)
 Labels = dict[str, Tensor]  # of each attribute, the number of its value in each look, or UNREAD
@@ -97,9 +98,9 @@ class AttributeClassifier(nn.Module):
             for name, rows in logits.items()
         }
 
-    def read_right(self, count: int, seed: int) -> dict[str, float]:
+    def read_right(self, count: int) -> dict[str, float]:
         """Of each attribute, the share that is read right of `count` looks at renders of held-out combinations."""
-        return accuracy(self, *self.lesson.render(count, seed, True))
+        return accuracy(self, *self.lesson.render(count, UNSEEN, True))
 
 
 def pictures(looks: Frames) -> Tensor:

@@ -30,7 +30,7 @@ class Reader:
         shot = replace(SHOT, vehicle="bus") if looks[..., 0].any() else SHOT
         return {name: getattr(shot, name) for name in JUDGED}
 
-    def read_right(self, count: int, seed: int) -> dict[str, float]:
+    def read_right(self, count: int) -> dict[str, float]:
         raise NotImplementedError
 
 
@@ -76,7 +76,7 @@ def test_portions_do_not_matter() -> None:
     whole.push(frames)
     for start in range(0, len(frames), 7):
         parts.push(frames[start : start + 7])
-    assert parts.read == whole.read and len(whole.read) == 3
+    assert parts.right == whole.right and len(whole.right) == 3
 
 
 def test_a_film_too_short_to_read() -> None:

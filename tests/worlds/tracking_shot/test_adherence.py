@@ -13,7 +13,7 @@ from longtake.evaluation.world import Judged
 from longtake.worlds.classifier import AttributeClassifier, accuracy
 from longtake.worlds.tracking_shot.adherence import as_table, summarise
 from longtake.worlds.tracking_shot.judge import JUDGED, TRACKING_SHOT, rendered_stills
-from longtake.worlds.tracking_shot.shot import ATTRIBUTES, FPS
+from longtake.worlds.tracking_shot.shot import FPS
 from longtake.worlds.tracking_shot.world import WORLD
 
 
@@ -21,14 +21,9 @@ def films(wrong_from: int, prompts: int = 8, seconds: int = 60) -> list[Measured
     """Films read right in every second, but for the vehicle from second `wrong_from` on."""
     made = []
     for caption, shot in WORLD.prompts(prompts):
-        measure, shown = (
-            Adherence(Judged(WORLD, AttributeClassifier(TRACKING_SHOT), shot)),
-            shot.attributes_at(0),
-        )
-        wrong = next(value for value in ATTRIBUTES["vehicle"] if value != shown["vehicle"])
-        measure.read = [
-            {**shown, "vehicle": wrong if second >= wrong_from else shown["vehicle"]}
-            for second in range(seconds)
+        measure = Adherence(Judged(WORLD, AttributeClassifier(TRACKING_SHOT), shot))
+        measure.right = [
+            {name: name != "vehicle" or second < wrong_from for name in JUDGED} for second in range(seconds)
         ]
         curves = measure.curves(slices_of(seconds * FPS, FPS))
         made.append(MeasuredFilm(Path(), "progressive", caption, np.array([]), curves, {}, {}, {}))

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from longtake.worlds.tracking_shot.sheet import contact_sheet
 from longtake.worlds.tracking_shot.shot import (
     ATTRIBUTES,
     HEIGHT,
     WIDTH,
     Shot,
+    contact_sheet,
     described,
     every_caption_word,
     random_shot,

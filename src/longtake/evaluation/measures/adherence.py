@@ -7,7 +7,8 @@ Blind spot: everything but the attributes that are read. An ugly picture can be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ class Adherence:
             **{name: f"{name} read right" for name in self.world.attributes},
         }
         self.about = {name: About(title, "share of seconds", "higher") for name, title in titles.items()}
-        self.read: list[dict[str, str]] = []
+        self.right: list[dict[str, bool]] = []  # of every second
         wanted = [frame for look in self.world.looks for frame in look]
         self._wanted, self._middle = set(wanted), (min(wanted) + max(wanted)) // 2
         self._second: dict[int, Frames] = {}  # of the one that has begun, what is looked at
@@ -47,37 +48,33 @@ class Adherence:
             if place in self._wanted:
                 self._second[place] = cv2.resize(frame, self.world.sizes[0], interpolation=cv2.INTER_AREA)
             if len(self._second) == len(self._wanted):
-                self.read.append(self.judge.read(self._looks()))
+                self._judge_second()
                 self._second.clear()
             self._seen += 1
 
-    def _looks(self) -> Frames:
-        """Of one second, (B, H, W, C)."""
+    def _judge_second(self) -> None:
         looks = [[self._second[frame] for frame in look] for look in self.world.looks]
-        return np.stack([np.concatenate(look, axis=2) for look in looks])
+        read = self.judge.read(np.stack([np.concatenate(look, axis=2) for look in looks]))
+        shown = self.shot.attributes_at(len(self.right) * self.world.fps + self._middle)
+        self.right.append({name: read[name] == shown[name] for name in read.keys() & shown.keys()})
 
     def curves(self, slices: Sequence[slice]) -> dict[str, Curve]:
-        middles = [second * self.world.fps + self._middle for second in range(len(self.read))]
-        shares = [
-            self._shares([n for n, middle in enumerate(middles) if s.start <= middle < s.stop])
+        places = {second: second * self.world.fps + self._middle for second in range(len(self.right))}
+        parts = [
+            [self.right[second] for second, place in places.items() if s.start <= place < s.stop]
             for s in slices
         ]
+        shares = [self._shares(part) for part in parts]
         return {name: np.array([share[name] for share in shares]) for name in self.about}
 
     def totals(self) -> dict[str, float]:
-        return self._shares(range(len(self.read)))
+        return self._shares(self.right)
 
-    def _shares(self, seconds: Sequence[int]) -> dict[str, float]:
-        """Of some of the seconds; NaN of what none of them shows."""
-        frames = [second * self.world.fps + self._middle for second in seconds]
-        shown = [self.shot.attributes_at(frame) for frame in frames]
+    def _shares(self, seconds: Sequence[Mapping[str, bool]]) -> dict[str, float]:
+        """Of some seconds; NaN of what none of them shows."""
         shares = {}
         for name in self.world.attributes:
-            right = [
-                self.read[second][name] == shows[name]
-                for second, shows in zip(seconds, shown, strict=True)
-                if name in shows
-            ]
-            shares[name] = sum(right) / len(right) if right else np.nan
-        known = [share for share in shares.values() if not np.isnan(share)]
-        return {"adherence": float(np.mean(known)) if known else np.nan, **shares}
+            right = [second[name] for second in seconds if name in second]
+            shares[name] = sum(right) / len(right) if right else math.nan
+        known = [share for share in shares.values() if not math.isnan(share)]
+        return {"adherence": float(np.mean(known)) if known else math.nan, **shares}

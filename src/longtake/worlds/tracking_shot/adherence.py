@@ -20,7 +20,7 @@ from longtake.evaluation.jobs import world_prompts
 from longtake.evaluation.variants import OURS, Setting, Variant
 from longtake.evaluation.world import judge_of
 from longtake.files import write_text
-from longtake.worlds.tracking_shot.codec import codec_report, load_autoencoder
+from longtake.worlds.tracking_shot.codec import codec_report
 from longtake.worlds.tracking_shot.world import WORLD
 
 Summary = dict[str, Any]
@@ -44,8 +44,8 @@ def measure(
     films = [read_film(path) for path in sorted((run / "films").glob("*.json"))]
     keys = {(prompt.name, seed) for prompt in chosen for seed in range(seeds)}
     summary = summarise([film for film in films if film.row == OURS and film.key in keys])
-    summary["classifier_accuracy_on_renders"] = judge_of(run, WORLD).read_right(1200, seed=20_002)
-    summary["codec"] = codec_report(load_autoencoder(model))
+    summary["classifier_accuracy_on_renders"] = judge_of(run, WORLD).read_right(1200)
+    summary["codec"] = codec_report(model)
     write_text(run / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_text(run / "summary.md", as_table(summary))
     return summary

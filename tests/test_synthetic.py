@@ -25,7 +25,7 @@ from longtake.evaluation.world import Rendered
 from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import Scene
 from longtake.worlds.tracking_shot.shot import FPS, Shot, random_shot
-from longtake.worlds.tracking_shot.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers, other_views
+from synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers, other_views
 
 pytestmark = pytest.mark.slow
 
