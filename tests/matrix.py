@@ -29,6 +29,7 @@ COMPUTING = (
         "test_progressive_reference.py",
         "test_solvers.py",
         "test_start.py",
+        "test_synthetic.py",
         "test_takes.py",
     ),
     *("evaluation/test_compare.py", "evaluation/test_drift.py"),

@@ -54,27 +54,21 @@ def world(
 
 
 def _film(
-    shown: "World",
-    path: Path,
-    prompt: str | None,
-    seed: int,
-    count: int,
-    size: tuple[int, int],
-    overwrite: bool,
+    of: "World", path: Path, prompt: str | None, seed: int, count: int, size: tuple[int, int], overwrite: bool
 ) -> None:
     from longtake.video import VideoWriter, check_output, film_bytes
 
     check_output(path, overwrite=overwrite, num_bytes=film_bytes(*size, count))
     if prompt is None:
-        drawn, told = shown.drawn(seed, count)
+        drawn, told = of.drawn(seed, count)
     else:
-        drawn, told = shown.described(prompt, seed), [(0, prompt)]
+        drawn, told = of.described(prompt, seed), [(0, prompt)]
     metadata = {"prompt": told[0][1], "captions": told, "seed": seed, "num_frames": count}
-    writer = VideoWriter(path, *size, shown.fps, metadata, overwrite=overwrite)
+    writer = VideoWriter(path, *size, of.fps, metadata, overwrite=overwrite)
     portions = range(0, count, PORTION)
     with stoppable(f"what is drawn plays: {printable(writer.part)}"), writer:
         for first in track(portions, "drawing", len(portions)):
             writer.write(drawn.render(first, min(PORTION, count - first), *size))
-    print(f"{printable(path)}: {count / shown.fps:g} s, {count} frames")
+    print(f"{printable(path)}: {count / of.fps:g} s, {count} frames")
     for frame, caption in told:
-        print(f"{frame / shown.fps:7.2f} s  {caption}")
+        print(f"{frame / of.fps:7.2f} s  {caption}")

@@ -28,12 +28,7 @@ ENDS = round(10 / SLICE_SECONDS)  # slices
 
 
 def measure(
-    run: Path,
-    model: str | None,
-    prompts: int,
-    seeds: int,
-    seconds: int,
-    done: Callable[[int, int], None],
+    run: Path, model: str | None, prompts: int, seeds: int, seconds: int, done: Callable[[int, int], None]
 ) -> Summary:
     """Films read and summarised, with the scores of judge and autoencoder; writes run/summary.json and summary.md.
 

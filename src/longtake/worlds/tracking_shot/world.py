@@ -14,27 +14,18 @@ from longtake.evaluation.world import World
 from longtake.training.stopping import Gently
 from longtake.worlds.attributes import held_out_prompts
 from longtake.worlds.classifier import AttributeClassifier, trained_classifier
-from longtake.worlds.tracking_shot import judge
-from longtake.worlds.tracking_shot.shot import (
-    FPS,
-    HEIGHT,
-    WIDTH,
-    Shot,
-    contact_sheet,
-    described,
-    every_shot,
-    random_shot,
-)
+from longtake.worlds.tracking_shot import judge, shot
+from longtake.worlds.tracking_shot.shot import Shot, random_shot
 
 
 def _prompts(count: int) -> list[tuple[str, Shot]]:
-    return held_out_prompts(count, every_shot(), partial(random_shot, held_out=True))
+    return held_out_prompts(count, shot.every_shot(), partial(random_shot, held_out=True))
 
 
 def _drawn(seed: int, num_frames: int) -> tuple[Shot, list[tuple[int, str]]]:
     rng = random.Random(seed)
-    shot = random_shot(rng)
-    return shot, [(0, shot.caption(rng))]
+    drawn = random_shot(rng)
+    return drawn, [(0, drawn.caption(rng))]
 
 
 def _judge(file: Path) -> AttributeClassifier:
@@ -51,16 +42,16 @@ def _train(run: Path, edition: str, given: Mapping[str, Any], gently: Gently) ->
 
 WORLD = World(
     name="tracking-shot",
-    sizes=((WIDTH, HEIGHT),),
-    fps=FPS,
+    sizes=((shot.WIDTH, shot.HEIGHT),),
+    fps=shot.FPS,
     attributes=judge.JUDGED,
     looks=((3,), (11,), (19,)),
     quick_judge=True,
     editions=("small",),
     prompts=_prompts,
-    described=described,
+    described=shot.described,
     drawn=_drawn,
-    sheet=contact_sheet,
+    sheet=shot.contact_sheet,
     judge=_judge,
     train=_train,
 )
