@@ -114,7 +114,7 @@ def compare(
     if not report_only:
         if (prompts is None) == (world is None):
             raise OptionError("give either --prompts FILE or --world WORLD")
-        shown = _world(world)
+        shown = _world(world, judge)
         setting = Setting(seconds, model, lora, device, dtype, weights_dir, world=shown, judge=judge)
         notes = _unmeasured(missing_weights(weights_dir) if weights_dir else {})
         if preset is None:
@@ -192,7 +192,7 @@ def evaluate(
         from longtake.evaluation.registry import load_vbench
         from longtake.evaluation.tables import markdown
         from longtake.evaluation.variants import REAL
-    shown = _world(world)
+    shown = _world(world, judge)
     texts = read_prompts(prompts, unique=False)[0] if prompts else None
     if clips is not None:
         check_new(clips)
@@ -245,7 +245,9 @@ def _prompts(file: Path | None, world: "World | None", count: int) -> tuple[Sequ
     return world_prompts(world, count), []
 
 
-def _world(name: WorldName | None) -> "World | None":
+def _world(name: WorldName | None, judge: Path | None) -> "World | None":
+    if name is None and judge is not None:
+        raise OptionError("--judge FILE goes with --world WORLD")
     with needs_extra("world"):
         return load_world(name) if name is not None else None
 
