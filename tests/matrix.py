@@ -29,11 +29,10 @@ COMPUTING = (
         "test_progressive_reference.py",
         "test_solvers.py",
         "test_start.py",
-        "test_synthetic.py",
         "test_takes.py",
     ),
     *("evaluation/test_compare.py", "evaluation/test_drift.py"),
-    *("evaluation/test_evaluate.py", "evaluation/test_features.py"),
+    *("evaluation/test_evaluate.py", "evaluation/test_features.py", "benchmarks/test_synthetic.py"),
 )
 LEVELS = ("DEFAULT", "AVX2", "AVX512")  # of vector instructions, as torch names them
 
