@@ -1,7 +1,10 @@
-"""Every world keeps to the protocol, whatever it draws; nothing here knows one by name."""
+"""Every world is what a `World` promises, whatever it draws."""
 
+import hashlib
+import json
 import pickle
-from dataclasses import replace
+import random
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from longtake.errors import ModelError, OptionError, OutputError
 from longtake.evaluation.jobs import world_prompts
 from longtake.evaluation.world import JUDGE, World, check_judge, judge_of
 from longtake.worlds import WorldName, load_world
+from longtake.worlds.flight.flight import random_flight
 
 SIZE = 64, 40
 
@@ -84,3 +88,14 @@ def test_who_reads_a_run(world: World, tmp_path: Path) -> None:
     given.write_bytes(b"another")
     with pytest.raises(OutputError, match="has another judge"):
         check_judge(own.parent, world, given)
+
+
+def digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_what_was_measured_is_drawn_again() -> None:
+    """Guards numbers of docs/results.md: their prompts, and a flight that a seed draws, are those of then."""
+    prompts = load_world(WorldName.tracking_shot).prompts(60)
+    assert digest([(caption, asdict(shot)) for caption, shot in prompts]) == "2edf2fb65bdb720f"
+    assert digest(asdict(random_flight(random.Random(4), changes=1, length=60))) == "cc7d13eb48adbae1"

@@ -1,6 +1,6 @@
 """Worlds: renderers of captioned film, its judges, and the recipes of the models that film them.
 
-A world is a package with a module `world`, whose WORLD keeps to the protocol `evaluation.world.World`, and a line here.
+A world is a package with a module `world`, whose WORLD is an `evaluation.world.World`, and a line here.
 """
 
 from __future__ import annotations
