@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from longtake.errors import OptionError
 from longtake.evaluation.measures.base import Joints
+from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.families import PresetName
@@ -47,7 +48,8 @@ TABLE1_SEEDS = 2
 @dataclass(frozen=True)
 class Setting:
     """What all films of a comparison share. `model` and `lora` are named as for read_spec. `clips`: the folder of
-    the clips that films begin with; `fit_start` as in read_start."""
+    the clips that films begin with; `fit_start` as in read_start. `world`: that of the prompts, if any; `judge`: a file
+    with who reads its films, as for check_judge."""
 
     seconds: float
     model: str | None = None
@@ -57,6 +59,8 @@ class Setting:
     weights_dir: Path | None = None
     clips: Path | None = None
     fit_start: bool = False
+    world: World | None = None
+    judge: Path | None = None
 
     @cached_property
     def spec(self) -> ModelSpec:

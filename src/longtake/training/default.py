@@ -44,7 +44,7 @@ from longtake.training.loss import (
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
-from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
+from longtake.worlds.tracking_shot.shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 FREE = ("device", "save_every")  # what may change of a recipe when a run goes on
 DECAY = 0.3  # share of the steps in which the learning rate falls
