@@ -12,7 +12,7 @@ from torch import Tensor
 
 from longtake import LongTake
 from longtake.errors import OptionError
-from longtake.models.open_sora import AutoencoderOpenSora
+from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.wan import WanModel
 from longtake.pipeline import to_uint8
 

@@ -48,13 +48,13 @@ class Streaming:
 
 def new_decoder(vae: Any) -> Decoder:
     """A decoder for one film, of the kind that the autoencoder needs."""
-    decoder: Decoder = imported(AUTOENCODERS[type(vae).__name__].decoder)(vae)
+    decoder: Decoder = imported(f"{AUTOENCODERS[type(vae).__name__].codec}Decoder")(vae)
     return decoder
 
 
 def new_encoder(vae: Any) -> Encoder:
     """An encoder for one film, of the kind that the autoencoder needs."""
-    encoder: Encoder = imported(AUTOENCODERS[type(vae).__name__].encoder)(vae)
+    encoder: Encoder = imported(f"{AUTOENCODERS[type(vae).__name__].codec}Encoder")(vae)
     return encoder
 
 
