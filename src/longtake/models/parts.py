@@ -30,6 +30,13 @@ def part_class(folder: ModelFolder, part: str) -> Any:
     return imported(own.get(part, f"transformers:{folder.classes[part]}"))
 
 
+def import_code(folder: ModelFolder) -> None:
+    """Import all that loading and filming takes of libraries, which is most of the time until a film begins."""
+    for part in (*OF_DIFFUSERS, "text_encoder", "tokenizer"):
+        part_class(folder, part)
+    imported(folder.family.adapter)
+
+
 def empty_part(folder: ModelFolder, part: str) -> Any:
     """A part without its numbers, as its configuration describes it. ModelError if that describes none.
 
