@@ -49,9 +49,10 @@ from longtake.frames import frames_in
 from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.device import resolve_dtype
 from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
 from longtake.models.folder import MOST_PROMPT_TOKENS
-from longtake.models.load import adapter, resolve_dtype
+from longtake.models.load import adapter
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel

@@ -87,7 +87,7 @@ AUTOENCODERS = {
     ),
     "AutoencoderOpenSora": Autoencoder(
         code="longtake.models.open_sora.autoencoder:AutoencoderOpenSora",
-        codec="longtake.models.open_sora.codec:OpenSora",
+        codec="longtake.models.open_sora.autoencoder:OpenSora",
         first_frames=1,
         group_latents=5,
     ),
@@ -165,6 +165,8 @@ FAMILIES = {
         },
     ),
 }
+
+CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
 
 # Why other networks cannot be filmed with: the beginnings of their classes' names.
 ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"

@@ -25,10 +25,11 @@ from longtake.models.open_sora.autoencoder import (
     AutoencoderOpenSora,
     CausalConv3d,
     DoubleTime,
+    OpenSoraDecoder,
+    OpenSoraEncoder,
     ResidualBlock,
     latents_of,
 )
-from longtake.models.open_sora.codec import OpenSoraDecoder, OpenSoraEncoder
 from longtake.models.open_sora.convert_autoencoder import convert_vae, vae_config
 from portable import close, rounding
 
