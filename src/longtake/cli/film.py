@@ -173,7 +173,8 @@ def plan(
         lora,
         start,
     )
-    from longtake.noise import sigma_table
+    with quick_imports():
+        from longtake.noise import sigma_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
