@@ -33,7 +33,7 @@ ARROWS = {
     "plan": {"errors", "frames", "ladder"},
     "guidance": {"errors", "solvers"},
     "methods": {"errors", "ladder", "noise", "plan", "progressive", "solvers"},
-    "presets": {"options", "models.families", "models.open_sora.presets", "models.open_sora.spec"},
+    "presets": {"options", "models.families", "models.open_sora"},
     "machine": set(),
     "doctor": {"", "machine", "pipeline", "video", "models.places"},
     "start": {"errors", "files", "frames", "options", "video"},

@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
+from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
 from longtake.errors import OptionError
@@ -173,7 +173,8 @@ def plan(
         lora,
         start,
     )
-    from longtake.noise import sigma_table
+    with quick_imports():
+        from longtake.noise import sigma_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
@@ -240,8 +241,11 @@ def _model(given: str | None, preset: PresetName | None) -> str | None:
 
 
 def _shoot(take: "Take", folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "Speed":
-    from longtake.pipeline import LongTake
+    with quick_imports():
+        from longtake.models.parts import import_code
+        from longtake.pipeline import LongTake
 
+        import_code(folder)
     film, model = take.film, LongTake.from_pretrained(folder, device, dtype, lora)
     for text in filter(None, (film.prompt, film.negative_prompt)):
         if (read := model.model.clean(text)) != " ".join(text.split()):

@@ -164,9 +164,9 @@ def _check(run: Path, setting: Setting, prompts: Sequence[Prompt], variants: Seq
     if setting.world is not None:
         check_judge(run, setting.world, setting.judge)
     films = (setting.film(variant, p.text, 0, p.start is not None) for variant in variants for p in prompts)
-    check_prompts(setting.model, {film.prompt for film in films})
+    check_prompts(setting.folder, {film.prompt for film in films})
     if not os.path.exists(run / CONFIG):
-        load_model(setting.model, setting.device, setting.dtype, setting.lora)
+        load_model(setting.folder, setting.device, setting.dtype, setting.lora)
         if setting.weights_dir:
             load_vbench(setting.weights_dir, setting.device)
 
@@ -182,7 +182,7 @@ def _config(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, Any]:
     spec = setting.spec
     return {
         "model": spec.name,
-        "weights": weights_hash(model_folder(setting.model), *parts),
+        "weights": weights_hash(model_folder(setting.folder), *parts),
         "lora": asdict(spec.lora) if spec.lora else None,
         "dtype": setting.dtype,
         "settings": asdict(spec.defaults),

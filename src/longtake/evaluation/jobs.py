@@ -156,7 +156,7 @@ def _cost(plan: FilmPlan) -> dict[str, float]:
 
 @cache
 def _take(setting: Setting) -> LongTake:
-    return LongTake.from_pretrained(setting.model, setting.device, setting.dtype, setting.lora)
+    return LongTake.from_pretrained(setting.folder, setting.device, setting.dtype, setting.lora)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +14,9 @@ from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.families import PresetName
+from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
+from longtake.models.places import open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
 from longtake.plan import Method
 from longtake.presets import preset_options
@@ -62,9 +64,17 @@ class Setting:
     world: World | None = None
     judge: Path | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read: other processes read it themselves."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def folder(self) -> ModelFolder:
+        return open_model(self.model)
+
     @cached_property
     def spec(self) -> ModelSpec:
-        return read_spec(self.model, self.lora)
+        return read_spec(self.folder, self.lora)
 
     def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
         given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}

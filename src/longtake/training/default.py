@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
-from longtake.models.load import check_device
+from longtake.models.device import check_device
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.noise import sigma_table
 from longtake.progress import track
