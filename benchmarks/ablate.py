@@ -20,8 +20,6 @@ from statistics import fmean
 
 from rich.progress import track
 
-from longtake.evaluation.adherence import CLASSIFIER
-from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.compare import films_of
 from longtake.evaluation.drift import Interval
 from longtake.evaluation.films import MeasuredFilm, read_film
@@ -31,11 +29,13 @@ from longtake.evaluation.summary import Column, Row, Summary, summarise
 from longtake.evaluation.tables import number as written
 from longtake.evaluation.tables import span
 from longtake.evaluation.variants import OURS, REAL, Setting, Variant
+from longtake.evaluation.world import JUDGE, judge_of
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.training.autoencoder import train_autoencoder
 from longtake.training.default import DEFAULTS, Recipe, encoded, train_filmmaker
 from longtake.training.footage import footage
 from longtake.training.loss import Shares
+from longtake.worlds.tracking_shot.world import WORLD
 
 SMALL = Recipe(layers=3, heads=4, context_size=0, context_share=1, context_noise=0)
 CLIP = replace(SMALL, shares=Shares(steady=0, start=0, extend=0, drain=0, level=0.6, still=0.4))
@@ -78,7 +78,7 @@ def main() -> None:
     folder = arguments.run / "ablations"
     clip = replace(CLIP, steps=arguments.clip_steps)
     train_filmmaker(folder / "clip", clip, vae, latents, shots)
-    trained_classifier(folder / CLASSIFIER)
+    judge_of(folder, WORLD)
 
     models = {(CLIP_MODEL, seed): folder / "clip" / "model" for seed in range(arguments.seeds)}
     for seed in range(arguments.seeds):
@@ -97,18 +97,18 @@ def measured(
     """The films of every model with its seed, and real film of twice as many prompts, each measured; those that are
     there are not made again."""
     jobs = [
-        (name, job(model.parent / "measured", Setting(seconds, str(model)), OURS, prompt, seed))
+        (name, job(model.parent / "measured", Setting(seconds, str(model), world=WORLD), OURS, prompt, seed))
         for (name, seed), model in models.items()
-        for prompt in world_prompts(prompts)
+        for prompt in world_prompts(WORLD, prompts)
     ]
     jobs += [
-        (REAL, job(folder / "real", Setting(seconds), REAL, prompt, seed))
+        (REAL, job(folder / "real", Setting(seconds, world=WORLD), REAL, prompt, seed))
         for seed in {seed for _, seed in models}
-        for prompt in world_prompts(2 * prompts)
+        for prompt in world_prompts(WORLD, 2 * prompts)
     ]
     for run in {made.run for _, made in jobs}:
         (run / "films").mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / CLASSIFIER, run / CLASSIFIER)
+        shutil.copy(folder / JUDGE, run / JUDGE)
     missing = [made for _, made in jobs if not made.path.exists()]
     for _ in track(films_of(missing, "cpu"), "filming", total=len(missing)):
         pass

@@ -3,9 +3,9 @@
     python benchmarks/catches.py RUN
     python benchmarks/catches.py RUN --drifts "growing grid" "other views"      # only these: a new drift's columns
 
-Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
-with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run
-that was stopped goes on.
+Renders tracking shots, spoils some of them in known ways (synthetic.py) and measures them with all
+that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run that was
+stopped goes on.
 
 With --drifts it prints the columns of those, of half as many films, which are not compared with real film and whose
 adherence is not read. A RUN is one or the other.
@@ -27,18 +27,18 @@ import cv2
 import torch
 from rich.progress import track
 
-from longtake.evaluation.adherence import CLASSIFIER
-from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.films import MeasuredFilm, Strip, measure_film, read_clips, read_film, write_film
 from longtake.evaluation.measures.base import About, Joints
 from longtake.evaluation.measures.distribution import Films, slice_distances
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.summary import LIKENESS, with_likeness
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 from longtake.evaluation.variants import REAL
+from longtake.evaluation.world import Judged, judge_of
 from longtake.training.checkpoint import write_text
-from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from longtake.worlds.tracking_shot.shot import FPS, Shot, random_shot
+from longtake.worlds.tracking_shot.world import WORLD
+from synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 
 STABLE, SPOILT = 16, 8  # shots, all different; as many as distances between sets need
 SECONDS = 60
@@ -79,7 +79,7 @@ def main() -> None:
     if args.drifts:
         print(few(run, args.drifts))
         return
-    trained_classifier(run / CLASSIFIER)
+    judge_of(run, WORLD)
     films = with_likeness(measured(all_jobs(run)))
     stable = [film for film in films if film.row == UNSPOILT][:STABLE]
     spoilt = {drift: [film for film in films if film.row == drift][-SPOILT:] for drift in (UNSPOILT, *DRIFTS)}
@@ -146,8 +146,8 @@ def measure(job: Job) -> None:
     if job.drift in DRIFTS:
         film = DRIFTS[job.drift](film, job.shot)
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
-    judge = (trained_classifier(job.run / CLASSIFIER), job.shot) if job.judged else None
-    measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judge)
+    judged = Judged(WORLD, judge_of(job.run, WORLD), job.shot) if job.judged else None
+    measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judged)
     record = measure_film([film], fps, measures, strip)
     record |= {"row": job.drift, "group": job.shot.caption()}
     write_film(job.path, record, clips_of(measures), strip.jpeg())

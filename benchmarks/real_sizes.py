@@ -49,11 +49,13 @@ from longtake.frames import frames_in
 from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.models.configs import WAN_PROMPT_TOKENS
+from longtake.models.device import resolve_dtype
 from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
-from longtake.models.load import adapter, resolve_dtype
-from longtake.models.open_sora import AutoencoderOpenSora, OpenSoraTransformer3DModel
+from longtake.models.folder import MOST_PROMPT_TOKENS
+from longtake.models.load import adapter
+from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
+from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 from longtake.models.t5 import T5VideoModel
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
@@ -82,7 +84,7 @@ class Family:
 
 
 def wan_spec(name: str, channels: int, factor: int, defaults: ModelDefaults) -> ModelSpec:
-    return ModelSpec(name, channels, factor, 4, 1, 2 * factor, WAN_PROMPT_TOKENS, defaults)
+    return ModelSpec(name, channels, factor, 4, 1, 2 * factor, MOST_PROMPT_TOKENS, defaults)
 
 
 def normalised(channels: int) -> dict[str, Any]:

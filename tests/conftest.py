@@ -32,10 +32,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5
 
 from longtake.cli import main
 from longtake.models.load import load_model
-from longtake.models.open_sora import OpenSoraTransformer3DModel, convert_transformer
-from longtake.models.open_sora.convert import transformer_config
+from longtake.models.open_sora.convert import convert_transformer, transformer_config
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
+from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.models.wan import WanModel
 from longtake.video import VideoWriter

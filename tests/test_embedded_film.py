@@ -33,7 +33,8 @@ def test_through_the_command_line(tmp_path: Path) -> None:
     """`longtake generate` as a user calls it: exactly 120 frames at 24 a second, that show what the prompt says to the
     end, as a judge reads them who knows renders alone; that move, and do not flicker."""
     pytest.importorskip("skia", exc_type=ImportError)
-    from longtake.evaluation.classifier import TRACKING_SHOT, trained_classifier
+    from longtake.worlds.classifier import trained_classifier
+    from longtake.worlds.tracking_shot.judge import TRACKING_SHOT
 
     film = tmp_path / "film.mp4"
     command = [sys.executable, "-m", "longtake", "generate", PROMPT]
@@ -106,9 +107,9 @@ def test_the_embedded_model_is_small_and_complete() -> None:
 def test_the_autoencoder_beats_principal_components() -> None:
     """On held-out renders, at the first frame and at the two hundredth, it keeps 30 dB and more than a PCA."""
     pytest.importorskip("skia", exc_type=ImportError)
-    from longtake.evaluation.codec import codec_report, load_autoencoder
+    from longtake.worlds.tracking_shot.codec import codec_report
 
-    report = codec_report(load_autoencoder(None), shots=20)
+    report = codec_report(None, shots=20)
     for frame in (0, 200):
         assert report[f"autoencoder_db_at_frame_{frame}"] >= 30
         assert report[f"autoencoder_db_at_frame_{frame}"] > report[f"pca_db_at_frame_{frame}"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from longtake import LongTake
 from longtake.errors import OptionError
-from longtake.models.open_sora import AutoencoderOpenSora
+from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
 from longtake.pipeline import Pictures, Shot, ShotState, to_uint8

@@ -112,9 +112,7 @@ def test_what_is_added_to_a_prompt_is_told(cli: Cli, monkeypatch: pytest.MonkeyP
     told = 'note: preset pa-o-base adds " aesthetic score: 6.5." to'
     code, out, err = cli("plan", "--preset", "pa-o-base")
     assert (code, err) == (0, f"{told} a prompt that names no score\n") and "note" not in out
-    monkeypatch.setattr(
-        "longtake.pipeline.LongTake.from_pretrained", Mock(side_effect=OptionError("no further"))
-    )
+    monkeypatch.setattr("longtake.models.parts.import_code", Mock(side_effect=OptionError("no further")))
     command = ("generate", "--preset", "pa-o-base", "--start", "text", "--frames", "17", "-o", "film.mp4")
     assert cli(*command, "a red car")[2] == f"{told} the prompt\nerror: no further\n"
     assert cli(*command, "a red car, aesthetic score: 5.0.")[2] == "error: no further\n"

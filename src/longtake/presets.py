@@ -32,7 +32,8 @@ def preset_options(
     released script rounds it, 3.6875 for pa-o-base, in place of the exact one, 3.6860. A prompt that names no aesthetic
     score gets the benchmark's. OptionError for options out of their bounds.
     """
-    from longtake.models.open_sora.presets import PRESETS, window_shift
+    from longtake.models.open_sora.presets import PRESETS
+    from longtake.models.open_sora.shift import CHUNK_FRAMES, CHUNK_LATENTS, timestep_shift
     from longtake.models.open_sora.spec import SPEC
 
     preset = PRESETS[name]
@@ -41,7 +42,8 @@ def preset_options(
         options.setdefault("steps_per_chunk", options["num_inference_steps"])
     options["prompt"] += added_to(options["prompt"])
     if "shift" not in options:
-        window = FilmOptions(**options).sampling(SPEC).window
+        groups = max(1, FilmOptions(**options).sampling(SPEC).window // CHUNK_LATENTS)
         rounded = bfloat16_shift or preset.bfloat16_shift
-        options["shift"] = window_shift(options["height"], options["width"], window, rounded)
+        size = options["height"], options["width"]
+        options["shift"] = timestep_shift(*size, groups * CHUNK_FRAMES, rounded)
     return options

@@ -19,19 +19,8 @@ from longtake.video import Pictures, probe, read_timed, resampled, same_rate
 KINDS = "mp4, mov, mkv or webm"
 VIDEOS = {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm"}
 PHOTOS = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jxl",
-    ".dng",
+    *(".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif", ".jxl", ".dng"),
 }
 
 

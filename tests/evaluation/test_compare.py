@@ -15,11 +15,13 @@ from safetensors.torch import save_model
 
 from longtake.errors import OptionError
 from longtake.evaluation import compare
-from longtake.evaluation.classifier import AttributeClassifier
-from longtake.evaluation.jobs import Job, Took, film, world_prompts
+from longtake.evaluation.jobs import Job, Took, film
 from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
 from longtake.models.open_sora.presets import PRESETS
 from longtake.video import VideoWriter
+from longtake.worlds.classifier import AttributeClassifier, Lesson
+from longtake.worlds.flight.judge import FLIGHT
+from longtake.worlds.tracking_shot.judge import TRACKING_SHOT
 from portable import in_two_processes
 
 pytestmark = pytest.mark.slow
@@ -35,6 +37,8 @@ COMMAND = (
     "--methods",
     "progressive,replacement",
 )
+
+WORLD = ("--world", "tracking-shot", "--num-prompts", "1")
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -120,18 +124,28 @@ def test_a_run_goes_on_where_it_stopped(
     assert code == 2 and "error: run is another run: its seconds is 2.0, not 4.0" in err
 
 
+@pytest.mark.parametrize(("world", "lesson"), [("tracking-shot", TRACKING_SHOT), ("flight", FLIGHT)])
 def test_the_world_knows_what_is_right(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tubelet_folder: Path, tmp_path: Path
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    tubelet_folder: Path,
+    tmp_path: Path,
+    world: str,
+    lesson: Lesson,
 ) -> None:
     """Guards real film as a row, the judge, and that what so few films cannot tell is said."""
     monkeypatch.setattr(compare, "films_of", in_this_process())
     model = shutil.copytree(tubelet_folder, tmp_path / "model")
     settings = json.loads((model / "longtake.json").read_text())
     (model / "longtake.json").write_text(json.dumps(settings | {"width": 128, "height": 80}))
-    (tmp_path / "run").mkdir()
     torch.manual_seed(0)
-    save_model(AttributeClassifier(), str(tmp_path / "run" / "classifier.safetensors"))
-    code, out, err = cli(*COMMAND[:-1], "progressive", "--world", "1", "--model", model, "-o", "run")
+    save_model(AttributeClassifier(lesson), str(tmp_path / "judge.safetensors"))
+    command = (*COMMAND[:-1], "progressive", "--world", world, "--num-prompts", "1", "--model", model)
+    code, _, err = cli(*command, "--judge", "nobody.safetensors", "-o", "run")
+    assert (
+        code == 2 and f"no judge nobody.safetensors: longtake judge {world} nobody.safetensors trains" in err
+    )
+    code, out, err = cli(*command, "--judge", "judge.safetensors", "-o", "run")
     assert code == 0, err
     assert "attributes read right, last 10 s" in out and "time to drift" in out and "| real film | 1 |" in out
     real, made = sorted(
@@ -140,7 +154,8 @@ def test_the_world_knows_what_is_right(
     assert real["shot"] == made["shot"] and len(real["curves"]["adherence"]) == 1
     assert made["cost"]["evaluations_per_frame"] > 1
     assert "no distance of progressive from real film" in (tmp_path / "run" / "report.html").read_text()
-    code, _, err = cli(*COMMAND, "--world", "1", "--model", tubelet_folder, "-o", "other")
+    assert cli(*command, "-o", "run")[0] == 0
+    code, _, err = cli(*COMMAND, *WORLD, "--model", tubelet_folder, "-o", "other")
     assert code == 2 and "the tracking-shot world is 128x80" in err
 
 
@@ -186,7 +201,7 @@ def test_the_papers_comparison(cli: Cli, open_sora_folder: Path, tmp_path: Path)
         (("--prompts", "one.txt"), "no clip nowhere.mp4 to begin with"),
         (("--prompts", "two.txt"), "line 1 is not PROMPT||VIDEO"),
         (("--prompts", "twice.txt"), "twice.txt has a || here.mp4 twice: keep one of them"),
-        (("--world", "1"), "takes --prompts FILE"),
+        (WORLD, "takes --prompts FILE"),
         (("--prompts", "one.txt", "--methods", "fifo"), "its methods and steps are its own"),
     ],
 )
@@ -207,9 +222,10 @@ def test_the_papers_comparison_says_what_it_lacks(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--world", "1", "--methods", "magic"), "there is no method magic"),
-        ((), "give either --prompts FILE or --world N"),
+        ((*WORLD, "--methods", "magic"), "there is no method magic"),
+        ((), "give either --prompts FILE or --world WORLD"),
         (("--prompts", "no.txt"), "cannot read no.txt"),
+        (("--prompts", "no.txt", "--judge", "no.safetensors"), "--judge FILE goes with --world WORLD"),
         (("--report-only",), "holds no measured film yet"),
     ],
 )
@@ -260,8 +276,3 @@ def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
     assert joints.shifts == {17, 34}
     assert joints.latents == {start + frame for start in (0, 17, 34) for frame in {0, *inside}} - {0}
     assert joints_of(setting.film(Variant("progressive", options)), setting.spec).shifts == {17, 34}
-
-
-def test_prompts_of_the_world_are_the_first_of_more() -> None:
-    """Guards runs that grow: the films of a smaller run are part of the larger one's."""
-    assert world_prompts(5)[:3] == world_prompts(3)

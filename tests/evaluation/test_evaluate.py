@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from safetensors.torch import save_model
 from torch import nn
 
-from longtake.evaluation.adherence import CLASSIFIER
-from longtake.evaluation.classifier import JUDGED, AttributeClassifier
+from longtake.evaluation.world import JUDGE
 from longtake.video import VideoWriter, probe
-from longtake.worlds.tracking_shot import ATTRIBUTES, Shot
+from longtake.worlds.classifier import AttributeClassifier
+from longtake.worlds.tracking_shot.judge import JUDGED, TRACKING_SHOT
+from longtake.worlds.tracking_shot.shot import ATTRIBUTES, Shot
 
 pytestmark = pytest.mark.slow
 
 NTSC = Fraction(24000, 1001)
 SHOT = Shot("car", "red", "hills", "noon", "clear", "fast")
+
+WORLD = ("--world", "tracking-shot")
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -256,8 +259,8 @@ def test_adherence_to_prompts_of_the_world(cli: Cli, pictures: NDArray[np.uint8]
     (tmp_path / "one.txt").write_text(SHOT.caption())
     command = ("a.mkv", "b.mkv", "c.mkv", "small.mkv", "--prompts", "prompts.txt", "-o", "run", "--json")
     assert "attributes" not in cli("a.mkv", "--prompts", "one.txt", "-o", "run")[1]
-    save_model(always_reads(SHOT), str(tmp_path / "run" / CLASSIFIER))
-    code, out, err = cli(*command, "--world")
+    save_model(always_reads(SHOT), str(tmp_path / "run" / JUDGE))
+    code, out, err = cli(*command, *WORLD)
     assert code == 0, err
     films = json.loads(out)
     assert [film["totals"].get("adherence") for film in films] == [1, 0.8, None, None]
@@ -265,13 +268,11 @@ def test_adherence_to_prompts_of_the_world(cli: Cli, pictures: NDArray[np.uint8]
     assert "c.mkv: no adherence: a tracking shot has one colour, and 'a boat at sea' tells of none" in err
     assert "small.mkv: no adherence: it is read off films of 128x80 at 24 frames a second" in err
     assert "adherence is in no table" in (tmp_path / "run" / "report.html").read_text()
-    assert (
-        "attributes read right, last 10 s" in cli("a.mkv", "--prompts", "one.txt", "-o", "run", "--world")[1]
-    )
+    assert "attributes read right, last 10 s" in cli("a.mkv", "--prompts", "one.txt", "-o", "run", *WORLD)[1]
 
 
 def always_reads(shot: Shot) -> AttributeClassifier:
-    classifier = AttributeClassifier()
+    classifier = AttributeClassifier(TRACKING_SHOT)
     for name in JUDGED:
         head = classifier.get_submodule(f"heads.{name}")
         assert isinstance(head, nn.Linear)

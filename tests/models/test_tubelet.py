@@ -8,7 +8,7 @@ import torch
 
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.training.autoencoder import principal_components, psnr, start_from_pca, to_tensor
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.shot import Shot
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

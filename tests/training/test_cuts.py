@@ -10,7 +10,7 @@ import pytest
 
 from longtake.training.cuts import shots
 from longtake.video import Pictures, TimedPicture
-from longtake.worlds.tracking_shot import random_shot
+from longtake.worlds.tracking_shot.shot import random_shot
 
 
 @cache

@@ -22,7 +22,7 @@ from longtake.training.data import MANIFEST, PreparedFilm, caption_path, hashes,
 from longtake.training.loss import Shares, Window, draw_window
 from longtake.training.prepare import prepare
 from longtake.video import VideoWriter
-from longtake.worlds.tracking_shot import random_shot
+from longtake.worlds.tracking_shot.shot import random_shot
 
 pytestmark = pytest.mark.slow
 

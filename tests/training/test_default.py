@@ -27,7 +27,7 @@ from longtake.training.footage import footage
 from longtake.training.loss import Shares
 from longtake.training.muon import Muon, orthogonalise
 from longtake.training.schedule import trapezoid
-from longtake.worlds.tracking_shot import Shot, every_caption_word
+from longtake.worlds.tracking_shot.shot import Shot, every_caption_word
 
 pytestmark = pytest.mark.slow
 

@@ -30,7 +30,7 @@ from longtake.training.autoencoder import to_tensor
 from longtake.training.data import MANIFEST, Manifest, PreparedClip, caption_path, read_stored
 from longtake.training.prepare import Summary, prepare
 from longtake.video import Pictures, TimedPicture, VideoWriter, read_timed
-from longtake.worlds.tracking_shot import random_shot
+from longtake.worlds.tracking_shot.shot import random_shot
 from portable import in_two_processes
 
 pytestmark = pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -58,6 +59,23 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise LongTakeError(f"this needs {error.name}: pip install 'longtake[{extra}]'") from error
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """The garbage collector does not look through what is imported, now or later, and diffusers is imported as where
+    there is no peft. It does without to the end of the process, so this is for commands that train nothing."""
+    hides_peft = not {"diffusers", "peft"} & sys.modules.keys()
+    if hides_peft:
+        sys.modules["peft"] = None  # type: ignore[assignment]  # Python's own mark of what cannot be imported
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        if hides_peft:
+            del sys.modules["peft"]
 
 
 @contextmanager

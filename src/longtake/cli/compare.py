@@ -19,10 +19,12 @@ from longtake.errors import OptionError
 from longtake.files import exclusive, exclusive_folder, printable
 from longtake.plan import Method
 from longtake.presets import added_to
+from longtake.worlds import WorldName, load_world
 
 if TYPE_CHECKING:
     from longtake.evaluation.jobs import Prompt
     from longtake.evaluation.variants import Setting, Variant
+    from longtake.evaluation.world import World
 
 WeightsDir = Annotated[
     Path | None,
@@ -30,10 +32,14 @@ WeightsDir = Annotated[
         "--weights-dir", metavar="DIR", help="Weights of VBench's networks, to measure with these too."
     ),
 ]
-
+Judge = Annotated[
+    Path | None,
+    typer.Option("--judge", metavar="FILE", help="Who reads films of a world, as judge trains it."),
+]
 
 Comparison = Literal["table1-open-sora"]
 SEEDS = 3
+NUM_PROMPTS = 8
 ALL = [*get_args(Method), "no-context", "no-chunks"]
 
 
@@ -63,11 +69,15 @@ def compare(
     ] = None,
     fit_start: Fit = False,
     world: Annotated[
-        int | None,
+        WorldName | None,
         typer.Option(
-            "--world", min=1, help="Instead of prompts: so many tracking shots that training never saw."
+            "--world", metavar="WORLD", help="Instead of a file: prompts of a world that training never saw."
         ),
     ] = None,
+    num_prompts: Annotated[
+        int, typer.Option("--num-prompts", min=1, help="How many prompts of a world.")
+    ] = NUM_PROMPTS,
+    judge: Judge = None,
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, help=f"Films of each prompt; {SEEDS} if not given, 2 with a preset."),
@@ -103,12 +113,13 @@ def compare(
         from longtake.evaluation.vbench.dimensions import missing_weights
     if not report_only:
         if (prompts is None) == (world is None):
-            raise OptionError("give either --prompts FILE or --world N")
-        setting = Setting(seconds, model, lora, device, dtype, weights_dir)
+            raise OptionError("give either --prompts FILE or --world WORLD")
+        shown = _world(world, judge)
+        setting = Setting(seconds, model, lora, device, dtype, weights_dir, world=shown, judge=judge)
         notes = _unmeasured(missing_weights(weights_dir) if weights_dir else {})
         if preset is None:
             variants, left_out = _variants(methods, setting, not equal_steps)
-            chosen, passed = _prompts(prompts, world)
+            chosen, passed = _prompts(prompts, shown, num_prompts)
             notes += [*left_out, *passed]
         else:
             if prompts is None or methods or equal_steps:
@@ -125,7 +136,7 @@ def compare(
     with exclusive_folder(run):
         try:
             if not report_only:
-                with _bar("films") as show:
+                with bar("films") as show:
                     film_all(run, setting, chosen, seeds or SEEDS, variants, show)
         except KeyboardInterrupt:
             stopped = True
@@ -161,11 +172,14 @@ def evaluate(
         ),
     ] = None,
     world: Annotated[
-        bool,
+        WorldName | None,
         typer.Option(
-            "--world", help="Their prompts describe tracking shots: read how much of them each film shows."
+            "--world",
+            metavar="WORLD",
+            help="What their prompts describe: read how much of it each film shows.",
         ),
-    ] = False,
+    ] = None,
+    judge: Judge = None,
     weights_dir: WeightsDir = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -178,8 +192,7 @@ def evaluate(
         from longtake.evaluation.registry import load_vbench
         from longtake.evaluation.tables import markdown
         from longtake.evaluation.variants import REAL
-    if world:
-        _check_world()
+    shown = _world(world, judge)
     texts = read_prompts(prompts, unique=False)[0] if prompts else None
     if clips is not None:
         check_new(clips)
@@ -190,9 +203,9 @@ def evaluate(
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(TemporaryDirectory()))
         stack.enter_context(stoppable("give the same command again, which begins anew"))
-        show = stack.enter_context(_bar("frames"))
+        show = stack.enter_context(bar("frames"))
         stack.enter_context(exclusive_folder(folder))
-        summary, errors = evaluate_files(found, folder, vbench, show, [_command()], world)
+        summary, errors = evaluate_files(found, folder, vbench, show, [_command()], shown, judge)
     if summary is not None:
         records = [film.record for film in summary.films]
         if clips is not None:
@@ -219,7 +232,7 @@ def _variants(
     return variants_of(names, setting, equal_cost)
 
 
-def _prompts(file: Path | None, world: int | None) -> tuple[Sequence["Prompt"], list[str]]:
+def _prompts(file: Path | None, world: "World | None", count: int) -> tuple[Sequence["Prompt"], list[str]]:
     """The prompts of a file, or so many of the world; and, in words, what is passed over."""
     from longtake.evaluation.jobs import Prompt, world_prompts
     from longtake.evaluation.prompts import read_prompts
@@ -229,14 +242,14 @@ def _prompts(file: Path | None, world: int | None) -> tuple[Sequence["Prompt"], 
         words = [f"{passed} blank lines and comments of {file} are passed over"] if passed else []
         return [Prompt(text) for text in texts], words
     assert world is not None
-    _check_world()
-    return world_prompts(world), []
+    return world_prompts(world, count), []
 
 
-def _check_world() -> None:
-    """The judge of the tracking-shot world learns from renders, and they are its real film."""
+def _world(name: WorldName | None, judge: Path | None) -> "World | None":
+    if name is None and judge is not None:
+        raise OptionError("--judge FILE goes with --world WORLD")
     with needs_extra("world"):
-        import longtake.worlds.paint  # noqa: F401
+        return load_world(name) if name is not None else None
 
 
 def _unmeasured(missing: dict[str, list[str]]) -> list[str]:
@@ -251,7 +264,7 @@ def _command() -> str:
 
 
 @contextmanager
-def _bar(unit: str) -> Iterator[Callable[..., None]]:
+def bar(unit: str) -> Iterator[Callable[..., None]]:
     """A bar on stderr, where that is a terminal; yields the function to call with what it is at, if that changes, how
     many are done, and of how many."""
     console = Console(stderr=True)

@@ -31,7 +31,7 @@ from rich.progress import (
 from rich.text import Text
 from typer.core import TyperCommand
 
-from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, say
+from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.signals import gently
@@ -215,7 +215,8 @@ def plan(
         lora,
         start,
     )
-    from longtake.noise import sigma_table
+    with quick_imports():
+        from longtake.noise import sigma_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
@@ -293,8 +294,11 @@ def _loaded(
     film: FilmPlan, folder: ModelFolder, device: str, dtype: str | None, lora: str | None
 ) -> "LongTake":
     """The model, loaded. What it does not make of the prompts is told."""
-    from longtake.pipeline import LongTake
+    with quick_imports():
+        from longtake.models.parts import import_code
+        from longtake.pipeline import LongTake
 
+        import_code(folder)
     take = LongTake.from_pretrained(folder, device, dtype, lora)
     prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
     for text in filter(None, prompts):

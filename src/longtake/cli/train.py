@@ -4,10 +4,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +21,7 @@ from longtake.frames import lasting
 from longtake.models.folder import ModelFolder
 from longtake.models.places import model_folder, open_model
 from longtake.training.options import DistilOptions, RunOptions, TrainOptions
+from longtake.worlds import WorldName, load_world
 
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
 ALSO = {"context_size": ("--context-size", "--context")}  # the latter is what the commands that film call it
@@ -70,12 +70,9 @@ def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, *
 def train_default(
     run: Annotated[Path, typer.Argument(help="Folder of the run; one that was stopped goes on.")],
     world: Annotated[
-        Literal["tracking-shot", "flight"], typer.Option("--world", help="What its films show.")
-    ] = "tracking-shot",
-    edition: Annotated[
-        Literal["tiny", "small", "large", "finish"],
-        typer.Option("--edition", help="Of the flights: how large it is."),
-    ] = "small",
+        WorldName, typer.Option("--world", metavar="WORLD", help="What its films show.")
+    ] = WorldName.tracking_shot,
+    edition: Annotated[str, typer.Option("--edition", help="How large it is: tiny, small …")] = "small",
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
     device: Device = "cpu",
     bf16: Annotated[
@@ -89,20 +86,15 @@ def train_default(
 
     That of tracking shots is the embedded one, and the trainer finishes it.
     """
-    with needs_extra("world,train"):
-        from longtake.training import default, flight
-    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
+    again = f"give the same command again, and {run} goes on from its newest checkpoint"
+    with needs_extra("world,train"), stoppable(again):
+        shown = load_world(world)
+        if edition not in shown.editions:
+            raise OptionError(f"{world} has no edition {edition}: choose among {', '.join(shown.editions)}")
+        given = {"steps": steps, "device": device, "bf16": bf16, "compiled": compiled}
         with exclusive_folder(run):
-            if world == "flight":
-                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16, compiled=compiled)
-                recipe = replace(recipe, steps=steps or recipe.steps)
-                model = flight.train_flight(run, recipe, _after_a_step)
-            else:
-                model = default.train_default(
-                    run,
-                    default.Recipe(steps=steps or default.Recipe.steps, device=device, bf16=bf16),
-                    _after_a_step,
-                )
+            taken = {name: value for name, value in given.items() if value}
+            model = shown.train(run, edition, taken, _after_a_step)
         print(printable(model))
 
 

@@ -16,15 +16,14 @@ from statistics import fmean
 from typing import Any
 
 from longtake.errors import LongTakeError, OptionError
-from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.benchmark import read_benchmark
-from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.films import left_over, read_film
 from longtake.evaluation.jobs import Job, Prompt, Took, film
 from longtake.evaluation.registry import load_vbench
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import ABLATIONS, EQUAL_COST, REAL, TABLE1, Setting, Variant
+from longtake.evaluation.world import World, check_judge, judge_of, sizes_of
 from longtake.files import write_text, writing
 from longtake.models.load import check_prompts, load_model
 from longtake.models.places import model_folder
@@ -33,7 +32,6 @@ from longtake.presets import preset_model
 from longtake.runs import CONFIG, check_claim, claim, processes
 from longtake.start import read_start
 from longtake.training.data import weights_hash
-from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH
 
 SHOWN = 1  # prompts whose first films are kept as small mp4
 TIMES = "times.jsonl"
@@ -51,10 +49,9 @@ def film_all(
     """Make and measure every film that is not in `run` yet, a film a core on a CPU, one after the other elsewhere: all
     variants of the first prompt, then those of the next. `done(films, of)` is called at the start and after every film.
 
-    Where prompts are tracking shots, real film of them is one more. OutputError if `run` is another comparison's."""
-    world = prompts[0].shot is not None
-    if world:
-        _check_world(setting)
+    Where prompts are of a world, real film of them is one more. OutputError if `run` is another comparison's."""
+    if setting.world is not None:
+        _check_world(setting, setting.world)
         variants = [Variant(REAL), *variants]
     _check(run, setting, prompts, variants)
     _claim(run, setting, prompts)
@@ -65,8 +62,8 @@ def film_all(
         for variant in variants
     ]
     missing = [job for job in jobs if not job.path.exists()]
-    if world and missing:
-        trained_classifier(run / CLASSIFIER)
+    if setting.world is not None and missing:
+        judge_of(run, setting.world, setting.judge)
     done(len(jobs) - len(missing), len(jobs))
     with (run / TIMES).open("a", encoding="utf-8") as times:
         for number, took in enumerate(films_of(missing, setting.device), start=len(jobs) - len(missing) + 1):
@@ -123,8 +120,8 @@ def report(run: Path, commands: Sequence[str] = ()) -> tuple[Summary, Path]:
     summary, notes = summarise(films), list[str]()
     if summary.row(REAL) is None:
         notes.append(
-            "No adherence, no time to drift and no distances from real film: these need prompts of the tracking-shot"
-            " world (--world), where it is known what right is."
+            "No adherence, no time to drift and no distances from real film: these need prompts of a world"
+            " (--world), where it is known what right is."
         )
     notes += [
         f"{name} is left out: {config['model']} is filmed so anyway"
@@ -164,10 +161,12 @@ def _took(run: Path) -> dict[str, tuple[float, float]]:
 def _check(run: Path, setting: Setting, prompts: Sequence[Prompt], variants: Sequence[Variant]) -> None:
     """Raise now, with nothing written, what would be raised when the first films are made."""
     check_claim(run, _config(setting, prompts))
+    if setting.world is not None:
+        check_judge(run, setting.world, setting.judge)
     films = (setting.film(variant, p.text, 0, p.start is not None) for variant in variants for p in prompts)
-    check_prompts(setting.model, {film.prompt for film in films})
+    check_prompts(setting.folder, {film.prompt for film in films})
     if not os.path.exists(run / CONFIG):
-        load_model(setting.model, setting.device, setting.dtype, setting.lora)
+        load_model(setting.folder, setting.device, setting.dtype, setting.lora)
         if setting.weights_dir:
             load_vbench(setting.weights_dir, setting.device)
 
@@ -183,21 +182,21 @@ def _config(setting: Setting, prompts: Sequence[Prompt]) -> dict[str, Any]:
     spec = setting.spec
     return {
         "model": spec.name,
-        "weights": weights_hash(model_folder(setting.model), *parts),
+        "weights": weights_hash(model_folder(setting.folder), *parts),
         "lora": asdict(spec.lora) if spec.lora else None,
         "dtype": setting.dtype,
         "settings": asdict(spec.defaults),
         "seconds": setting.seconds,
-        "prompts": _kind(prompts[0]),
+        "prompts": _kind(setting, prompts[0]),
         "fit_start": setting.fit_start,
         "weights_dir": setting.weights_dir is not None,
     }
 
 
-def _kind(prompt: Prompt) -> str:
+def _kind(setting: Setting, prompt: Prompt) -> str:
     """What prompts are, in words; those of a comparison are of one kind."""
-    if prompt.shot is not None:
-        return "tracking-shot world"
+    if setting.world is not None:
+        return f"{setting.world.name} world"
     return "with a clip each, from a file" if prompt.start is not None else "from a file"
 
 
@@ -206,10 +205,10 @@ def _is_shown(variant: Variant, prompt: int, seed: int) -> bool:
     return prompt < SHOWN and seed == 0 and not variant.name.endswith(EQUAL_COST)
 
 
-def _check_world(setting: Setting) -> None:
+def _check_world(setting: Setting, world: World) -> None:
     model, own = setting.spec.name, setting.spec.defaults
-    if (own.width, own.height, own.fps) != (WIDTH, HEIGHT, FPS):
+    if (own.width, own.height) not in world.sizes or own.fps != world.fps:
         raise OptionError(
-            f"the tracking-shot world is {WIDTH}x{HEIGHT} at {FPS} frames a second, {model} {own.width}x{own.height}"
-            f" at {own.fps:g}: give a file of --prompts instead"
+            f"the {world.name} world is {sizes_of(world)} at {world.fps} frames a second, {model}"
+            f" {own.width}x{own.height} at {own.fps:g}: give a file of --prompts instead"
         )

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from longtake.errors import LongTakeError, OutputError
-from longtake.evaluation.adherence import CLASSIFIER
-from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
 from longtake.evaluation.export import clip_name
 from longtake.evaluation.films import (
     FILES,
@@ -29,11 +27,12 @@ from longtake.evaluation.films import (
 )
 from longtake.evaluation.measures.base import Frames, Joints
 from longtake.evaluation.measures.clips import Clips
-from longtake.evaluation.registry import Judge, clips_of, measures_for
+from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.report import Origin, write_report
 from longtake.evaluation.summary import Summary, summarise
 from longtake.evaluation.variants import REAL, joints_of
 from longtake.evaluation.vbench.dimensions import VBench
+from longtake.evaluation.world import Judge, Judged, World, check_judge, judge_of, sizes_of
 from longtake.files import contents, printable
 from longtake.models.load import read_spec
 from longtake.models.places import EMBEDDED
@@ -42,7 +41,6 @@ from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS
 from longtake.runs import CONFIG, check_claim, claim
 from longtake.video import VideoInfo, probe, read_frames, same_rate
-from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, described
 
 # What is taken for film in a folder; a file that is named is opened whatever it is called.
 SUFFIXES = {
@@ -113,27 +111,29 @@ def evaluate_files(
     vbench: VBench | None,
     progress: Callable[[int, int, str], None],
     commands: Sequence[str],
-    world: bool = False,
+    world: World | None = None,
+    judge: Path | None = None,
 ) -> tuple[Summary | None, list[str]]:
     """Measure files one after the other, and write the numbers of each and a report into `run`.
 
-    world: the prompts describe tracking shots, of which a classifier, trained first if `run` has none, reads adherence.
+    world: what the prompts describe, and adherence is read of. judge: the file of who reads it, as in check_judge.
     Returns the summary, None if no file could be measured, and what was wrong with those that could not be.
     `progress(frames, of, name)` is called as a file is read. LongTakeError if films of a set, or film and real film,
     differ in size; OutputError if `run` holds anything but an earlier evaluation, whose numbers it loses once a film is
     measured, and not before."""
     _check_sizes(clips)
     _check_run(run)
-    classifier = None
-    if world and any(map(_is_film, clips)):
+    reader = None
+    if world is not None and any(map(_is_film, clips)):
+        check_judge(run, world, judge)
         claim(run, CLAIM)
-        classifier = trained_classifier(run / CLASSIFIER)
+        reader = world, judge_of(run, world, judge)
     films, errors = list[MeasuredFilm](), list[str]()
     for number, clip in enumerate(clips, 1):
         if clip.row == REAL and not films:
             break  # it comes last, and nothing is there to compare with it
         try:
-            measured = measure_file(clip, vbench, progress, classifier)
+            measured = measure_file(clip, vbench, progress, reader)
         except LongTakeError as error:
             errors.append(str(error))
             continue
@@ -147,7 +147,7 @@ def evaluate_files(
     notes += [f"not measured: {error}" for error in errors]
     if summary.row(REAL) is None:
         notes.append("no time to drift and no distances: give --real a folder of real film to compare with")
-    if world and not all("shot" in film.record for film in films):
+    if world is not None and not all("shot" in film.record for film in films):
         notes.append("adherence is in no table, since it could not be read in every film")
     write_report(run, summary, Origin("longtake evaluate", commands, notes, {}))
     return summary, errors
@@ -186,7 +186,7 @@ def measure_file(
     clip: Clip,
     vbench: VBench | None,
     progress: Callable[[int, int, str], None],
-    classifier: AttributeClassifier | None = None,
+    reader: tuple[World, Judge] | None = None,
 ) -> Measured:
     """Measure one file. LongTakeError, which names it, if that cannot be done."""
     try:
@@ -194,8 +194,8 @@ def measure_file(
             info = _printable(probe(file))
             prompt = clip.prompt or str(info.metadata.get("prompt", clip.name))
             joints, notes = _joints(info)
-            judge, unjudged = _judge(classifier, prompt, info)
-            measures, strip = measures_for(info.fps, joints, judge, vbench), Strip(info.fps)
+            judged, unjudged = _judged(reader, prompt, info)
+            measures, strip = measures_for(info.fps, joints, judged, vbench), Strip(info.fps)
             pictures = (picture[None] for picture in read_frames(file))
             told = _told_of(pictures, lambda frames: progress(frames, info.num_frames, clip.name))
             numbers = measure_film(told, info.fps, measures, strip)
@@ -217,8 +217,8 @@ def measure_file(
         "made": made_with(),
         **numbers,
     }
-    if judge is not None:
-        record["shot"] = asdict(judge[1])
+    if judged is not None:
+        record["shot"] = asdict(judged.shot)
     if vbench is not None:
         record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
     return Measured(record, clips_of(measures), strip.jpeg())
@@ -239,16 +239,19 @@ def _printable(info: VideoInfo) -> VideoInfo:
     return replace(info, metadata=json.loads(text.encode(errors="replace")))
 
 
-def _judge(
-    classifier: AttributeClassifier | None, prompt: str, info: VideoInfo
-) -> tuple[Judge | None, list[str]]:
+def _judged(
+    reader: tuple[World, Judge] | None, prompt: str, info: VideoInfo
+) -> tuple[Judged | None, list[str]]:
     """What reads the adherence of a film, if that is wanted and can be; and, in words, if it cannot."""
-    if classifier is None:
+    if reader is None:
         return None, []
-    if (info.width, info.height) != (WIDTH, HEIGHT) or not same_rate(info.fps, FPS):
-        return None, [f"no adherence: it is read off films of {WIDTH}x{HEIGHT} at {FPS} frames a second"]
+    world, judge = reader
+    if (info.width, info.height) not in world.sizes or not same_rate(info.fps, world.fps):
+        return None, [
+            f"no adherence: it is read off films of {sizes_of(world)} at {world.fps} frames a second"
+        ]
     try:
-        return (classifier, described(prompt)), []
+        return Judged(world, judge, world.described(prompt, 0)), []
     except ValueError as error:
         return None, [f"no adherence: {error}"]
 

@@ -14,9 +14,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import torch
 
-from longtake.evaluation.adherence import CLASSIFIER, captioned_shots
 from longtake.evaluation.benchmark import BETWEEN
-from longtake.evaluation.classifier import AttributeClassifier, trained_classifier
 from longtake.evaluation.films import (
     PORTION,
     Record,
@@ -29,19 +27,19 @@ from longtake.evaluation.films import (
 from longtake.evaluation.measures.base import Frames, Joints
 from longtake.evaluation.registry import clips_of, load_vbench, measures_for
 from longtake.evaluation.variants import REAL, Setting, Variant, joints_of
+from longtake.evaluation.world import JUDGE, Judge, Judged, Rendered, World
 from longtake.options import FilmPlan
 from longtake.pipeline import LongTake
 from longtake.start import origin, read_start
-from longtake.worlds.tracking_shot import Shot
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt. `shot`: the tracking shot it describes, if it was made from one. `start`: the clip that its films begin
+    """A prompt. `shot`: the film of a world that it describes, if it is one's. `start`: the clip that its films begin
     with, if any, a path inside the setting's folder of clips."""
 
     text: str
-    shot: Shot | None = None
+    shot: Rendered | None = None
     start: PurePosixPath | None = None
 
     @property
@@ -78,9 +76,9 @@ class Took:
     measuring: float
 
 
-def world_prompts(count: int) -> list[Prompt]:
+def world_prompts(world: World, count: int) -> list[Prompt]:
     """Captions of attribute combinations that training never saw; fewer are the first of more."""
-    return [Prompt(caption, shot) for shot, caption in captioned_shots(count)]
+    return [Prompt(caption, shot) for caption, shot in world.prompts(count)]
 
 
 def film(job: Job) -> Took:
@@ -93,9 +91,14 @@ def film(job: Job) -> Took:
     if on_cpu:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-    judge = None if job.prompt.shot is None else (_classifier(job.run / CLASSIFIER), job.prompt.shot)
+    judged = None
+    if job.prompt.shot is not None:
+        assert job.setting.world is not None
+        judged = Judged(job.setting.world, _judge(job.run, job.setting.world), job.prompt.shot)
     vbench = load_vbench(job.setting.weights_dir, job.setting.device) if job.setting.weights_dir else None
-    measures = measures_for(plan.rate, Joints() if real else joints_of(plan, job.setting.spec), judge, vbench)
+    measures = measures_for(
+        plan.rate, Joints() if real else joints_of(plan, job.setting.spec), judged, vbench
+    )
     strip, clock = Strip(plan.rate), time.process_time if on_cpu else time.perf_counter
     start = _start(job, plan)
     with closing(_pictures(job, plan, start)) as pictures:
@@ -134,13 +137,11 @@ def _pictures(job: Job, plan: FilmPlan, start: Frames | None) -> Generator[Frame
     if job.variant.name != REAL:
         yield from _take(job.setting).shoot(plan, start)
         return
-    from longtake.worlds.paint import Painter
-
     assert job.prompt.shot is not None
     shot = replace(job.prompt.shot, seed=job.prompt.shot.seed + job.seed)
-    painter, end = Painter(shot, plan.settings.width, plan.settings.height), plan.length.num_frames
+    end, size = plan.length.num_frames, (plan.settings.width, plan.settings.height)
     for first in range(0, end, PORTION):
-        yield painter.film(first, min(PORTION, end - first))
+        yield shot.render(first, min(PORTION, end - first), *size)
 
 
 def _cost(plan: FilmPlan) -> dict[str, float]:
@@ -155,12 +156,12 @@ def _cost(plan: FilmPlan) -> dict[str, float]:
 
 @cache
 def _take(setting: Setting) -> LongTake:
-    return LongTake.from_pretrained(setting.model, setting.device, setting.dtype, setting.lora)
+    return LongTake.from_pretrained(setting.folder, setting.device, setting.dtype, setting.lora)
 
 
 @cache
-def _classifier(path: Path) -> AttributeClassifier:
-    return trained_classifier(path)
+def _judge(run: Path, world: World) -> Judge:
+    return world.judge(run / JUDGE)
 
 
 class _Timed:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from longtake.evaluation.classifier import AttributeClassifier
 from longtake.evaluation.features import Features, ImageNetFeatures
 from longtake.evaluation.measures import adherence, consistency, distribution, picture
 from longtake.evaluation.measures.adherence import Adherence
@@ -27,9 +26,8 @@ from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.summary import with_likeness
 from longtake.evaluation.vbench.dimensions import VBench
-from longtake.worlds.tracking_shot import Shot
+from longtake.evaluation.world import Judged
 
-Judge = tuple[AttributeClassifier, Shot]
 UNKNOWN = Joints()
 
 # Where each measure says what it cannot see.
@@ -51,10 +49,10 @@ SAYING: dict[str, Any] = {
 
 
 def measures_for(
-    fps: Fraction, joints: Joints = UNKNOWN, judge: Judge | None = None, vbench: VBench | None = None
+    fps: Fraction, joints: Joints = UNKNOWN, judged: Judged | None = None, vbench: VBench | None = None
 ) -> list[Measure]:
-    """New measures for one film. joints: where its pieces meet. judge: a
-    classifier, and the tracking shot that the film should show. vbench: networks whose weights the user has."""
+    """New measures for one film. joints: where its pieces meet. judged: who reads
+    it, and what it should show. vbench: networks whose weights the user has."""
     measures: list[Measure] = [
         PictureStatistics(),
         OpticalFlow(fps),
@@ -67,8 +65,8 @@ def measures_for(
         CarriedScenery(fps),
         Consistency(_features(), fps),
     ]
-    if judge is not None:
-        measures.append(Adherence(*judge))
+    if judged is not None:
+        measures.append(Adherence(judged))
     return measures + (vbench.measures(fps) if vbench else [])
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 from longtake.errors import OptionError
 from longtake.evaluation.measures.base import Joints
+from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
 from longtake.models.families import PresetName
+from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
+from longtake.models.places import open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
 from longtake.plan import Method
 from longtake.presets import preset_options
@@ -47,7 +50,8 @@ TABLE1_SEEDS = 2
 @dataclass(frozen=True)
 class Setting:
     """What all films of a comparison share. `model` and `lora` are named as for read_spec. `clips`: the folder of
-    the clips that films begin with; `fit_start` as in read_start."""
+    the clips that films begin with; `fit_start` as in read_start. `world`: that of the prompts, if any; `judge`: a file
+    with who reads its films, as for check_judge."""
 
     seconds: float
     model: str | None = None
@@ -57,10 +61,20 @@ class Setting:
     weights_dir: Path | None = None
     clips: Path | None = None
     fit_start: bool = False
+    world: World | None = None
+    judge: Path | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read: other processes read it themselves."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def folder(self) -> ModelFolder:
+        return open_model(self.model)
 
     @cached_property
     def spec(self) -> ModelSpec:
-        return read_spec(self.model, self.lora)
+        return read_spec(self.folder, self.lora)
 
     def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
         given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}

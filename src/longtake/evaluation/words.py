@@ -18,7 +18,7 @@ ABOUT_METHODS = {
     " a window that grows and drains.",
     "no-context": "Progressive, without finished frames at the head of the window.",
     "no-chunks": "Progressive, with every latent frame at a level of its own.",
-    REAL: "Renders of the tracking-shot world itself, of other seeds than training's: what each measure says of film"
+    REAL: "Renders of the world itself, of other seeds than training's: what each measure says of film"
     " that does not drift.",
     EQUAL_COST: "The same method, with as many steps as make it cost what progressive costs.",
 }

@@ -8,7 +8,9 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,19 +19,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+
+
 @dataclass(frozen=True)
 class ModelDefaults:
-    """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder."""
+    """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder.
 
-    width: int
-    height: int
-    fps: float
-    num_inference_steps: int
-    steps_per_chunk: int
-    chunk_size: int
-    context_size: int
-    shift: float
-    guidance_scale: float
+    The bounds are those of that file; options have their own.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    width: Count
+    height: Count
+    fps: Annotated[float, Field(strict=True, gt=0, le=240)]
+    num_inference_steps: Count
+    steps_per_chunk: Count
+    chunk_size: Count
+    context_size: Annotated[int, Field(strict=True, ge=0, le=2**31)]
+    shift: Annotated[float, Field(strict=True, gt=0)]
+    guidance_scale: Annotated[float, Field(strict=True, ge=0)]
 
 
 @dataclass(frozen=True)

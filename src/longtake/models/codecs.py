@@ -48,14 +48,12 @@ class Streaming:
 
 def new_decoder(vae: Any) -> Decoder:
     """A decoder for one film, of the kind that the autoencoder needs."""
-    decoder: Decoder = imported(AUTOENCODERS[type(vae).__name__].decoder)(vae)
-    return decoder
+    return imported(f"{AUTOENCODERS[type(vae).__name__].codec}Decoder")(vae)
 
 
 def new_encoder(vae: Any) -> Encoder:
     """An encoder for one film, of the kind that the autoencoder needs."""
-    encoder: Encoder = imported(AUTOENCODERS[type(vae).__name__].encoder)(vae)
-    return encoder
+    return imported(f"{AUTOENCODERS[type(vae).__name__].codec}Encoder")(vae)
 
 
 def _statistics(vae: Any) -> tuple[Tensor, Tensor]:

@@ -10,16 +10,14 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from longtake.errors import ModelError
-from longtake.models.base import ModelDefaults
+from longtake.models.base import Count, ModelDefaults
 
-Count = Annotated[int, Field(ge=1, le=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
 Off = Literal[False] | None
-WAN_PROMPT_TOKENS = 512
 STARTS_FROM_IMAGE = "it starts from an image; take the text-to-video model"
 
 
@@ -30,14 +28,14 @@ class Config(BaseModel):
 
 
 class NetworkConfig(Config):
-    """Of any network: what a family's own says of its latents and texts."""
+    """Of any network. A family's own gives a field that is called otherwise there an alias.
+
+    text_width: of the text states that it reads. prompt_tokens: the most of a prompt, where it says so itself.
+    """
 
     in_channels: Count
-
-    @property
-    def text_width(self) -> int:
-        """The width of the text states that it reads."""
-        raise NotImplementedError
+    text_width: Count
+    prompt_tokens: Count | None = Field(None, alias="max_caption_tokens")
 
     @property
     def patch(self) -> int:
@@ -49,22 +47,14 @@ class NetworkConfig(Config):
         """Why it cannot be filmed with, if so."""
         return None
 
-    def prompt_tokens(self, tokenizer: int | None) -> int:
-        """The most tokens of a prompt, for a tokenizer of such a limit."""
-        raise NotImplementedError
-
 
 class WanConfig(NetworkConfig):
     """Of a Wan or SkyReels-V2 transformer."""
 
+    text_width: Count = Field(4096, alias="text_dim")
     out_channels: Count | None = None
     patch_size: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    text_dim: Count = 4096
     image_dim: Count | None = None
-
-    @property
-    def text_width(self) -> int:
-        return self.text_dim
 
     @property
     def patch(self) -> int:
@@ -78,22 +68,12 @@ class WanConfig(NetworkConfig):
             return "its network joins latent frames into one token, so they share a noise level"
         return None
 
-    def prompt_tokens(self, tokenizer: int | None) -> int:
-        return min(tokenizer or WAN_PROMPT_TOKENS, WAN_PROMPT_TOKENS)
-
 
 class OpenSoraConfig(NetworkConfig):
     """Of an OpenSoraTransformer3DModel."""
 
-    caption_channels: Count
-    max_caption_tokens: Count
-
-    @property
-    def text_width(self) -> int:
-        return self.caption_channels
-
-    def prompt_tokens(self, tokenizer: int | None) -> int:
-        return self.max_caption_tokens
+    text_width: Count = Field(alias="caption_channels")
+    prompt_tokens: Count = Field(alias="max_caption_tokens")
 
 
 class VaeConfig(Config):
@@ -165,28 +145,13 @@ class LoraConfig(Config):
     lora_alpha: float
 
 
-class Settings(Config):
-    """longtake.json: the fields of ModelDefaults, all of them and nothing else."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    width: Count
-    height: Count
-    fps: Annotated[float, Field(gt=0, le=240)]
-    num_inference_steps: Count
-    steps_per_chunk: Count
-    chunk_size: Count
-    context_size: Annotated[int, Field(ge=0, le=2**31)]
-    shift: Positive
-    guidance_scale: Annotated[float, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _passes(self) -> Settings:
-        if self.steps_per_chunk > self.num_inference_steps:
-            raise ValueError("steps_per_chunk is more than num_inference_steps")
-        return self
+def _passes(defaults: ModelDefaults) -> ModelDefaults:
+    if defaults.steps_per_chunk > defaults.num_inference_steps:
+        raise ValueError("steps_per_chunk is more than num_inference_steps")
+    return defaults
 
 
+SETTINGS = TypeAdapter(Annotated[ModelDefaults, AfterValidator(_passes)])
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -199,16 +164,16 @@ def checked(kind: type[Kind], content: dict[str, Any], where: str) -> Kind:
 
 
 def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
-    """The defaults that a longtake.json gives."""
+    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else."""
     try:
-        Settings.model_validate(content)
+        SETTINGS.validate_python(content)
     except ValidationError as error:
         wrong = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         raise ModelError(
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
-    return ModelDefaults(**content)
+    return ModelDefaults(**content)  # numbers as they are written, 24 not 24.0
 
 
 def _one_line(error: ValidationError) -> str:
@@ -217,7 +182,7 @@ def _one_line(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"{key} is missing"
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "unexpected_keyword_argument":
         return f"there is no {key}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])

@@ -19,14 +19,13 @@ PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """An autoencoder in numbers, as in ModelSpec, and the places of its class and codecs.
+    """An autoencoder in numbers, as in ModelSpec, and where its class is; so are CODEC + "Decoder" and "Encoder".
 
     check: a function of its configuration and where that lies; ModelError for one that contradicts itself.
     """
 
     code: str
-    decoder: str
-    encoder: str
+    codec: str
     first_frames: int
     lookahead_latents: int = 0
     group_latents: int | None = None
@@ -71,28 +70,24 @@ class Family:
 AUTOENCODERS = {
     "AutoencoderKLWan": Autoencoder(
         code="diffusers:AutoencoderKLWan",
-        decoder="longtake.models.wan_codec:WanDecoder",
-        encoder="longtake.models.wan_codec:WanEncoder",
+        codec="longtake.models.wan_codec:Wan",
         first_frames=1,
         check="longtake.models.wan_codec:check_config",
     ),
     "AutoencoderTubelet": Autoencoder(
         code="longtake.models.tubelet:AutoencoderTubelet",
-        decoder="longtake.models.tubelet:TubeletDecoder",
-        encoder="longtake.models.tubelet:TubeletEncoder",
+        codec="longtake.models.tubelet:Tubelet",
         first_frames=4,
     ),
     "AutoencoderLapped": Autoencoder(
         code="longtake.models.lapped:AutoencoderLapped",
-        decoder="longtake.models.lapped:LappedDecoder",
-        encoder="longtake.models.lapped:LappedEncoder",
+        codec="longtake.models.lapped:Lapped",
         first_frames=2,
         lookahead_latents=1,
     ),
     "AutoencoderOpenSora": Autoencoder(
         code="longtake.models.open_sora.autoencoder:AutoencoderOpenSora",
-        decoder="longtake.models.open_sora.codec:OpenSoraDecoder",
-        encoder="longtake.models.open_sora.codec:OpenSoraEncoder",
+        codec="longtake.models.open_sora.autoencoder:OpenSora",
         first_frames=1,
         group_latents=5,
     ),
@@ -171,34 +166,18 @@ FAMILIES = {
     ),
 }
 
-# Why networks of other classes cannot be filmed with.
-REFUSALS = dict.fromkeys(
-    (
-        "AllegroTransformer3DModel",
-        "CogVideoXTransformer3DModel",
-        "ConsisIDTransformer3DModel",
-        "EasyAnimateTransformer3DModel",
-        "HunyuanVideo15Transformer3DModel",
-        "HunyuanVideoTransformer3DModel",
-        "Kandinsky5Transformer3DModel",
-        "LatteTransformer3DModel",
-        "MochiTransformer3DModel",
-        "UNet3DConditionModel",
-        "UNetMotionModel",
-        "UNetSpatioTemporalConditionModel",
-        "WanVACETransformer3DModel",
-    ),
-    "it takes one timestep for the whole clip, not one for each latent frame",
-) | dict.fromkeys(
-    (
-        "ChronoEditTransformer3DModel",
-        "CosmosTransformer3DModel",
-        "LTX2VideoTransformer3DModel",
-        "LTXVideoTransformer3DModel",
-        "SanaVideoTransformer3DModel",
-    ),
-    "it could take a timestep for each latent frame, but longtake has no adapter for it yet",
-)
+CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
+
+# Why other networks cannot be filmed with: the beginnings of their classes' names.
+ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
+NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
+REFUSALS = {
+    **dict.fromkeys(("Allegro", "CogVideoX", "ConsisID", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
+    **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
+    **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
+    "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
+    **dict.fromkeys(("ChronoEdit", "Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
+}
 
 
 def imported(place: str) -> Any:

@@ -28,6 +28,7 @@ from longtake.models.kinds import read_json, refuse_foreign
 from longtake.models.weights import WEIGHTS, PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
+MOST_PROMPT_TOKENS = 512
 # By part: the file of its configuration, and the classes that it may be of, each behind its library.
 CONFIGS = {
     "transformer": "config.json",
@@ -91,7 +92,8 @@ class ModelFolder:
             temporal_factor=vae.scale_factor_temporal,
             first_frames=self.autoencoder.first_frames,
             alignment=vae.scale_factor_spatial * self.network.patch,
-            max_prompt_tokens=self.network.prompt_tokens(tokenizer.model_max_length),
+            max_prompt_tokens=self.network.prompt_tokens
+            or min(tokenizer.model_max_length or MOST_PROMPT_TOKENS, MOST_PROMPT_TOKENS),
             defaults=self._defaults(scheduler.given_shift(SHIFTS[self.classes["scheduler"]])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
@@ -146,7 +148,9 @@ class ModelFolder:
             return name
         if origin not in ("diffusers", "transformers", "longtake"):
             raise self._brings_code(f"{name} of {origin}")
-        reason = REFUSALS.get(name) or "it must be " + " or ".join(c.split(".")[1] for c in CLASSES[part])
+        reason = REFUSALS.get(name.removesuffix("Transformer3DModel"))
+        if reason is None:
+            reason = "it must be " + " or ".join(entry.split(".")[1] for entry in CLASSES[part])
         raise ModelError(f"model folder {self.path} cannot be used: its {part} is a {name}; {reason}")
 
     def _unfit(self, index: dict[str, Any], encoder: TextEncoderConfig) -> str | None:

@@ -28,17 +28,7 @@ WAN_BY_WIDTH = {
     5120: "Wan-AI/Wan2.1-T2V-14B-Diffusers",
 }
 # What the weights in a file are of, by a part of the name of a tensor; the first that is found.
-LORA_PARTS = (
-    ".lora_A.",
-    ".lora_B.",
-    ".lora_down.",
-    ".lora_up.",
-    ".lora.down.",
-    ".lora.up.",
-    ".lokr_",
-    ".hada_",
-    ".diff_b",
-)
+LORA_PARTS = (".lora_", ".lora.", ".lokr_", ".hada_", ".diff_b")
 QUANTISED_PARTS = ("scaled_fp8", ".scale_weight", ".weight_scale", ".absmax", ".quant_map", ".comfy_quant")
 WEIGHTS_OF = {
     "blocks.0.self_attn.q.weight": "the network of a Wan in its authors' naming, as ComfyUI takes it",

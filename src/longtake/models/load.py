@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.errors import OptionError
 from longtake.models.base import ModelSpec, VideoModel
+from longtake.models.device import check_device, resolve_dtype
 from longtake.models.families import FAMILIES, imported
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
 from longtake.models.lora import find_lora, fuse_lora, lora_name
 from longtake.models.parts import (
     check_numbers,
     empty_part,
-    first_line,
     load_part,
     load_tokenizer,
     reading,
@@ -119,31 +118,7 @@ def empty_transformer(model: Model) -> Any:
 
 def adapter(transformer_class: str) -> type[T5VideoModel]:
     """The kind of VideoModel that uses networks of this class."""
-    found: type[T5VideoModel] = imported(FAMILIES[transformer_class].adapter)
-    return found
-
-
-def check_device(device: str | torch.device) -> torch.device:
-    """The device of that name. OptionError for one that is not there."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"no device {device} here ({first_line(error)})") from error
-    return torch.device(device)
-
-
-def resolve_dtype(dtype: str | torch.dtype | None, device: str | torch.device) -> torch.dtype:
-    """The dtype of that name, or the one that load_model takes on a device. OptionError if there is none."""
-    import torch
-
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    name = dtype or ("bfloat16" if torch.device(device).type == "cuda" else "float32")
-    name = str(name).removeprefix("torch.")
-    if name not in known:
-        raise OptionError(f"dtype must be one of {', '.join(known)}, got {dtype}")
-    return known[name]
+    return imported(FAMILIES[transformer_class].adapter)
 
 
 def _whole(model: Model) -> ModelFolder:
@@ -156,11 +131,10 @@ def _whole(model: Model) -> ModelFolder:
 def _assembled(spec: ModelSpec, folder: ModelFolder, transformer: Any, device: torch.device) -> VideoModel:
     """A network with the other parts of its folder, in its precision."""
     dtype = transformer.dtype
-    made: VideoModel = imported(folder.family.adapter)(
+    return imported(folder.family.adapter)(
         spec,
         load_tokenizer(folder),
         load_part(folder, "text_encoder", dtype).to(device),
         transformer,
         load_part(folder, "vae", dtype).to(device),
     )
-    return made

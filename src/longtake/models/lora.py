@@ -27,17 +27,10 @@ DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 DIFFUSERS_METADATA = "lora_adapter_metadata"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")  # attention and feed-forward of a block
 # What else peft knows, and what it is when it is not used.
-PLAIN = {"peft_type": "LORA", "bias": "none"} | dict.fromkeys(
-    (
-        "use_dora",
-        "use_rslora",
-        "fan_in_fan_out",
-        "rank_pattern",
-        "alpha_pattern",
-        "modules_to_save",
-        "lora_bias",
-    )
-)
+PLAIN = {
+    **{"peft_type": "LORA", "bias": "none", "use_dora": None, "use_rslora": None, "fan_in_fan_out": None},
+    **{"rank_pattern": None, "alpha_pattern": None, "modules_to_save": None, "lora_bias": None},
+}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,13 @@ def part_class(folder: ModelFolder, part: str) -> Any:
     return imported(own.get(part, f"transformers:{folder.classes[part]}"))
 
 
+def import_code(folder: ModelFolder) -> None:
+    """Import all that loading and filming takes of libraries, which is most of the time until a film begins."""
+    for part in (*OF_DIFFUSERS, "text_encoder", "tokenizer"):
+        part_class(folder, part)
+    imported(folder.family.adapter)
+
+
 def empty_part(folder: ModelFolder, part: str) -> Any:
     """A part without its numbers, as its configuration describes it. ModelError if that describes none.
 
@@ -62,7 +69,7 @@ def described_by(place: str, class_name: str) -> Iterator[None]:
     except LongTakeError:
         raise
     except Exception as error:  # classes fail in as many ways as a configuration can be wrong
-        raise ModelError(f"{place} describes no {class_name} ({first_line(error)})") from error
+        raise ModelError(f"{place} describes no {class_name} ({_line(error)})") from error
 
 
 def load_part(folder: ModelFolder, part: str, dtype: torch.dtype) -> Any:
@@ -152,7 +159,7 @@ def reading(folder: Path) -> Iterator[None]:
         AttributeError,
         SafetensorError,
     ) as error:
-        raise ModelError(f"model folder {folder} cannot be read ({first_line(error)})") from error
+        raise ModelError(f"model folder {folder} cannot be read ({_line(error)})") from error
     finally:
         for log, level, bar in before:
             log.set_verbosity(level)
@@ -170,6 +177,6 @@ def _refuse_unknown(cls: Any, config: dict[str, Any], place: str) -> None:
             )
 
 
-def first_line(error: Exception) -> str:
+def _line(error: Exception) -> str:
     """The first line of what an error says."""
     return str(error).strip().split("\n")[0]

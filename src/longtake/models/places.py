@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.families import FAMILIES, Converted, imported
+from longtake.models.families import CONVERTED, FAMILIES, Converted, imported
 from longtake.models.folder import CONFIGS, INDEX, SETTINGS, ModelFolder
 from longtake.models.kinds import kind_of_file
 
@@ -41,7 +41,7 @@ def list_models() -> list[KnownModel]:
 
     about = "tracking shots of vehicles; the default, part of longtake"
     embedded = KnownModel(EMBEDDED.name, about, EMBEDDED.is_dir())
-    made = [KnownModel(c.name, c.about, _is_made(c)) for c in _converted().values()]
+    made = [KnownModel(c.name, c.about, _is_made(c)) for c in CONVERTED.values()]
     return [embedded, *made] + [
         KnownModel(name, about, isinstance(try_to_load_from_cache(name, INDEX), str))
         for family in FAMILIES.values()
@@ -69,7 +69,7 @@ def open_model(model: Model = None) -> ModelFolder:
     """
     if isinstance(model, ModelFolder):
         return model
-    known = _converted().get(str(model))
+    known = CONVERTED.get(str(model))
     if known and not Path(known.name).is_dir():
         return ModelFolder(converted_folder(known.name), known.name) if _is_made(known) else _NotMade(known)
     path = find_folder(EMBEDDED if model is None or model == EMBEDDED.name else model, weights=False)
@@ -92,10 +92,6 @@ def converted_folder(name: str) -> Path:
     """Where a converted model is looked for, and put unless told otherwise: among the user's data."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "longtake" / name
-
-
-def _converted() -> dict[str, Converted]:
-    return {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
 
 
 def _is_made(known: Converted) -> bool:

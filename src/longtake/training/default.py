@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 
 from longtake.files import beside, write_text, writing
 from longtake.models.base import ModelDefaults
-from longtake.models.load import check_device
+from longtake.models.device import check_device
 from longtake.models.tubelet import AutoencoderTubelet
 from longtake.noise import sigma_table
 from longtake.progress import track
@@ -44,7 +44,7 @@ from longtake.training.loss import (
 from longtake.training.report import cut_log
 from longtake.training.schedule import trapezoid
 from longtake.training.stopping import Gently, Stop, at_once
-from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
+from longtake.worlds.tracking_shot.shot import FPS, HEIGHT, WIDTH, Shot, every_caption_word
 
 FREE = ("device", "save_every")  # what may change of a recipe when a run goes on
 DECAY = 0.3  # share of the steps in which the learning rate falls

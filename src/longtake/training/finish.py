@@ -18,7 +18,7 @@ from longtake.training.loss import Window
 from longtake.training.options import TrainOptions
 from longtake.training.stopping import Gently, at_once
 from longtake.training.trainer import Trainer
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.shot import Shot
 
 FINISH = TrainOptions(
     steps=250,

@@ -22,8 +22,9 @@ from transformers import PreTrainedTokenizerFast
 
 from longtake.files import beside, writing
 from longtake.models.base import ModelDefaults
+from longtake.models.device import check_device
 from longtake.models.lapped import AutoencoderLapped
-from longtake.models.load import check_device, read_spec
+from longtake.models.load import read_spec
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.progress import track

@@ -14,7 +14,7 @@ from longtake.errors import OutputError
 from longtake.files import beside, write_text, writing
 from longtake.progress import track
 from longtake.runs import processes
-from longtake.worlds.tracking_shot import HEIGHT, WIDTH, Shot, random_shot
+from longtake.worlds.tracking_shot.shot import HEIGHT, WIDTH, Shot, random_shot
 
 START_FRAMES = 4000  # a clip starts this far into its shot at the most
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from longtake.files import beside
 from longtake.pipeline import LongTake
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.shot import Shot
 
 STRIP_SHOTS = (
     Shot("car", "red", "mountains", "dawn", "clear", "steady"),

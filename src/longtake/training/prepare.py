@@ -30,7 +30,8 @@ from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made, put
 from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
-from longtake.models.load import check_device, load_encoders, resolve_dtype
+from longtake.models.device import check_device, resolve_dtype
+from longtake.models.load import load_encoders
 from longtake.models.places import Model, model_folder, open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.training.autoencoder import to_tensor

@@ -8,7 +8,7 @@ import pytest
 
 from longtake.evaluation.measures.base import Frames
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.shot import Shot
 
 WHOLE = [slice(0, 48)]
 

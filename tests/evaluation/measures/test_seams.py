@@ -5,7 +5,7 @@ import pytest
 
 from longtake.evaluation.measures.base import Frames
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
-from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.shot import Shot
 
 DAY = Shot("car", "red", "mountains", "noon", "clear", "steady")
 NIGHT = Shot("bus", "white", "forest", "sunset", "clear", "steady")

@@ -21,10 +21,16 @@ from torch import Tensor
 from longtake.errors import ModelError, OptionError
 from longtake.models.base import Decoder, Encoder
 from longtake.models.codecs import new_decoder, new_encoder
-from longtake.models.open_sora import AutoencoderOpenSora, convert_vae
-from longtake.models.open_sora.autoencoder import CausalConv3d, DoubleTime, ResidualBlock, latents_of
-from longtake.models.open_sora.codec import OpenSoraDecoder, OpenSoraEncoder
-from longtake.models.open_sora.convert_autoencoder import vae_config
+from longtake.models.open_sora.autoencoder import (
+    AutoencoderOpenSora,
+    CausalConv3d,
+    DoubleTime,
+    OpenSoraDecoder,
+    OpenSoraEncoder,
+    ResidualBlock,
+    latents_of,
+)
+from longtake.models.open_sora.convert_autoencoder import convert_vae, vae_config
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from longtake.errors import ModelError
-from longtake.models.open_sora import OpenSoraTransformer3DModel, convert_transformer
-from longtake.models.open_sora.convert import ROTATION, transformer_config
+from longtake.models.open_sora.convert import ROTATION, convert_transformer, transformer_config
+from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 BLOCK = "spatial_blocks.1.attn.qkv.bias"

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.guidance import guided_velocity
-from longtake.models.open_sora import OpenSoraTransformer3DModel
 from longtake.models.open_sora.shift import timestep_shift
-from longtake.models.open_sora.transformer import velocity
+from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel, velocity
 from longtake.noise import sigma_table
 from portable import close, rounding
 

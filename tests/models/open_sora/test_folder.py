@@ -19,7 +19,9 @@ from longtake.cli import main
 from longtake.errors import LongTakeError, ModelError, OutputError
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_encoders, load_model, read_spec
-from longtake.models.open_sora import convert_transformer, convert_vae, shards
+from longtake.models.open_sora import shards
+from longtake.models.open_sora.convert import convert_transformer
+from longtake.models.open_sora.convert_autoencoder import convert_vae
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.spec import DEFAULTS, SPEC

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from longtake.models.lora import add_lora
-from longtake.models.open_sora import OpenSoraTransformer3DModel
 from longtake.models.open_sora.transformer import (
     EPSILON,
     Attention,
+    OpenSoraTransformer3DModel,
     _modulated,
     frame_rotation,
     place_embedding,

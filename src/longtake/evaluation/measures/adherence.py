@@ -1,68 +1,80 @@
-"""Does a tracking shot still show what its prompt says? An absolute judge of drift, second by second.
+"""Does a film still show what its prompt says? An absolute judge of drift, second by second, for worlds that have one.
 
-A classifier (`evaluation/classifier.py`) that was trained on renders of the same world reads five attributes from three
-frames of every second. Range 0 to 1, the share of seconds read right; a film that shows nothing scores 1 / 6 to 1 / 4.
-Blind spot: everything but the five attributes. Speed is not read, and an ugly picture can be read right.
+A classifier that was trained on renders of the world reads attributes from some looks at every second. Range 0 to 1,
+the share of seconds read right; a film that shows nothing scores what chance does, one over an attribute's values.
+Blind spot: everything but the attributes that are read. An ugly picture can be read right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from longtake.errors import OptionError
-from longtake.evaluation.classifier import JUDGED, AttributeClassifier
 from longtake.evaluation.measures.base import About, Curve, Frames
-from longtake.worlds.tracking_shot import FPS, HEIGHT, WIDTH, Shot
-
-READ_AT = (3, 11, 19)  # the frames of each second that the classifier looks at
+from longtake.evaluation.world import Judged, sizes_of
 
 
 class Adherence:
-    """Curves and totals: the share of seconds in which each attribute of `shot` is read right, and as `adherence` their
-    mean. A second belongs to the slice that holds the middle frame read. `read` is what was read in each."""
+    """Curves and totals: the share of seconds in which each attribute is read right, of those in which it can be seen,
+    and as `adherence` their mean. A second is judged by what it should show in the middle of what is looked at, and
+    belongs to the slice that holds this frame."""
 
-    def __init__(self, classifier: AttributeClassifier, shot: Shot) -> None:
-        titles = {"adherence": "attributes read right", **{name: f"{name} read right" for name in JUDGED}}
+    def __init__(self, judged: Judged) -> None:
+        self.world, self.judge, self.shot = judged
+        titles = {
+            "adherence": "attributes read right",
+            **{name: f"{name} read right" for name in self.world.attributes},
+        }
         self.about = {name: About(title, "share of seconds", "higher") for name, title in titles.items()}
-        self.classifier = classifier
-        self.shot = shot
-        self.read: list[dict[str, str]] = []
-        self._waiting: list[Frames] = []
+        self.right: list[dict[str, bool]] = []  # of every second
+        wanted = [frame for look in self.world.looks for frame in look]
+        self._wanted, self._middle = set(wanted), (min(wanted) + max(wanted)) // 2
+        self._second: dict[int, Frames] = {}  # of the one that has begun, what is looked at
         self._seen = 0
 
     def push(self, frames: Frames) -> None:
-        """OptionError unless these are frames of the tracking-shot world, in size."""
-        if frames.shape[1:] != (HEIGHT, WIDTH, 3):
-            height, width = frames.shape[1:3]
+        """OptionError unless these are frames of the world, in size."""
+        height, width = frames.shape[1:3]
+        if (width, height) not in self.world.sizes:
             raise OptionError(
-                f"adherence is read from tracking shots of {WIDTH}x{HEIGHT} pixels, not {width}x{height}"
+                f"adherence is read off films of {sizes_of(self.world)} pixels, not {width}x{height}"
             )
         for frame in frames:
-            if self._seen % FPS in READ_AT:
-                self._waiting.append(frame)
-            if len(self._waiting) == len(READ_AT):
-                self.read.append(self.classifier.read(np.stack(self._waiting)))
-                self._waiting.clear()
+            place = self._seen % self.world.fps
+            if place in self._wanted:
+                self._second[place] = cv2.resize(frame, self.world.sizes[0], interpolation=cv2.INTER_AREA)
+            if len(self._second) == len(self._wanted):
+                self._judge_second()
+                self._second.clear()
             self._seen += 1
 
+    def _judge_second(self) -> None:
+        looks = [[self._second[frame] for frame in look] for look in self.world.looks]
+        read = self.judge.read(np.stack([np.concatenate(look, axis=2) for look in looks]))
+        shown = self.shot.attributes_at(len(self.right) * self.world.fps + self._middle)
+        self.right.append({name: read[name] == shown[name] for name in read.keys() & shown.keys()})
+
     def curves(self, slices: Sequence[slice]) -> dict[str, Curve]:
-        middles = np.arange(len(self.read)) * FPS + READ_AT[1]
-        shares = [self._shares((part.start <= middles) & (middles < part.stop)) for part in slices]
+        places = {second: second * self.world.fps + self._middle for second in range(len(self.right))}
+        parts = [
+            [self.right[second] for second, place in places.items() if s.start <= place < s.stop]
+            for s in slices
+        ]
+        shares = [self._shares(part) for part in parts]
         return {name: np.array([share[name] for share in shares]) for name in self.about}
 
     def totals(self) -> dict[str, float]:
-        return self._shares(np.ones(len(self.read), bool))
+        return self._shares(self.right)
 
-    def _shares(self, seconds: NDArray[np.bool_]) -> dict[str, float]:
-        """Of some of the seconds; NaN if there are none."""
-        chosen = [read for read, wanted in zip(self.read, seconds, strict=True) if wanted]
-        shares = {
-            name: sum(read[name] == getattr(self.shot, name) for read in chosen) / len(chosen)
-            if chosen
-            else np.nan
-            for name in JUDGED
-        }
-        return {"adherence": float(np.mean(list(shares.values()))), **shares}
+    def _shares(self, seconds: Sequence[Mapping[str, bool]]) -> dict[str, float]:
+        """Of some seconds; NaN of what none of them shows."""
+        shares = {}
+        for name in self.world.attributes:
+            right = [second[name] for second in seconds if name in second]
+            shares[name] = sum(right) / len(right) if right else math.nan
+        known = [share for share in shares.values() if not math.isnan(share)]
+        return {"adherence": float(np.mean(known)) if known else math.nan, **shares}

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longtake.errors import OptionError
+from longtake.finite import require_finite
+from longtake.models.codecs import ENCODED, Streaming, clamped, no_latents
 
 GROUP_FRAMES, GROUP_LATENTS = 17, 5
 FRAMES_PER_LATENT = 4
@@ -259,3 +261,27 @@ def _drawn(moments: Tensor, noise: Tensor | None) -> Tensor:
     """The means (B, C, …) of moments (B, 2C, …), or what their distribution gives for standard normal noise."""
     posterior = DiagonalGaussianDistribution(moments)
     return posterior.mean if noise is None else posterior.mean + posterior.std * noise.to(moments)
+
+
+class OpenSoraDecoder(Streaming):
+    """Decodes with AutoencoderOpenSora: every five latents become 17 frames. Equals `vae.decode` to rounding."""
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
+        latents = self.whole(latents, GROUP_LATENTS)
+        if latents.shape[2] == 0:
+            height, width = (side * self._vae.spatial_compression_ratio for side in latents.shape[3:])
+            return latents.new_empty(len(latents), 3, 0, height, width, dtype=torch.float32)
+        num_frames = latents.shape[2] // GROUP_LATENTS * GROUP_FRAMES
+        return clamped(self._vae.decode(latents.to(self._vae.device), num_frames))
+
+
+class OpenSoraEncoder(Streaming):
+    """Encodes with AutoencoderOpenSora: every 17 frames become five latents. Equals `vae.encode` to rounding."""
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> Tensor:
+        frames = self.whole(frames, GROUP_FRAMES)
+        if frames.shape[2] == 0:
+            return no_latents(frames, self._vae.config.z_dim, self._vae.spatial_compression_ratio)
+        return require_finite(self._vae.encode(frames.to(self._vae.device, self._vae.dtype)), ENCODED)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from longtake.models.families import PresetName
-from longtake.models.open_sora.shift import CHUNK_FRAMES, CHUNK_LATENTS, timestep_shift
 from longtake.models.open_sora.spec import DEFAULTS
 
 
@@ -38,8 +37,3 @@ PRESETS: dict[PresetName, Preset] = {
         bfloat16_shift=True,
     ),
 }
-
-
-def window_shift(height: int, width: int, latents: int, bfloat16: bool) -> float:
-    """The shift of a picture size and of the whole groups in a full window of so many latents, at least one."""
-    return timestep_shift(height, width, max(1, latents // CHUNK_LATENTS) * CHUNK_FRAMES, bfloat16)

@@ -66,6 +66,9 @@ class Flight:
         """What a caption of this frame says: a change counts from where it begins."""
         return self.passage(frame)[1]
 
+    def attributes_at(self, frame: int) -> dict[str, str]:
+        return self.scene_at(frame).shown
+
     def passage(self, frame: int) -> tuple[Scene, Scene, float]:
         """What a frame is on its way from, to what, and how far it has come, in [0, 1)."""
         number = bisect_right(self.changes, frame, key=lambda change: change.at)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import random
-import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from longtake.errors import OptionError
-
-Phrases = dict[str, tuple[str, ...]]
+from longtake.worlds.attributes import Captioned, Phrases, Vocabulary, tidied
 
 # Every attribute's values, each with the words that captions use for it; the first phrase is the plain one, and an
 # empty one may go unsaid.
@@ -83,18 +80,11 @@ _ORDERS = (
     "{opening} over {land} , {weather} , {time} , {height} , {motion} , {speed}",
     "{land} {time} {weather} , {motion} {height} {speed}",
 )
-_MEANING = {
-    phrase: (name, value)
-    for name, values in ATTRIBUTES.items()
-    for value, phrases in values.items()
-    for phrase in filter(None, phrases)
-}
-_ANY_PHRASE = re.compile(rf"\b(?:{'|'.join(sorted(_MEANING, key=len, reverse=True))})\b")
-HELD_OUT = 26  # of 256
+VOCABULARY = Vocabulary("a flight", ATTRIBUTES)
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Captioned):
     """One value of each attribute, keys of ATTRIBUTES. The height of a climb or a descent changes, and counts as low.
 
     OptionError for other values."""
@@ -107,9 +97,7 @@ class Scene:
     speed: str = "steady"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value not in ATTRIBUTES[name]:
-                raise OptionError(f"{name} {value!r} is not one of {', '.join(ATTRIBUTES[name])}")
+        VOCABULARY.check(asdict(self))
         if self.motion not in LEVEL and self.height != "low":
             raise OptionError(f"a flight that is {self.motion} has no height: leave {self.height!r} out")
 
@@ -120,16 +108,26 @@ class Scene:
         if self.motion not in LEVEL:
             words["height"] = ""
         text = pick(_ORDERS).format(opening=pick(_OPENINGS), **words)
-        pieces = [" ".join(piece.split()) for piece in text.split(",")]
-        return ", ".join(piece for piece in pieces if piece)
+        return tidied(text)
 
     @property
-    def held_out(self) -> bool:
-        """True for the tenth of all combinations, speed aside, that training never sees; left is as right, since a film
-        may be mirrored."""
+    def shown(self) -> dict[str, str]:
+        """What can be seen: no speed, and no height of a scene that does not keep it."""
+        unseen = {"speed"} if self.motion in LEVEL else {"speed", "height"}
+        return {name: value for name, value in asdict(self).items() if name not in unseen}
+
+    @property
+    def combination(self) -> str:
+        """All attributes but speed; left is as right, since a film may be mirrored."""
         turn = "turning" if self.motion in ("left", "right") else self.motion
-        key = "/".join([self.land, self.time, self.weather, turn, self.height])
-        return hashlib.sha256(key.encode()).digest()[0] < HELD_OUT
+        return "/".join([self.land, self.time, self.weather, turn, self.height])
+
+
+def every_scene() -> Iterator[Scene]:
+    """One of every combination of attributes."""
+    for values in VOCABULARY.every():
+        if values["motion"] in LEVEL or values["height"] == "low":
+            yield Scene(**values)
 
 
 def random_scene(rng: random.Random, *, held_out: bool = False) -> Scene:
@@ -144,25 +142,10 @@ def random_scene(rng: random.Random, *, held_out: bool = False) -> Scene:
 
 
 def described(caption: str) -> Scene:
-    """The scene that a caption tells of: `Scene.caption` read back. Other words are passed over.
-
-    OptionError if it tells of no land or time, or of two values of one attribute."""
-    told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
-    values: dict[str, str] = {}
-    for name, choices in ATTRIBUTES.items():
-        found = sorted(value for other, value in told if other == name)
-        found = found or [value for value, phrases in choices.items() if "" in phrases]
-        if len(found) != 1:
-            raise OptionError(
-                f"a flight has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
-            )
-        (values[name],) = found
-    return Scene(**values)
+    """The scene that a caption tells of: `Scene.caption` read back. OptionError as of Vocabulary.told."""
+    return Scene(**VOCABULARY.told(caption))
 
 
 def every_caption_word() -> list[str]:
     """All words and marks that captions can contain, sorted."""
-    phrases = itertools.chain(
-        _OPENINGS, *itertools.chain.from_iterable(v.values() for v in ATTRIBUTES.values())
-    )
-    return sorted({*" ".join(phrases).replace("-", " - ").split(), "over", ","})
+    return VOCABULARY.words(*_OPENINGS, "over", ",")

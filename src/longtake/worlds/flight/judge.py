@@ -11,17 +11,16 @@ Shapes: H W picture height and width.
 from __future__ import annotations
 
 import random
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from longtake.evaluation.classifier import Frames, Labels, Lesson, labels_of
 from longtake.progress import track
 from longtake.runs import processes
-from longtake.worlds.flight.flight import LANDS_OF_A_KIND, Flight
-from longtake.worlds.flight.scene import ATTRIBUTES, LEVEL, Scene, random_scene
+from longtake.worlds.classifier import Frames, Labels, Lesson, labels_of
+from longtake.worlds.flight.flight import HEIGHT, LANDS_OF_A_KIND, WIDTH, Flight
+from longtake.worlds.flight.scene import ATTRIBUTES, Scene, random_scene
 
 JUDGED = ("land", "time", "weather", "motion", "height")
 APART = 10  # frames
@@ -46,7 +45,7 @@ def rendered_pairs(count: int, seed: int, held_out: bool | None = None) -> tuple
     with processes("spawn") as pool:
         frames = list(track(pool.map(_rendered, jobs), "rendering looks at flights", len(jobs)))
     scenes = [scene for job in jobs for scene in job.scenes]
-    return np.concatenate(frames), labels_of([shown(scene) for scene in scenes], FLIGHT.values)
+    return np.concatenate(frames), labels_of([scene.shown for scene in scenes], FLIGHT.values)
 
 
 def _looks(rng: random.Random, number: int, held_out: bool | None, count: int) -> _Looks:
@@ -71,15 +70,10 @@ def look(flight: Flight, at: int) -> Frames:
     return np.concatenate([flight.render(n, 1)[0] for n in (at, at + APART)], axis=2)
 
 
-def shown(scene: Scene) -> dict[str, str]:
-    """What can be read of a scene: no height of one that does not keep it."""
-    unread = {"speed"} if scene.motion in LEVEL else {"speed", "height"}
-    return {name: value for name, value in asdict(scene).items() if name not in unread}
-
-
 FLIGHT = Lesson(
     {name: list(ATTRIBUTES[name]) for name in JUDGED},
     rendered_pairs,
+    (WIDTH, HEIGHT),
     frames=2,
     count=4096,
     steps=1000,

@@ -6,22 +6,20 @@ itself: frame n is a function of (shot, n) alone. The drawing itself is in `pain
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.errors import OptionError
+from longtake.worlds.attributes import Captioned, Phrases, Vocabulary, tidied
 from longtake.worlds.sheet import write_sheet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Phrases = dict[str, tuple[str, ...]]
 
 WIDTH, HEIGHT, FPS = 128, 80, 24
 
@@ -77,13 +75,7 @@ ATTRIBUTES: dict[str, Phrases] = {
     "speed": SPEEDS,
 }
 
-_MEANING = {
-    phrase: (name, value)
-    for name, values in ATTRIBUTES.items()
-    for value, phrases in values.items()
-    for phrase in filter(None, phrases)
-}
-_ANY_PHRASE = re.compile(rf"\b(?:{'|'.join(sorted(_MEANING, key=len, reverse=True))})\b")
+VOCABULARY = Vocabulary("a tracking shot", ATTRIBUTES)
 
 _VERBS = {
     "road": ("driving", "rolling", "cruising", "travelling", "going"),
@@ -91,14 +83,8 @@ _VERBS = {
     "water": ("sailing", "gliding", "travelling", "going"),
 }
 _OPENINGS = (
-    "",
-    "",
-    "",
-    "tracking shot of ",
-    "a tracking shot of ",
-    "side view of ",
-    "film of ",
-    "the camera follows ",
+    *("", "", "", "tracking shot of ", "a tracking shot of "),
+    *("side view of ", "film of ", "the camera follows "),
 )
 _ORDERS = (
     "{opening}a {colour} {vehicle} {verb} {speed} past {landscape} {time} {weather}",
@@ -112,7 +98,7 @@ _ORDERS = (
 
 
 @dataclass(frozen=True)
-class Shot:
+class Shot(Captioned):
     """One endless shot. Attributes are keys of `ATTRIBUTES`; the seed places ridges, clouds and trees."""
 
     vehicle: str
@@ -124,14 +110,21 @@ class Shot:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, values in ATTRIBUTES.items():
-            if getattr(self, name) not in values:
-                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
+        VOCABULARY.check(self.attributes)
 
     @property
     def attributes(self) -> dict[str, str]:
         """Attribute name to value, without the seed."""
         return {name: getattr(self, name) for name in ATTRIBUTES}
+
+    def attributes_at(self, frame: int) -> dict[str, str]:
+        """The same in every frame."""
+        return self.attributes
+
+    @property
+    def combination(self) -> str:
+        """All attributes but speed."""
+        return "/".join(astuple(self)[:5])
 
     @property
     def surface(self) -> str:
@@ -143,38 +136,20 @@ class Shot:
 
         Clear weather and steady speed may go unmentioned; everything else is always said.
         """
-        if rng is None:
-            order, opening, verb = _ORDERS[0], "", _VERBS[self.surface][0]
-            words = {name: values[getattr(self, name)][0] for name, values in ATTRIBUTES.items()}
-        else:
-            order, opening, verb = (
-                rng.choice(_ORDERS),
-                rng.choice(_OPENINGS),
-                rng.choice(_VERBS[self.surface]),
-            )
-            words = {name: rng.choice(values[getattr(self, name)]) for name, values in ATTRIBUTES.items()}
+        pick = (lambda phrases: phrases[0]) if rng is None else rng.choice
+        order, opening, verb = pick(_ORDERS), pick(_OPENINGS), pick(_VERBS[self.surface])
+        words = {name: pick(values[getattr(self, name)]) for name, values in ATTRIBUTES.items()}
         text = order.format(opening=opening, verb=verb, **words)
-        text = (
-            text.replace("a azure", "an azure")
-            .replace("a emerald", "an emerald")
-            .replace("a ivory", "an ivory")
-        )
-        pieces = [" ".join(piece.split()) for piece in text.split(",")]
-        return ", ".join(piece for piece in pieces if piece)
+        text = re.sub(r"\ba (?=azure|emerald|ivory)", "an ", text)
+        return tidied(text)
 
     def render(
         self, first_frame: int, num_frames: int, width: int = WIDTH, height: int = HEIGHT
     ) -> NDArray[np.uint8]:
         """Frames `first_frame` … `first_frame + num_frames - 1` as (F, height, width, 3) uint8 RGB."""
-        from longtake.worlds.paint import Painter
+        from longtake.worlds.tracking_shot.paint import Painter
 
         return Painter(self, width, height).film(first_frame, num_frames)
-
-
-def is_held_out(shot: Shot) -> bool:
-    """True for the tenth of all attribute combinations, speed aside, that training never sees."""
-    key = "/".join(astuple(shot)[:5])
-    return hashlib.sha256(key.encode()).digest()[0] < 26
 
 
 def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
@@ -182,32 +157,23 @@ def random_shot(rng: random.Random, *, held_out: bool = False) -> Shot:
     while True:
         values = {name: rng.choice(list(choices)) for name, choices in ATTRIBUTES.items()}
         shot = Shot(**values, seed=rng.getrandbits(31))
-        if is_held_out(shot) == held_out:
+        if shot.held_out == held_out:
             return shot
 
 
-def described(caption: str) -> Shot:
-    """The shot that a caption tells of, with seed 0: `Shot.caption` read back. Other words are passed over.
+def every_shot() -> Iterator[Shot]:
+    """One of every combination of attributes."""
+    return (Shot(**values, seed=0) for values in VOCABULARY.every())
 
-    OptionError if it tells of no vehicle, colour, landscape or time, or of two values of one attribute."""
-    told = {_MEANING[phrase] for phrase in _ANY_PHRASE.findall(" ".join(caption.lower().split()))}
-    values: dict[str, str] = {}
-    for name, choices in ATTRIBUTES.items():
-        unsaid = [value for value, phrases in choices.items() if "" in phrases]
-        found = sorted(value for other, value in told if other == name) or unsaid
-        if len(found) != 1:
-            raise OptionError(
-                f"a tracking shot has one {name}, and {caption!r} tells of {' and '.join(found) or 'none'}"
-            )
-        (values[name],) = found
-    return Shot(**values, seed=0)
+
+def described(caption: str, seed: int = 0) -> Shot:
+    """The shot that a caption tells of: `Shot.caption` read back. OptionError as of Vocabulary.told."""
+    return Shot(**VOCABULARY.told(caption), seed=seed)
 
 
 def every_caption_word() -> list[str]:
     """All words and marks that captions can contain, sorted: the vocabulary of the embedded model."""
-    synonyms = itertools.chain.from_iterable(ATTRIBUTES[name].values() for name in ATTRIBUTES)
-    phrases = itertools.chain(_OPENINGS, *_VERBS.values(), *synonyms)
-    return sorted({*" ".join(phrases).replace("-", " - ").split(), "a", "an", "past", ","})
+    return VOCABULARY.words(*_OPENINGS, *itertools.chain(*_VERBS.values()), "a", "an", "past", ",")
 
 
 def contact_sheet(path: Path, seed: int = 0, rows: int = 12, columns: int = 6, scale: int = 2) -> None:

@@ -9,28 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from longtake.models.load import load_autoencoder as load_any
+from longtake.models.load import load_autoencoder
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.training.autoencoder import principal_components, psnr, to_tensor
-from longtake.worlds.tracking_shot import random_shot
-
-
-def load_autoencoder(model: str | None) -> AutoencoderTubelet:
-    """The autoencoder of a model folder, or of the embedded model, in float32."""
-    vae = load_any(model)
-    assert isinstance(vae, AutoencoderTubelet)
-    return vae
+from longtake.worlds.tracking_shot.shot import random_shot
 
 
 @torch.no_grad()
-def codec_report(
-    vae: AutoencoderTubelet, shots: int = 60, at: tuple[int, ...] = (0, 200)
-) -> dict[str, float]:
-    """PSNR in dB on held-out renders at given frames of each shot: of the autoencoder, and of PCA.
+def codec_report(model: str | None, shots: int = 60, at: tuple[int, ...] = (0, 200)) -> dict[str, float]:
+    """PSNR in dB on held-out renders at given frames of each shot: of a model's autoencoder, and of PCA.
 
     The components come from renders of combinations that training saw. Range 0 upwards; 30 is faithful to the eye
     at this size. Blind spot: it is an average, and small things weigh little in it.
     """
+    vae = load_autoencoder(model)
+    assert isinstance(vae, AutoencoderTubelet)
     rng = random.Random(30_003)
     seen = np.stack([random_shot(rng).render(rng.randrange(4000), FRAMES) for _ in range(200)])
     mean, components, _ = principal_components(seen)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.films import Record
 from longtake.evaluation.measures.base import Frames
-from longtake.worlds.tracking_shot import FPS, LANDSCAPES, VEHICLES, Shot
+from longtake.evaluation.world import Rendered
+from longtake.worlds.tracking_shot.shot import FPS, LANDSCAPES, VEHICLES, Shot
 
 Floats = NDArray[np.float32]
 
@@ -38,12 +38,6 @@ VIEW = FPS  # frames in which one view of a place becomes another
 ZOOM = 4  # times as large at the end
 SKIPPED = 4  # frames of motion that a seam leaves out
 CAUGHT = 0.75  # the share of spoilt films that a number must tell from stable ones
-
-
-class Rendered(Protocol):
-    """Film that goes on: any frames of it, (N, H, W, 3), can be had."""
-
-    def render(self, first: int, count: int, width: int, height: int, /) -> Frames: ...
 
 
 def exposure_creep(film: Frames, shot: Shot) -> Frames:

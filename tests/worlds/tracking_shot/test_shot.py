@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from longtake.worlds.tracking_shot import (
+from longtake.worlds.tracking_shot.shot import (
     ATTRIBUTES,
     HEIGHT,
     WIDTH,
@@ -18,7 +18,6 @@ from longtake.worlds.tracking_shot import (
     contact_sheet,
     described,
     every_caption_word,
-    is_held_out,
     random_shot,
 )
 
@@ -106,13 +105,13 @@ def test_what_is_no_caption(caption: str, problem: str) -> None:
 def test_hold_out_is_a_tenth_and_never_drawn_for_training() -> None:
     """Evaluation prompts are combinations that training has not met."""
     rng = random.Random(2)
-    assert not any(is_held_out(random_shot(rng)) for _ in range(500))
-    assert all(is_held_out(random_shot(rng, held_out=True)) for _ in range(20))
+    assert not any(random_shot(rng).held_out for _ in range(500))
+    assert all(random_shot(rng, held_out=True).held_out for _ in range(20))
     free = [
         Shot(**{name: rng.choice(list(values)) for name, values in ATTRIBUTES.items()}, seed=0)
         for _ in range(4000)
     ]
-    assert 0.07 < sum(map(is_held_out, free)) / len(free) < 0.13
+    assert 0.07 < sum(shot.held_out for shot in free) / len(free) < 0.13
 
 
 def test_wrong_attribute_names_the_choices() -> None:

@@ -20,11 +20,12 @@ from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.summary import LIKENESS, with_likeness
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, Rendered, caught, numbers, other_views
 from longtake.evaluation.variants import REAL
+from longtake.evaluation.world import Rendered
 from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import Scene
-from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from longtake.worlds.tracking_shot.shot import FPS, Shot, random_shot
+from synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers, other_views
 
 pytestmark = pytest.mark.slow
 

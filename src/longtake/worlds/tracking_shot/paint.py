@@ -13,12 +13,12 @@ import numpy as np
 import skia
 from numpy.typing import NDArray
 
-from longtake.worlds import vehicles
+from longtake.worlds.tracking_shot import vehicles
+from longtake.worlds.tracking_shot.brush import Colour, fill, mix, stroke, vertical
 
 if TYPE_CHECKING:
-    from longtake.worlds.tracking_shot import Shot
+    from longtake.worlds.tracking_shot.shot import Shot
 
-Colour = tuple[float, float, float]
 Floats = NDArray[np.float64]
 
 UNITS = 80.0
@@ -41,9 +41,8 @@ LIGHT: dict[str, Colour] = {  # what the light does to every surface
     "dusk": (0.50, 0.48, 0.68),
     "night": (0.26, 0.30, 0.46),
 }
-SUN: dict[
-    str, tuple[float, Colour]
-] = {  # height y, colour; the moon at night, the evening star's place at dusk
+# Height y, colour; the moon at night, the evening star's place at dusk.
+SUN: dict[str, tuple[float, Colour]] = {
     "dawn": (34.0, (255, 235, 190)),
     "noon": (11.0, (255, 250, 220)),
     "sunset": (33.0, (255, 215, 90)),
@@ -58,41 +57,6 @@ LAND: dict[str, tuple[Colour, Colour, Colour]] = {  # far ridge, near ridge, ver
     "forest": ((60, 104, 92), (28, 72, 52), (70, 96, 58)),
     "city": ((128, 138, 158), (84, 90, 110), (150, 150, 148)),
 }
-
-
-def mix(a: Colour, b: Colour, amount: float) -> Colour:
-    """`a` at 0, `b` at 1."""
-    return (a[0] + (b[0] - a[0]) * amount, a[1] + (b[1] - a[1]) * amount, a[2] + (b[2] - a[2]) * amount)
-
-
-def argb(colour: Colour, alpha: float = 1.0) -> int:
-    """A skia colour from 0…255 channels and an alpha in [0, 1]."""
-    r, g, b = (int(min(255, max(0, round(c)))) for c in colour)
-    return skia.ColorSetARGB(round(255 * alpha), r, g, b)
-
-
-def fill(colour: Colour, alpha: float = 1.0) -> skia.Paint:
-    """An anti-aliased fill."""
-    return skia.Paint(AntiAlias=True, Color=argb(colour, alpha))
-
-
-def stroke(colour: Colour, width: float, alpha: float = 1.0) -> skia.Paint:
-    """An anti-aliased line of round ends."""
-    return skia.Paint(
-        AntiAlias=True,
-        Color=argb(colour, alpha),
-        Style=skia.Paint.kStroke_Style,
-        StrokeWidth=width,
-        StrokeCap=skia.Paint.kRound_Cap,
-    )
-
-
-def vertical(top: float, bottom: float, stops: list[tuple[Colour, float]]) -> skia.Paint:
-    """A fill that runs evenly through (colour, alpha) stops from y = top to y = bottom."""
-    shader = skia.GradientShader.MakeLinear(
-        [skia.Point(0, top), skia.Point(0, bottom)], [argb(c, a) for c, a in stops]
-    )
-    return skia.Paint(AntiAlias=True, Shader=shader)
 
 
 def chance(seed: int, cell: int, salt: int) -> float:

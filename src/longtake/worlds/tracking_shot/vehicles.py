@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import skia
 
-if TYPE_CHECKING:
-    from longtake.worlds.tracking_shot import Shot
+from longtake.worlds.tracking_shot.brush import DARK, Brush, Colour
 
-Colour = tuple[float, float, float]
+if TYPE_CHECKING:
+    from longtake.worlds.tracking_shot.shot import Shot
 
 BODY: dict[str, Colour] = {
     "red": (222, 36, 36),
@@ -21,40 +21,7 @@ BODY: dict[str, Colour] = {
     "purple": (150, 56, 200),
     "white": (246, 246, 246),
 }
-DARK: Colour = (34, 34, 40)
 GLASS: Colour = (176, 214, 236)
-
-
-class Brush:
-    """Fills shapes in coordinates relative to the vehicle: x ahead of its middle, y above its contact line."""
-
-    def __init__(self, canvas: skia.Canvas, x: float, y: float, light: Colour) -> None:
-        self.canvas, self.x, self.y = canvas, x, y
-        self.light = tuple(
-            0.45 + 0.55 * c for c in light
-        )  # headlamps and eyes: a vehicle stays readable at night
-
-    def paint(self, colour: Colour) -> skia.Paint:
-        r, g, b = (round(min(255.0, c * k)) for c, k in zip(colour, self.light, strict=True))
-        return skia.Paint(AntiAlias=True, Color=skia.ColorSetRGB(r, g, b))
-
-    def box(
-        self, left: float, low: float, right: float, high: float, colour: Colour, radius: float = 0.8
-    ) -> None:
-        rect = skia.Rect.MakeLTRB(self.x + left, self.y - high, self.x + right, self.y - low)
-        self.canvas.drawRoundRect(rect, radius, radius, self.paint(colour))
-
-    def shape(self, points: list[tuple[float, float]], colour: Colour) -> None:
-        path = skia.Path()
-        path.addPoly([skia.Point(self.x + px, self.y - py) for px, py in points], True)
-        self.canvas.drawPath(path, self.paint(colour))
-
-    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        self.canvas.drawCircle(self.x + x, self.y - y, radius, self.paint(colour))
-
-    def wheel(self, x: float, radius: float) -> None:
-        self.disc(x, radius - 0.6, radius, DARK)
-        self.disc(x, radius - 0.6, radius * 0.45, (190, 192, 198))
 
 
 def _shade(colour: Colour, k: float) -> Colour:
@@ -139,11 +106,13 @@ _VEHICLES: dict[str, Callable[[Brush, Colour], None]] = {
 
 def draw(canvas: skia.Canvas, shot: Shot, x: float, lane: float, distance: float, light: Colour) -> None:
     """Draw the shot's vehicle with its shadow; it bobs gently with the distance it has gone."""
+    day = [0.45 + 0.55 * c for c in light]  # headlamps and eyes: a vehicle stays readable at night
     bob = {"road": 0.35, "rail": 0.15, "water": 0.9}[shot.surface] * math.sin(distance * 0.11)
     half = {"car": 18, "bus": 22, "truck": 23, "tractor": 15, "train": 62, "sailboat": 17}[shot.vehicle]
     shadow = skia.Paint(AntiAlias=True, Color=skia.ColorSetARGB(80, 8, 10, 20))
     canvas.drawOval(skia.Rect.MakeLTRB(x - half - 2, lane - 0.6, x + half + 2, lane + 2.6), shadow)
-    _VEHICLES[shot.vehicle](Brush(canvas, x, lane + bob, light), BODY[shot.colour])
+    brush = Brush(canvas, x, lane + bob, lambda c: (c[0] * day[0], c[1] * day[1], c[2] * day[2]))
+    _VEHICLES[shot.vehicle](brush, BODY[shot.colour])
 
 
 def roadside(
@@ -157,32 +126,18 @@ def roadside(
 ) -> None:
     """Draw one thing at the verge: a sign, or what grows or stands in the landscape."""
 
-    def paint(colour: Colour) -> skia.Paint:
-        r, g, b = (round(min(255.0, max(0.0, c))) for c in lit(colour))
-        return skia.Paint(AntiAlias=True, Color=skia.ColorSetRGB(r, g, b))
-
-    def box(left: float, low: float, right: float, high: float, colour: Colour) -> None:
-        canvas.drawRect(
-            skia.Rect.MakeLTRB(x + left * size, foot - high * size, x + right * size, foot - low * size),
-            paint(colour),
-        )
-
-    def shape(points: list[tuple[float, float]], colour: Colour) -> None:
-        path = skia.Path()
-        path.addPoly([skia.Point(x + px * size, foot - py * size) for px, py in points], True)
-        canvas.drawPath(path, paint(colour))
-
+    b = Brush(canvas, x, foot, lit, size)
     if sign:
-        box(-0.6, 0, 0.6, 10, (150, 150, 156))
-        box(-4, 9, 4, 15, (250, 250, 245))
-        box(-3, 10, 3, 14, (40, 110, 190))
+        b.box(-0.6, 0, 0.6, 10, (150, 150, 156), 0)
+        b.box(-4, 9, 4, 15, (250, 250, 245), 0)
+        b.box(-3, 10, 3, 14, (40, 110, 190), 0)
     elif shot.landscape in ("mountains", "forest"):
-        box(-0.8, 0, 0.8, 3, (92, 66, 46))
+        b.box(-0.8, 0, 0.8, 3, (92, 66, 46), 0)
         for low, high, half in ((2, 10, 5.0), (6.5, 14, 4.0), (11, 18, 2.8)):
-            shape([(-half, low), (0, high), (half, low)], (30, 86, 58))
+            b.shape([(-half, low), (0, high), (half, low)], (30, 86, 58))
     elif shot.landscape == "hills":
-        box(-0.9, 0, 0.9, 7, (104, 74, 50))
-        canvas.drawCircle(x, foot - 10 * size, 5.4 * size, paint((46, 122, 44)))
+        b.box(-0.9, 0, 0.9, 7, (104, 74, 50), 0)
+        b.disc(0, 10, 5.4, (46, 122, 44))
     elif shot.landscape == "desert":
         for left, low, right, high in (
             (-1.3, 0, 1.3, 15),
@@ -191,10 +146,10 @@ def roadside(
             (1, 7, 5, 9),
             (3.2, 7, 5, 13),
         ):
-            box(left, low, right, high, (62, 128, 66))
+            b.box(left, low, right, high, (62, 128, 66), 0)
     elif shot.landscape == "canyon":
-        shape([(-7, 0), (-5, 5), (-1, 7.5), (4, 6), (7, 0)], (150, 66, 46))
+        b.shape([(-7, 0), (-5, 5), (-1, 7.5), (4, 6), (7, 0)], (150, 66, 46))
     else:
-        box(-0.6, 0, 0.6, 19, (70, 74, 82))
-        box(-0.6, 18, 5, 19.2, (70, 74, 82))
-        canvas.drawCircle(x + 5 * size, foot - 17.6 * size, 1.7 * size, paint((255, 236, 170)))
+        b.box(-0.6, 0, 0.6, 19, (70, 74, 82), 0)
+        b.box(-0.6, 18, 5, 19.2, (70, 74, 82), 0)
+        b.disc(5, 17.6, 1.7, (255, 236, 170))

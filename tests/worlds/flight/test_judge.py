@@ -12,9 +12,7 @@ import pytest
 import torch
 
 from longtake.errors import ModelError
-from longtake.evaluation import flight_judge
-from longtake.evaluation.classifier import (
-    TRACKING_SHOT,
+from longtake.worlds.classifier import (
     UNREAD,
     AttributeClassifier,
     Frames,
@@ -23,9 +21,11 @@ from longtake.evaluation.classifier import (
     labels_of,
     trained_classifier,
 )
-from longtake.evaluation.flight_judge import APART, FLIGHT, JUDGED, look, rendered_pairs, shown
+from longtake.worlds.flight import judge
 from longtake.worlds.flight.flight import Flight
+from longtake.worlds.flight.judge import APART, FLIGHT, JUDGED, look, rendered_pairs
 from longtake.worlds.flight.scene import ATTRIBUTES, Scene
+from longtake.worlds.tracking_shot.judge import TRACKING_SHOT
 from portable import same_pictures
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def few(count: int, seed: int, held_out: bool | None) -> tuple[Frames, Labels]:
     rng = random.Random(seed)
     scenes = [SCENES[n % len(SCENES)] for n in range(count)]
     looks = np.stack([look(Flight(scene, 5), rng.randrange(400)) for scene in scenes])
-    return looks, labels_of([shown(scene) for scene in scenes], FLIGHT.values)
+    return looks, labels_of([scene.shown for scene in scenes], FLIGHT.values)
 
 
 def test_a_look_is_two_frames_on_top_of_each_other() -> None:
@@ -57,9 +57,9 @@ def test_a_look_is_two_frames_on_top_of_each_other() -> None:
 def test_what_is_shown() -> None:
     """All attributes but speed, and but for the height of what climbs, whose label is passed over."""
     level, climb = Scene("hills", "noon", height="high"), Scene("hills", "noon", motion="climbing")
-    assert shown(level) == {name: value for name, value in asdict(level).items() if name in JUDGED}
+    assert level.shown == {name: value for name, value in asdict(level).items() if name in JUDGED}
     assert {*JUDGED, "speed"} == set(ATTRIBUTES)
-    labels = labels_of([shown(level), shown(climb)], FLIGHT.values)
+    labels = labels_of([level.shown, climb.shown], FLIGHT.values)
     assert labels["height"].tolist() == [1, UNREAD] and labels["motion"].tolist() == [0, 3]
 
 
@@ -85,12 +85,12 @@ def test_renders_are_of_the_side_that_is_asked_for() -> None:
 def test_it_learns_what_flights_show(tmp_path: Path) -> None:
     """After half a minute it reads land, weather and motion of a dozen scenes, and the file of it reads the same."""
     lesson = replace(FLIGHT, render=few, count=72, steps=40)
-    judge = trained_classifier(tmp_path / "judge.safetensors", lesson, batch=24)
+    reader = trained_classifier(tmp_path / "judge.safetensors", lesson, batch=24)
     looks, labels = few(24, 1, None)
-    right = accuracy(judge, looks, labels)
+    right = accuracy(reader, looks, labels)
     assert min(right[name] for name in ("land", "weather", "motion")) > 0.9
     again = trained_classifier(tmp_path / "judge.safetensors", lesson)
-    for one in (judge, again):
+    for one in (reader, again):
         read = one.read(looks[:1])
         assert {name: read[name] for name in ("land", "weather", "motion")} == {
             "land": "dunes",
@@ -102,9 +102,9 @@ def test_it_learns_what_flights_show(tmp_path: Path) -> None:
 def test_a_height_that_is_not_shown_teaches_nothing() -> None:
     """Guards the loss: looks at climbs move the head of heights by not a digit."""
     torch.manual_seed(0)
-    judge = AttributeClassifier(FLIGHT)
+    reader = AttributeClassifier(FLIGHT)
     labels = torch.tensor([UNREAD, UNREAD, 1])
-    logits = judge(torch.randn(3, 6, 80, 128))["height"]
+    logits = reader(torch.randn(3, 6, 80, 128))["height"]
     logits.retain_grad()
     torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNREAD).backward()
     assert logits.grad is not None and not logits.grad[:2].any() and logits.grad[2].any()
@@ -122,7 +122,7 @@ def test_the_judge_is_measured_by_a_command(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards `longtake judge`: it trains once, says how much is read right of what, and refuses other files."""
-    monkeypatch.setattr(flight_judge, "FLIGHT", replace(FLIGHT, render=few, count=12, steps=1))
+    monkeypatch.setattr(judge, "FLIGHT", replace(FLIGHT, render=few, count=12, steps=1))
     file = tmp_path / "judge.safetensors"
     first = cli("judge", "flight", file, "--looks", "12", "--json")
     assert first.code == 0 and set(json.loads(first.out)["right"]) == set(JUDGED)

@@ -1,32 +1,38 @@
 """The judge of the embedded model: its arithmetic, on films whose answers are known."""
 
 import random
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from longtake.errors import OptionError
-from longtake.evaluation.adherence import as_table, held_out_shots, summarise
-from longtake.evaluation.classifier import JUDGED, AttributeClassifier, accuracy, rendered_stills
-from longtake.worlds.tracking_shot import ATTRIBUTES, is_held_out
+from longtake.evaluation.drift import slices_of
+from longtake.evaluation.films import MeasuredFilm
+from longtake.evaluation.measures.adherence import Adherence
+from longtake.evaluation.world import Judged
+from longtake.worlds.classifier import AttributeClassifier, accuracy
+from longtake.worlds.tracking_shot.adherence import as_table, summarise
+from longtake.worlds.tracking_shot.judge import JUDGED, TRACKING_SHOT, rendered_stills
+from longtake.worlds.tracking_shot.shot import FPS
+from longtake.worlds.tracking_shot.world import WORLD
 
 
-def records(wrong_from: int, prompts: int = 8, seconds: int = 60) -> list[dict[str, Any]]:
+def films(wrong_from: int, prompts: int = 8, seconds: int = 60) -> list[MeasuredFilm]:
     """Films read right in every second, but for the vehicle from second `wrong_from` on."""
-    films: list[dict[str, Any]] = []
-    for shot in held_out_shots(prompts):
-        read = [dict(shot.attributes) for _ in range(seconds)]
-        for second in read[wrong_from:]:
-            second["vehicle"] = next(v for v in ATTRIBUTES["vehicle"] if v != shot.vehicle)
-        films.append({"prompt": shot.caption(), "shot": shot.attributes, "read": read})
-    return films
+    made = []
+    for caption, shot in WORLD.prompts(prompts):
+        measure = Adherence(Judged(WORLD, AttributeClassifier(TRACKING_SHOT), shot))
+        measure.right = [
+            {name: name != "vehicle" or second < wrong_from for name in JUDGED} for second in range(seconds)
+        ]
+        curves = measure.curves(slices_of(seconds * FPS, FPS))
+        made.append(MeasuredFilm(Path(), "progressive", caption, np.array([]), curves, {}, {}, {}))
+    return made
 
 
 def test_a_perfect_film() -> None:
     """All shares are 1 and nothing changes from the first to the last ten seconds."""
-    summary = summarise(records(wrong_from=60))
+    summary = summarise(films(wrong_from=60))
     for name in JUDGED:
         assert summary["attributes"][name] == {
             "share": 1,
@@ -39,36 +45,22 @@ def test_a_perfect_film() -> None:
 
 def test_drift_is_seen() -> None:
     """A vehicle lost half-way is a share of one half and a change of -1, certain."""
-    vehicle = summarise(records(wrong_from=30))["attributes"]["vehicle"]
+    vehicle = summarise(films(wrong_from=30))["attributes"]["vehicle"]
     assert vehicle["share"] == 0.5 and vehicle["slices"] == [1, 1, 1, 0, 0, 0]
     assert (vehicle["first"], vehicle["last"], vehicle["change_interval"]) == (1, 0, [-1, -1])
 
 
 def test_uncertain_drift_has_a_wide_interval() -> None:
     """Where half of the prompts drift the interval of the change lies between -1 and 0."""
-    films = records(wrong_from=60)[:4] + records(wrong_from=30)[4:]
-    low, high = summarise(films)["attributes"]["vehicle"]["change_interval"]
+    some = films(wrong_from=60)[:4] + films(wrong_from=30)[4:]
+    low, high = summarise(some)["attributes"]["vehicle"]["change_interval"]
     assert -1 <= low < -0.5 < high <= 0
-
-
-def test_evaluation_prompts_are_held_out_and_distinct() -> None:
-    """No prompt twice, none that training has seen."""
-    shots = held_out_shots(24)
-    assert all(map(is_held_out, shots)) and len({tuple(s.attributes.values())[:5] for s in shots}) == 24
-
-
-def test_more_prompts_than_there_are_is_one_line() -> None:
-    """Guards against a search without end for combinations of attributes that there are not."""
-    with pytest.raises(
-        OptionError, match="training leaves 420 combinations of attributes out: 421 prompts are too"
-    ):
-        held_out_shots(421)
 
 
 def test_classifier_reads_and_is_scored() -> None:
     """It names one value an attribute for a second of film; labels are the shots' own."""
     torch.manual_seed(0)
-    classifier = AttributeClassifier().eval()
+    classifier = AttributeClassifier(TRACKING_SHOT).eval()
     frames, labels = rendered_stills(12, seed=random.Random(0).randrange(100))
     assert frames.shape[0] == 12 and frames.dtype == np.uint8
     assert set(classifier.read(frames[:3])) == set(JUDGED)
@@ -77,7 +69,7 @@ def test_classifier_reads_and_is_scored() -> None:
 
 def test_table_says_what_was_measured() -> None:
     """A row an attribute, a row a codec, in order; no figure that the summary does not hold."""
-    summary = summarise(records(wrong_from=30))
+    summary = summarise(films(wrong_from=30))
     summary["classifier_accuracy_on_renders"] = dict.fromkeys(JUDGED, 0.995)
     summary["codec"] = {
         f"{kind}_db_at_frame_{at}": 30.0 + at / 100 for kind in ("autoencoder", "pca") for at in (0, 200)

@@ -1,15 +1,13 @@
 """Reads attributes off what a film shows: an absolute judge of it, for worlds that know what they show.
 
 A small convolutional network, trained on renders that no generator was trained on. What it reads, and off how many
-frames at a time, is a `Lesson`. TRACKING_SHOT reads vehicle, colour, landscape, time and weather off single frames;
-speed cannot be seen in one. Its blind spot is everything else: a frame can be ugly and still be read right.
+frames at a time, is a `Lesson`. Its blind spot is everything else: a frame can be ugly and still be read right.
 
 Shapes: B looks, each of one frame or of some on top of each other, C channels, 3 a frame, H W picture height and width.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +23,10 @@ from torch.nn import functional
 from longtake.errors import ModelError
 from longtake.finite import SEEN, require_finite
 from longtake.progress import track
-from longtake.runs import processes, write_tensors
+from longtake.runs import write_tensors
 from longtake.training.schedule import trapezoid
-from longtake.worlds.tracking_shot import ATTRIBUTES, HEIGHT, WIDTH, Shot, random_shot
 
-JUDGED = ("vehicle", "colour", "landscape", "time", "weather")
+UNSEEN = 20_002  # the seed of renders that no classifier is trained on
 UNREAD = -100  # the label of an attribute that a look does not show; what torch's cross entropy passes over
 Frames = NDArray[np.uint8]  # looks (B, H, W, C)
 Labels = dict[str, Tensor]  # of each attribute, the number of its value in each look, or UNREAD
@@ -40,12 +37,14 @@ class Lesson:
     """What a classifier learns, and off how much.
 
     values: of each attribute. render: makes so many looks and their labels from a seed; held-out combinations, others,
-    or, for None, both, one in ten held out. frames: of a look. count: looks that are learnt from. steps: of training.
-    mirrored: the values that become others where pictures are turned left to right, if these may be turned.
+    or, for None, both, one in ten held out. size: width and height of a look, frames: how many it has. count: looks
+    that are learnt from. steps: of training. mirrored: the values that become others where pictures are turned left to
+    right, if these may be turned.
     """
 
     values: Mapping[str, Sequence[str]]
     render: Callable[[int, int, bool | None], tuple[Frames, Labels]]
+    size: tuple[int, int]
     frames: int = 1
     count: int = 6000
     steps: int = 500
@@ -57,25 +56,6 @@ class Lesson:
         return torch.tensor([values.index(becomes.get(value, value)) for value in values])
 
 
-def rendered_stills(count: int, seed: int, held_out: bool | None = None) -> tuple[Frames, Labels]:
-    """`count` single frames of random shots (of either side of the hold-out, or both in turn) and their labels."""
-    rng = random.Random(seed)
-    sides = [i % 10 == 0 if held_out is None else held_out for i in range(count)]
-    shots = [random_shot(rng, held_out=side) for side in sides]
-    jobs = [(shot, rng.randrange(4000)) for shot in shots]
-    with processes() as pool:
-        frames = np.concatenate(list(pool.map(_still, jobs, chunksize=64)))
-    return frames, labels_of([shot.attributes for shot in shots], TRACKING_SHOT.values)
-
-
-def _still(job: tuple[Shot, int]) -> Frames:
-    shot, frame = job
-    return shot.render(frame, 1)
-
-
-TRACKING_SHOT = Lesson({name: list(ATTRIBUTES[name]) for name in JUDGED}, rendered_stills)
-
-
 def labels_of(shown: Sequence[Mapping[str, str]], values: Mapping[str, Sequence[str]]) -> Labels:
     """The labels of looks that show these attributes; one that is not there is UNREAD."""
     return {
@@ -85,10 +65,11 @@ def labels_of(shown: Sequence[Mapping[str, str]], values: Mapping[str, Sequence[
 
 
 class AttributeClassifier(nn.Module):
-    """Looks (B, C, HEIGHT, WIDTH) in [-1, 1] to one row of logits an attribute."""
+    """Looks (B, C, H, W) in [-1, 1], of the size of its lesson, to one row of logits an attribute."""
 
-    def __init__(self, lesson: Lesson = TRACKING_SHOT) -> None:
+    def __init__(self, lesson: Lesson) -> None:
         super().__init__()
+        self.lesson = lesson
         layers: list[nn.Module] = []
         for inputs, outputs in ((3 * lesson.frames, 32), (32, 64), (64, 96), (96, 128)):
             layers += [
@@ -97,10 +78,10 @@ class AttributeClassifier(nn.Module):
                 nn.GELU(),
             ]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
-        size = 128 * (HEIGHT // 16) * (WIDTH // 16)
-        self.values = {name: list(values) for name, values in lesson.values.items()}
+        width, height = lesson.size
+        size = 128 * (height // 16) * (width // 16)
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(size, len(values)) for name, values in self.values.items()}
+            {name: nn.Linear(size, len(values)) for name, values in lesson.values.items()}
         )
 
     def forward(self, looks: Tensor) -> dict[str, Tensor]:
@@ -113,8 +94,13 @@ class AttributeClassifier(nn.Module):
         makes no finite numbers of them."""
         logits = {name: require_finite(rows, *SEEN) for name, rows in self(pictures(looks)).items()}
         return {
-            name: self.values[name][int(rows.log_softmax(1).sum(0).argmax())] for name, rows in logits.items()
+            name: self.lesson.values[name][int(rows.log_softmax(1).sum(0).argmax())]
+            for name, rows in logits.items()
         }
+
+    def read_right(self, count: int) -> dict[str, float]:
+        """Of each attribute, the share that is read right of `count` looks at renders of held-out combinations."""
+        return accuracy(self, *self.lesson.render(count, UNSEEN, True))
 
 
 def pictures(looks: Frames) -> Tensor:
@@ -122,7 +108,7 @@ def pictures(looks: Frames) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(looks)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def trained_classifier(path: Path, lesson: Lesson = TRACKING_SHOT, batch: int = 64) -> AttributeClassifier:
+def trained_classifier(path: Path, lesson: Lesson, batch: int = 64) -> AttributeClassifier:
     """The classifier stored at `path`, trained and stored there first if need be (minutes on two cores)."""
     classifier = AttributeClassifier(lesson)
     if path.exists():
