@@ -73,7 +73,7 @@ def train_default(
     ] = "tracking-shot",
     edition: Annotated[
         Literal["tiny", "small", "large", "finish"],
-        typer.Option("--edition", help="Of the flights: how large it is."),
+        typer.Option("--edition", help="How large it is; tracking shots are small."),
     ] = "small",
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the transformer.")] = None,
     device: Device = "cpu",
@@ -81,7 +81,7 @@ def train_default(
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the blocks of the flights' transformer.")
+        bool, typer.Option("--compile", help="Compile the blocks of the transformer.")
     ] = False,
 ) -> None:
     """Train a small model from nothing: footage, autoencoder, text encoder and transformer.
@@ -89,19 +89,16 @@ def train_default(
     That of tracking shots is the embedded one, and the trainer finishes it.
     """
     with needs_extra("world,train"):
-        from longtake.training import default, flight
+        from longtake.worlds.recipes import editions
+
+        recipes = editions(world)
+    if edition not in recipes:
+        raise OptionError(f"{world} has no edition {edition}: give {' or '.join(recipes)}")
+    recipe = recipes[edition]
+    recipe = replace(recipe, steps=steps or recipe.steps, device=device, bf16=bf16, compiled=compiled)
     with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
-            if world == "flight":
-                recipe = replace(flight.EDITIONS[edition], device=device, bf16=bf16, compiled=compiled)
-                recipe = replace(recipe, steps=steps or recipe.steps)
-                model = flight.train_flight(run, recipe, _after_a_step)
-            else:
-                model = default.train_default(
-                    run,
-                    default.Recipe(steps=steps or default.Recipe.steps, device=device, bf16=bf16),
-                    _after_a_step,
-                )
+            model = recipe.train(run, _after_a_step)
         print(printable(model))
 
 

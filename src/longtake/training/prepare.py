@@ -33,7 +33,7 @@ from longtake.frames import lasting, number
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.load import check_device, load_encoders, model_folder, read_spec, resolve_dtype
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
-from longtake.training.autoencoder import to_tensor
+from longtake.pipeline import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.cuts import shots
 from longtake.training.data import (
