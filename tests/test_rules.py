@@ -44,6 +44,7 @@ ARROWS = {
     "doctor": {"", "machine", "pipeline", "video", "models.places"},
     "start": {"errors", "files", "frames", "options", "video"},
     "takes": {"errors", "files", "frames", "options", "pipeline", "start", "states", "video", "models.base"},
+    "retakes": {"cues", "errors", "files", "frames", "options", "states", "takes", "models.base"},
     "video": {"errors", "files"},
     "finite": {"errors"},
     "models": {"errors", "files", "finite"},

@@ -61,6 +61,11 @@ class Sampler:
         """The window's t when the film is whole."""
         return self.ladder.passes
 
+    @property
+    def open_until(self) -> int:
+        """The last t at which the window is that of a longer film too: it drains from there on, or is whole."""
+        return self.num_chunks * self.sampling.steps_per_chunk
+
     def begin(self, context: Tensor | None = None) -> Window:
         """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film.
         OptionError for a context that nothing would see."""
@@ -90,6 +95,10 @@ class Sampler:
 
 class Reencoded(Sampler):
     """Chunks one by one, each behind the end of the film so far as the autoencoder makes it of its own frames."""
+
+    @property
+    def open_until(self) -> int:
+        return self.end - 1  # the last chunk becomes no context
 
     def advance(self, window: Window) -> tuple[Window, Tensor | None]:
         assert self.reencode is not None
@@ -132,6 +141,11 @@ class Restart(Sampler):
     def end(self) -> int:
         return sum(ladder.passes for ladder in self.sampling.runs(self.num_chunks))
 
+    @property
+    def open_until(self) -> int:
+        runs = self.sampling.runs(self.num_chunks)
+        return sum(ladder.passes for ladder in runs if ladder.num_chunks == self.sampling.chunks_per_run)
+
     def advance(self, window: Window) -> tuple[Window, Tensor | None]:
         whole = self.sampling.ladder(self.sampling.chunks_per_run)
         run, t = divmod(window.t, whole.passes)
@@ -148,6 +162,10 @@ class OwnStart(Sampler):
     @property
     def clip_size(self) -> int:
         raise NotImplementedError
+
+    @property
+    def open_until(self) -> int:
+        return self.end  # noise enters to the end
 
     def advance(self, window: Window) -> tuple[Window, Tensor | None]:
         S = self.sampling.num_inference_steps

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longtake.cues import Stage, stages
-from longtake.errors import NumberError, OptionError
+from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
 from longtake.methods import Noise, sampler
@@ -190,6 +190,20 @@ class Shot:
         state, portion = self.begin(start)
         portions = (portion for _, portion in self.passes(state))
         yield from filter(len, chain([portion], portions))
+
+    def check_state(self, state: ShotState) -> None:
+        """StateError for a state of latents of another shape."""
+        noisy = state.window.noisy.shape
+        if (noisy[1], *noisy[3:]) != self.film.latent_shape:
+            raise StateError(
+                f"the state is of latents {tuple(noisy)}, the film's are {self.film.latent_shape}"
+            )
+
+    def is_open(self, state: ShotState) -> bool:
+        """Whether a film that is longer has the same state on its way: nothing drains, and no picture was cut off."""
+        length = self.film.length
+        is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
+        return state.window.t <= self._sampler.open_until and not is_cut
 
     def is_whole(self, state: ShotState) -> bool:
         """Whether the film has all its pictures."""

@@ -49,6 +49,7 @@ class About(BaseModel):
     film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
     model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
+    keep_every: the seconds after which a state is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class About(BaseModel):
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)
     num_written: int = Field(ge=0)
+    keep_every: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class TakeState:
 def state_path(path: str | os.PathLike[str]) -> Path:
     """Where the state of a film for `path` is kept while it is made."""
     return Path(path).with_name(Path(path).name + ".state")
+
+
+def states_folder(path: str | os.PathLike[str]) -> Path:
+    """Where the states of a film at `path` are kept, if they are, to branch from and to extend it."""
+    return Path(path).with_name(Path(path).name + ".states")
 
 
 def write_state(path: Path, state: TakeState, about: About) -> None:

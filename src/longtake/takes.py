@@ -20,11 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from longtake.errors import NumberError, StateError
-from longtake.files import printable
+from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.options import FilmPlan, options_of
 from longtake.start import origin, read_start
-from longtake.states import About, TakeState, read_about, read_state, state_path, write_state
+from longtake.states import (
+    About,
+    TakeState,
+    read_about,
+    read_state,
+    state_path,
+    states_folder,
+    write_state,
+)
 from longtake.video import Pictures, VideoWriter, check_output, film_bytes, part_path
 
 if TYPE_CHECKING:
@@ -42,12 +50,67 @@ class Speed:
     frames_per_second: float
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a film goes on from: the first pictures of a file, and the state of its own film behind them.
+
+    film: what the state belongs to. until: pictures of it that are made before another one takes over.
+    """
+
+    file: Path
+    state: Path
+    about: About
+    film: FilmPlan
+    until: int = 0
+
+    @classmethod
+    def read(cls, state: Path, file: Path, spec: ModelSpec) -> Beginning:
+        """spec: of the model that `read_about(state)` names. StateError if it cannot be read or is another model's."""
+        about = read_about(state)
+        film = options_of(about.film).resolved(spec, from_clip="start" in about.film)
+        for name, value in film.metadata.items():
+            if (told := about.film.get(name)) != value:
+                raise StateError(
+                    f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
+                )
+        return cls(file, state, about, film)
+
+    @property
+    def num_written(self) -> int:
+        """The pictures that are taken from the file, in whole seconds."""
+        return max(self.about.num_written, self.until - self.until % max(1, round(self.film.rate)))
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a film that begins so says of it: the clip at its start, and the file."""
+        start = {"start": self.about.film["start"]} if "start" in self.about.film else {}
+        return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
+
+    def opened(self, model: LongTake) -> TakeState:
+        """The state with its tensors. StateError if it is damaged, or of a model whose weights are others by now."""
+        from longtake.pipeline import Shot
+
+        if self.about.weights != model.weights:
+            raise StateError(
+                f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
+            )
+        found, shot = read_state(self.state, model.model.device), Shot(model.model, self.film)
+        shot.check_state(found.shot)
+        state, pictures = found.shot, [found.pending]
+        while state.num_frames < self.until:
+            state, portion = shot.advance(state)
+            pictures.append(portion)
+        return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
+
+
 class Take:
     """A film that is to be in a file: checked before any model is loaded.
 
     start: the clip that it begins with, if film.given_frames says that it does. fit: the clip is scaled, cropped and
-    resampled to fit. `metadata` is what the file will say of itself. OptionError and LongTakeError for a clip, as
-    read_start raises them; OutputError for a path that is no good.
+    resampled to fit. beginning: what it goes on from. keep_every: the seconds of film after which its state is kept, in
+    `states_folder`, to branch from; and so is the last one that a longer film has too, to extend it. `metadata` is what
+    the file will say of itself. OptionError and LongTakeError for a clip, as read_start raises them; OutputError for a
+    path that is no good.
     """
 
     def __init__(
@@ -58,40 +121,35 @@ class Take:
         start: str | os.PathLike[str] | None = None,
         fit: bool = False,
         overwrite: bool = False,
+        beginning: Beginning | None = None,
+        keep_every: float | None = None,
     ) -> None:
-        metadata, self._start = film.metadata, None
+        self.film, self.metadata, self._start = film, film.metadata, None
+        self._beginning, self._keep_every = beginning, keep_every
+        self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
             self._start = read_start(start, film, fit)
-            metadata |= origin(Path(start), self._start)
+            self.metadata |= origin(Path(start), self._start)
+        before, goes_on = None, False
+        if beginning is not None:
+            before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
+            self.metadata = beginning.about.film if goes_on else self.metadata | beginning.origin
         width, height = film.settings.width, film.settings.height
-        check_output(path, overwrite=overwrite, num_bytes=film_bytes(width, height, film.length.num_frames))
-        self._begin(film, path, metadata, overwrite=overwrite)
+        if not goes_on:
+            num_bytes = film_bytes(width, height, film.length.num_frames)
+            check_output(path, overwrite=overwrite, num_bytes=num_bytes)
+        self._writer = VideoWriter(
+            path, width, height, film.rate, self.metadata, overwrite=overwrite, before=before
+        )
 
     @classmethod
     def resumed(cls, path: str | os.PathLike[str], spec: ModelSpec) -> Take:
         """The film for `path` that was stopped, or killed, while a Take made it: it goes on to the same pictures.
 
-        spec: of the model that its state names, as `read_about(state_path(path))` gives it. StateError for a film
-        without a state, or of another model.
+        Arguments and errors as for Beginning.read.
         """
-        about = read_about(state_path(path))
-        film = options_of(about.film).resolved(spec, from_clip="start" in about.film)
-        for name, value in film.metadata.items():
-            if about.film.get(name) != value:
-                raise StateError(
-                    f"{printable(str(path))} was begun with {name} {about.film.get(name)}, and would go on with {value}"
-                )
-        take = cls.__new__(cls)
-        take._start = None
-        take._begin(film, path, about.film, before=(part_path(path), about.num_written))
-        return take
-
-    def _begin(
-        self, film: FilmPlan, path: str | os.PathLike[str], metadata: dict[str, Any], **how: Any
-    ) -> None:
-        self.film, self.metadata = film, metadata
-        width, height = film.settings.width, film.settings.height
-        self._writer = VideoWriter(path, width, height, film.rate, metadata, **how)
+        begun = Beginning.read(state_path(path), part_path(path), spec)
+        return cls(begun.film, path, beginning=begun, keep_every=begun.about.keep_every)
 
     @property
     def path(self) -> Path:
@@ -132,7 +190,11 @@ class Take:
         from longtake.pipeline import Shot
 
         shot, first_frame = Shot(model.model, self.film), 0.0
-        begun = self._begun(shot, model) if self._writer.before else shot.begin(self._start)
+        if self._beginning is None:
+            begun = shot.begin(self._start)
+        else:
+            found = self._beginning.opened(model)
+            begun = found.shot, found.pending
         saved = started = time.perf_counter()
         try:
             with self._writer:
@@ -145,9 +207,10 @@ class Take:
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
+                    self._keep(shot, TakeState(state, pending), model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
                     if stopped or now - saved >= state_every:
-                        self._save(TakeState(state, pending), model)
+                        self._save(state_path(self.path), TakeState(state, pending), model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
@@ -156,23 +219,30 @@ class Take:
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
 
-    def _begun(self, shot: Shot, model: LongTake) -> tuple[ShotState, Pictures]:
-        """The state that the film goes on from, and its pictures that are in no whole second yet."""
-        path = state_path(self.path)
-        about, state = read_about(path), read_state(path, model.model.device)
-        if about.weights != model.weights:
-            raise StateError(
-                f"{printable(self.path)} was begun with other weights than {self.film.model} has now"
-            )
-        if state.shot.window.noisy.shape[1:2] + state.shot.window.noisy.shape[3:] != self.film.latent_shape:
-            raise StateError(f"{printable(path)} is a state of another size")
-        return state.shot, state.pending
+    def _keep(self, shot: Shot, state: TakeState, model: LongTake) -> None:
+        """Keep a state to branch from, if it is time, and the last one from which the film can be extended."""
+        if self._keep_every is None:
+            return
+        every, before = self._keep_every * self.film.rate, self._open
+        is_open = shot.is_open(state.shot)
+        if before and not is_open:
+            self._save(self._place(before), before, model)
+        if is_open and before and state.shot.num_frames // every > before.shot.num_frames // every:
+            self._save(self._place(state), state, model)
+        if is_open and shot.is_whole(state.shot):
+            self._save(self._place(state), state, model)
+        self._open = state if is_open else None
+
+    def _place(self, state: TakeState) -> Path:
+        folder = states_folder(self.path)
+        folder.mkdir(exist_ok=True)
+        return folder / f"{state.shot.window.t:08d}.state"
 
     def _unsafe(self, state: ShotState, pictures: Pictures) -> Pictures:
         """The last of them, which a kill would lose."""
         return pictures[len(pictures) - (state.num_frames - self._writer.num_safe) :]
 
-    def _save(self, state: TakeState, model: LongTake) -> None:
+    def _save(self, path: Path, state: TakeState, model: LongTake) -> None:
         self._writer.sync()
         about = About(
             film=self.metadata,
@@ -183,5 +253,6 @@ class Take:
             passes=state.shot.window.t,
             num_frames=state.shot.num_frames,
             num_written=state.num_written,
+            keep_every=self._keep_every,
         )
-        write_state(state_path(self.path), state, about)
+        write_state(path, state, about)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from longtake import __version__, doctor
 from longtake.doctor import Check, examine, record

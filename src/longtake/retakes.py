@@ -1,0 +1,95 @@
+"""Films that grow out of films: a longer one from the same start, and one that branches off. The pictures that both
+have are copied, packet for packet, and the state behind them is one that was kept.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from longtake.cues import Cue
+from longtake.errors import StateError
+from longtake.files import printable
+from longtake.frames import frames_in, number
+from longtake.models.base import ModelSpec
+from longtake.options import FilmOptions, options_of
+from longtake.states import About, read_about, states_folder
+from longtake.takes import Beginning, Take
+
+ALWAYS = float("inf")  # seconds between kept states: the last one alone
+
+
+def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
+    """The states that were kept of a film, in its order. StateError for one that cannot be read."""
+    return [(path, read_about(path)) for path in sorted(states_folder(film).glob("*.state"))]
+
+
+def extended(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    seconds: float,
+    prompt: str | None = None,
+    **how: Any,
+) -> Take:
+    """`seconds` more of a film, at `path`: to the same pictures, if it is told nothing else, as if it had been as long
+    from the start.
+
+    spec: of the model that the film's states name. prompt: what to film where it ended. how: overwrite, keep_every.
+    StateError for a film of which no state was kept, OptionError for cues that do not fit.
+    """
+    begun = _last(Path(film), spec, None)
+    old = options_of(begun.about.film)
+    end = begun.film.length.num_frames / begun.film.rate
+    added = () if prompt is None else (Cue(at=float(end), prompt=prompt),)
+    num_frames = begun.film.length.num_frames + frames_in(seconds, begun.film.rate)
+    options = old.model_copy(update={"num_frames": num_frames, "cues": (*old.cues, *added)})
+    return _grown(begun, options, path, spec, **how)
+
+
+def branched(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    at: float,
+    changes: Cue,
+    **how: Any,
+) -> Take:
+    """Another end of a film, at `path`: its pictures until second `at`, and then what changes say.
+
+    What was in the window at that second goes on under the new prompt, half finished as it is. Arguments and errors as
+    for `extended`; StateError also if no state was kept before `at`.
+    """
+    begun = _last(Path(film), spec, at)
+    old = options_of(begun.about.film)
+    before = tuple(cue for cue in old.cues if cue.at < at)
+    return _grown(begun, old.model_copy(update={"cues": (*before, changes)}), path, spec, **how)
+
+
+def _grown(
+    begun: Beginning, options: FilmOptions, path: str | os.PathLike[str], spec: ModelSpec, **how: Any
+) -> Take:
+    film = options.resolved(spec, from_clip="start" in begun.about.film)
+    return Take(film, path, beginning=begun, **{"keep_every": ALWAYS, **how})
+
+
+def _last(film: Path, spec: ModelSpec, at: float | None) -> Beginning:
+    """The last state that was kept of a film, or the last one until second `at`, up to which it is to go on."""
+    if not film.is_file():
+        raise StateError(f"there is no film {printable(film)}")
+    states = kept_states(film)
+    if not states:
+        raise StateError(f"no states were kept of {printable(film)}: film it with --keep-states 10s")
+    if at is None:
+        return Beginning.read(states[-1][0], film, spec)
+    first = Beginning.read(states[0][0], film, spec)
+    until = round(at * first.film.rate)
+    early = [path for path, about in states if about.num_frames <= until]
+    if not early:
+        second = number(first.about.num_frames / first.film.rate)
+        raise StateError(
+            f"the first state that was kept of {printable(film)} is from {second} s: branch later"
+        )
+    return replace(Beginning.read(early[-1], film, spec), until=until)

@@ -1,0 +1,106 @@
+"""Films that grow out of films: longer ones are those that had been as long from the start, branches leave the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from longtake import LongTake
+from longtake.cues import Cue
+from longtake.errors import OptionError, StateError
+from longtake.options import FilmOptions
+from longtake.plan import OWN_SETTINGS, Method
+from longtake.retakes import branched, extended, kept_states
+from longtake.states import states_folder
+from longtake.takes import Take
+from longtake.video import Pictures, probe, read_frames
+
+SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1, "fps": 8}
+
+
+def film(model: LongTake, path: Path, keep: float | None = 1.0, **options: Any) -> Path:
+    given = {"prompt": "a red car", "num_frames": 45, **SMALL, **options}
+    own = OWN_SETTINGS.get(given.get("method", "progressive"), ())
+    plan = FilmOptions(**{name: value for name, value in given.items() if name not in own})
+    Take(plan.resolved(model.model.spec), path, keep_every=keep).shoot(model)
+    return path
+
+
+def pictures(path: Path) -> Pictures:
+    return np.stack(list(read_frames(path)))
+
+
+@pytest.mark.parametrize("family", ["tubelet_folder", "wan_folder"])
+@pytest.mark.parametrize("method", ["progressive", "restart", "chunk-by-chunk", "fifo", "full-window"])
+def test_a_film_that_is_extended_is_one_that_was_as_long(
+    request: pytest.FixtureRequest, tmp_path: Path, family: str, method: Method
+) -> None:
+    """Guards the window before the drain: equal pictures, twice over, and the old film as it was."""
+    model = LongTake.from_pretrained(request.getfixturevalue(family))
+    old = film(model, tmp_path / "old.mp4", method=method)
+    was, spec = old.read_bytes(), model.model.spec
+    extended(old, tmp_path / "longer.mp4", spec, 3).shoot(model)
+    extended(tmp_path / "longer.mp4", tmp_path / "longest.mp4", spec, 2.5).shoot(model)
+    whole = film(model, tmp_path / "whole.mp4", keep=None, method=method, num_frames=45 + 24 + 20)
+    assert np.array_equal(pictures(tmp_path / "longest.mp4"), pictures(whole))
+    assert old.read_bytes() == was
+    assert probe(tmp_path / "longest.mp4").metadata["parent"]["name"] == "longer.mp4"
+
+
+def test_a_film_goes_on_under_another_prompt(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards that the prompt of an extension is a cue at the old end, as if it had been said at first."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    old = film(model, tmp_path / "old.mp4", num_frames=48)
+    extended(old, tmp_path / "longer.mp4", model.model.spec, 3, "a blue bus").shoot(model)
+    cues = (Cue(at=6, prompt="a blue bus"),)
+    whole = film(model, tmp_path / "whole.mp4", keep=None, num_frames=72, cues=cues)
+    assert np.array_equal(pictures(tmp_path / "longer.mp4"), pictures(whole))
+
+
+@pytest.mark.parametrize("change", [{"prompt": "a blue bus"}, {"seed": 7}])
+def test_a_branch_leaves_what_came_before(wan_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    """Guards the pictures until the branch, to the bit, and that another film comes after."""
+    model, at = LongTake.from_pretrained(wan_folder), 3.25
+    old = film(model, tmp_path / "old.mp4", num_frames=64)
+    branched(old, tmp_path / "new.mp4", model.model.spec, at, Cue(at=at, **change)).shoot(model)
+    before, after = pictures(old), pictures(tmp_path / "new.mp4")
+    assert len(before) == len(after) == 64
+    turn = next(frame for frame in range(64) if not np.array_equal(before[frame], after[frame]))
+    assert round(at * 8) <= turn < 64
+    assert probe(tmp_path / "new.mp4").metadata["cues"] == [{"at": at, **change}]
+
+
+def test_a_branch_that_changes_nothing_is_the_film(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards the state at the branch: the film that goes on under its own seed is itself."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    old = film(model, tmp_path / "old.mp4", num_frames=64)
+    take = branched(old, tmp_path / "new.mp4", model.model.spec, 4.5, Cue(at=4.5, seed=0))
+    with pytest.raises(KeyboardInterrupt):
+        take.shoot(model, stop=iter([False, True]).__next__)
+    Take.resumed(tmp_path / "new.mp4", model.model.spec).shoot(model)
+    assert np.array_equal(pictures(tmp_path / "new.mp4"), pictures(old))
+
+
+def test_states_are_kept_as_often_as_asked(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards the number of states, and that the last one is from before the drain."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    kept = [about.num_frames for _, about in kept_states(film(model, tmp_path / "a.mp4", 2.0, num_frames=80))]
+    assert kept == [16, 32, 48, 64, 72]
+    assert not states_folder(film(model, tmp_path / "b.mp4", None)).exists()
+
+
+def test_what_cannot_grow_says_so(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards films without states, branches before the first one or behind the end."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    spec, path = model.model.spec, tmp_path / "new.mp4"
+    plain, kept = film(model, tmp_path / "plain.mp4", None), film(model, tmp_path / "kept.mp4", 2.0)
+    with pytest.raises(StateError, match="there is no film"):
+        extended(tmp_path / "gone.mp4", path, spec, 3)
+    with pytest.raises(StateError, match=r"no states were kept of .*--keep-states"):
+        extended(plain, path, spec, 3)
+    with pytest.raises(StateError, match=r"from 2 s: branch later"):
+        branched(kept, path, spec, 1, Cue(at=1, seed=3))
+    with pytest.raises(OptionError, match="the film ends at"):
+        branched(kept, path, spec, 60, Cue(at=60, seed=3))
+    assert not path.exists()
