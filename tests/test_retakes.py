@@ -63,7 +63,7 @@ def test_a_branch_leaves_what_came_before(wan_folder: Path, tmp_path: Path, chan
     """Guards the pictures until the branch, to the bit, and that another film comes after."""
     model, at = LongTake.from_pretrained(wan_folder), 3.25
     old = film(model, tmp_path / "old.mp4", num_frames=64)
-    branched(old, tmp_path / "new.mp4", model.model.spec, at, Cue(at=at, **change)).shoot(model)
+    branched(old, tmp_path / "new.mp4", model.model.spec, Cue(at=at, **change)).shoot(model)
     before, after = pictures(old), pictures(tmp_path / "new.mp4")
     assert len(before) == len(after) == 64
     turn = next(frame for frame in range(64) if not np.array_equal(before[frame], after[frame]))
@@ -75,7 +75,7 @@ def test_a_branch_that_changes_nothing_is_the_film(tubelet_folder: Path, tmp_pat
     """Guards the state at the branch: the film that goes on under its own seed is itself."""
     model = LongTake.from_pretrained(tubelet_folder)
     old = film(model, tmp_path / "old.mp4", num_frames=64)
-    take = branched(old, tmp_path / "new.mp4", model.model.spec, 4.5, Cue(at=4.5, seed=0))
+    take = branched(old, tmp_path / "new.mp4", model.model.spec, Cue(at=4.5, seed=0))
     with pytest.raises(KeyboardInterrupt):
         take.shoot(model, stop=iter([False, True]).__next__)
     Take.resumed(tmp_path / "new.mp4", model.model.spec).shoot(model)
@@ -100,7 +100,7 @@ def test_what_cannot_grow_says_so(tubelet_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"no states were kept of .*--keep-states"):
         extended(plain, path, spec, 3)
     with pytest.raises(StateError, match=r"from 2 s: branch later"):
-        branched(kept, path, spec, 1, Cue(at=1, seed=3))
+        branched(kept, path, spec, Cue(at=1, seed=3))
     with pytest.raises(OptionError, match="the film ends at"):
-        branched(kept, path, spec, 60, Cue(at=60, seed=3))
+        branched(kept, path, spec, Cue(at=60, seed=3))
     assert not path.exists()

@@ -29,6 +29,16 @@ def seconds_in(text: Any) -> Any:
     return text
 
 
+def seconds_of(text: str | None) -> float | None:
+    """Seconds of what a command is given, as seconds_in reads it. OptionError for anything else."""
+    if text is None:
+        return None
+    try:
+        return float(seconds_in(text))
+    except ValueError:
+        raise OptionError(f"a time is written as 20s, 1m20s or 1:20, not {text!r}") from None
+
+
 Seconds = Annotated[float, BeforeValidator(seconds_in), Field(ge=0, allow_inf_nan=False)]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from longtake.cues import Cue
 from longtake.errors import StateError
@@ -22,8 +21,13 @@ ALWAYS = float("inf")  # seconds between kept states: the last one alone
 
 
 def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
-    """The states that were kept of a film, in its order. StateError for one that cannot be read."""
-    return [(path, read_about(path)) for path in sorted(states_folder(film).glob("*.state"))]
+    """The states that were kept of a film, in its order, at least one. StateError if there are none, or for one that
+    cannot be read."""
+    if not Path(film).is_file():
+        raise StateError(f"there is no film {printable(str(film))}")
+    if paths := sorted(states_folder(film).glob("*.state")):
+        return [(path, read_about(path)) for path in paths]
+    raise StateError(f"no states were kept of {printable(str(film))}: film it with --keep-states 10s")
 
 
 def extended(
@@ -32,12 +36,15 @@ def extended(
     spec: ModelSpec,
     seconds: float,
     prompt: str | None = None,
-    **how: Any,
+    *,
+    overwrite: bool = False,
+    keep_every: float = ALWAYS,
 ) -> Take:
     """`seconds` more of a film, at `path`: to the same pictures, if it is told nothing else, as if it had been as long
     from the start.
 
-    spec: of the model that the film's states name. prompt: what to film where it ended. how: overwrite, keep_every.
+    spec: of the model that the film's states name. prompt: what to film where it ended.
+    keep_every: as for Take; the last state is kept anyway.
     StateError for a film of which no state was kept, OptionError for cues that do not fit.
     """
     begun = _last(Path(film), spec, None)
@@ -46,42 +53,47 @@ def extended(
     added = () if prompt is None else (Cue(at=float(end), prompt=prompt),)
     num_frames = begun.film.length.num_frames + frames_in(seconds, begun.film.rate)
     options = old.model_copy(update={"num_frames": num_frames, "cues": (*old.cues, *added)})
-    return _grown(begun, options, path, spec, **how)
+    return _grown(begun, options, path, spec, overwrite, keep_every)
 
 
 def branched(
     film: str | os.PathLike[str],
     path: str | os.PathLike[str],
     spec: ModelSpec,
-    at: float,
     changes: Cue,
-    **how: Any,
+    *,
+    overwrite: bool = False,
+    keep_every: float = ALWAYS,
 ) -> Take:
-    """Another end of a film, at `path`: its pictures until second `at`, and then what changes say.
+    """Another end of a film, at `path`: its pictures until the second of `changes`, and then what these
+    say.
 
     What was in the window at that second goes on under the new prompt, half finished as it is. Arguments and errors as
-    for `extended`; StateError also if no state was kept before `at`.
+    for `extended`; StateError also if no state was kept before that second.
     """
-    begun = _last(Path(film), spec, at)
+    begun = _last(Path(film), spec, changes.at)
     old = options_of(begun.about.film)
-    before = tuple(cue for cue in old.cues if cue.at < at)
-    return _grown(begun, old.model_copy(update={"cues": (*before, changes)}), path, spec, **how)
+    before = tuple(cue for cue in old.cues if cue.at < changes.at)
+    return _grown(
+        begun, old.model_copy(update={"cues": (*before, changes)}), path, spec, overwrite, keep_every
+    )
 
 
 def _grown(
-    begun: Beginning, options: FilmOptions, path: str | os.PathLike[str], spec: ModelSpec, **how: Any
+    begun: Beginning,
+    options: FilmOptions,
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    overwrite: bool,
+    keep_every: float,
 ) -> Take:
     film = options.resolved(spec, from_clip="start" in begun.about.film)
-    return Take(film, path, beginning=begun, **{"keep_every": ALWAYS, **how})
+    return Take(film, path, beginning=begun, overwrite=overwrite, keep_every=keep_every)
 
 
 def _last(film: Path, spec: ModelSpec, at: float | None) -> Beginning:
     """The last state that was kept of a film, or the last one until second `at`, up to which it is to go on."""
-    if not film.is_file():
-        raise StateError(f"there is no film {printable(film)}")
     states = kept_states(film)
-    if not states:
-        raise StateError(f"no states were kept of {printable(film)}: film it with --keep-states 10s")
     if at is None:
         return Beginning.read(states[-1][0], film, spec)
     first = Beginning.read(states[0][0], film, spec)

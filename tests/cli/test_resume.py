@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from longtake.states import state_path
-from longtake.video import part_path, probe
+from longtake.video import part_path, probe, read_frames
 
 pytestmark = pytest.mark.slow
 
@@ -159,3 +160,50 @@ def test_a_script_says_what_options_say(cli: Cli, tubelet_folder: Path, tmp_path
     films = [(tmp_path / name).read_bytes() for name in ("options.mp4", "script.mp4")]
     assert films[0] == films[1]
     assert [cue["at"] for cue in probe(tmp_path / "script.mp4").metadata["cues"]] == [4, 8]
+
+
+def test_films_grow_out_of_films(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards extend, branch, info and --like through the command line: equal pictures where that is promised."""
+    arguments = ("a red car", "--model", tubelet_folder, *OPTIONS)
+    assert cli("generate", *arguments, "-o", "film.mp4", "--keep-states", "2s").code == 0
+    assert cli("generate", *arguments, "--seconds", "16", "-o", "whole.mp4").code == 0
+    assert cli("extend", "film.mp4", "--seconds", "4", "-o", "longer.mp4").code == 0
+    assert cli("branch", "film.mp4", "a blue bus", "--at", "0:05", "-o", "branch.mp4").code == 0
+    again = cli("generate", "--like", "branch.mp4", "--model", tubelet_folder, "-o", "again.mp4", "--json")
+    film, whole, longer, branch = (
+        np.stack(list(read_frames(tmp_path / f"{name}.mp4")))
+        for name in ("film", "whole", "longer", "branch")
+    )
+    assert np.array_equal(longer, whole) and len(longer) == 128
+    assert np.array_equal(branch[:40], film[:40]) and not np.array_equal(branch, film)
+    assert json.loads(again.out)["options"]["cues"] == [{"at": 5, "prompt": "a blue bus"}]
+    told = json.loads(cli("info", "branch.mp4", "--json").out)
+    assert (told["prompt"], told["parent"]["name"], told["num_frames"]) == ("a red car", "film.mp4", 96)
+    assert "parent" in cli("info", "branch.mp4").out
+    repeated = cli("generate", "--like", "film.mp4", "--model", tubelet_folder, "-o", "same.mp4")
+    assert repeated.code == 0 and (tmp_path / "same.mp4").read_bytes() == (tmp_path / "film.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("extend", "gone.mp4", "-o", "new.mp4"), "there is no film gone.mp4"),
+        (("branch", "gone.mp4", "--at", "3s", "-o", "new.mp4"), "there is no film gone.mp4"),
+        (("branch", "gone.mp4", "-o", "new.mp4"), "say where it branches off"),
+        (("branch", "gone.mp4", "--at", "soon", "-o", "new.mp4"), "at should be a valid number"),
+        (
+            ("generate", "a car", "--keep-states", "often"),
+            "a time is written as 20s, 1m20s or 1:20, not 'often'",
+        ),
+        (("info", "gone.mp4"), "gone.mp4"),
+        (("generate", "--like", "clip.mp4"), "does not say how it was made"),
+    ],
+)
+def test_what_cannot_grow_is_a_line(
+    cli: Cli, captioned_film: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Guards what people mistype: one line, and nothing written."""
+    (captioned_film / "a.mp4").rename(tmp_path / "clip.mp4")
+    result = cli(*arguments)
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "new.mp4").exists()

@@ -3,52 +3,34 @@
 import json
 import os
 import re
-import resource
-import shlex
-import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 from typer.core import TyperCommand
 
-from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, quick_imports, say
+from longtake.cli.common import Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.signals import gently
-from longtake.cues import Cue, read_script
+from longtake.cli.shooting import KeepStates, Loading, film_it
+from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
-from longtake.frames import number
 from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import list_models, open_model
-from longtake.options import FilmOptions, FilmPlan
+from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 
 if TYPE_CHECKING:
-    from longtake.pipeline import LongTake
-    from longtake.takes import Take
+    pass
 
 SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
@@ -75,6 +57,10 @@ Script = Annotated[
         metavar="YAML",
         help="Options of the film and its cues in a file; those that are given here hold before it.",
     ),
+]
+Like = Annotated[
+    Path | None,
+    typer.Option("--like", metavar="FILM", help="Film once more what a film of longtake says of itself."),
 ]
 At = Annotated[
     list[str] | None,
@@ -144,6 +130,7 @@ def generate(
     output: Output = None,
     script: Script = None,
     at: At = None,
+    like: Like = None,
     start: Start = None,
     fit_start: Fit = False,
     model: Model = None,
@@ -153,6 +140,7 @@ def generate(
     device: Device = "cpu",
     dtype: DtypeName = None,
     size: Size = None,
+    keep_states: KeepStates = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     **given: Any,
@@ -162,35 +150,23 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    options = film_options(prompt, size, preset, bfloat16_shift, script, at, **given)
-    folder = open_model(_model(model, preset))
+    told = {} if like is None else _told(like, start)
+    options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
+    folder = open_model(_model(model or told.get("model"), preset))
     film = _film(options, folder, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     from longtake.takes import Take
 
     path = output or Path(f"{_slug(options.prompt)}.mp4")
-    take = Take(film, path, start=None if start == TEXT else start, fit=fit_start, overwrite=overwrite)
+    clip = None if start == TEXT else start
+    take = Take(
+        film, path, start=clip, fit=fit_start, overwrite=overwrite, keep_every=seconds_of(keep_states)
+    )
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
-    with _told_if_stopped(take):
-        _shoot(take, _loaded(film, folder, device, dtype, lora), started, as_json)
-
-
-@app.command()
-def resume(film: Part, device: Device = "cpu", as_json: Json = False) -> None:
-    """Go on with a film that was stopped or killed, to the same pictures."""
-    started = time.perf_counter()
-    from longtake.states import read_about, state_path
-    from longtake.takes import Take
-
-    path = film.with_suffix("") if film.suffix in (".part", ".state") else film
-    about = read_about(state_path(path))
-    folder = open_model(about.model)
-    take = Take.resumed(path, read_spec(folder, about.lora))
-    with _told_if_stopped(take):
-        _shoot(take, _loaded(take.film, folder, device, about.dtype, about.lora), started, as_json)
+    film_it(take, Loading(folder, device, dtype, lora), started, as_json)
 
 
 @app.command(cls=WithCues)
@@ -245,10 +221,15 @@ def film_options(
     bfloat16_shift: bool = False,
     script: Path | None = None,
     at: list[str] | None = None,
+    like: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> FilmOptions:
-    """The options of a film, of those of a command; they hold before those of its script."""
-    given = {} if script is None else read_script(script, list(FilmOptions.model_fields))
+    """The options of a film, of those of a command; they hold before those of its script, and these before what a film
+    like it says of itself."""
+    given = options_of(like).model_dump(exclude_unset=True) if like else {}
+    given |= {} if script is None else read_script(script, list(FilmOptions.model_fields))
+    if keywords.get("seconds") is not None or "seconds" in given:
+        given.pop("num_frames", None)
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
         said = (each.partition(" ") for each in at)
@@ -265,6 +246,20 @@ def film_options(
     elif bfloat16_shift:
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
+
+
+def _told(film: Path, start: str | None) -> dict[str, Any]:
+    """What a film says of itself. OptionError for one that is not ours, or begins with a clip that is not given."""
+    from longtake.video import probe
+
+    told = probe(film).metadata
+    if "prompt" not in told:
+        raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
+    if "start" in told and start is None:
+        raise OptionError(
+            f"{printable(film)} begins with a clip, {told['start']['name']}: give it with --start"
+        )
+    return told
 
 
 def say_notes(film: FilmPlan) -> None:
@@ -290,82 +285,6 @@ def _model(given: str | None, preset: PresetName | None) -> str | None:
     return preset_model(preset) if preset and given is None else given
 
 
-def _loaded(
-    film: FilmPlan, folder: ModelFolder, device: str, dtype: str | None, lora: str | None
-) -> "LongTake":
-    """The model, loaded. What it does not make of the prompts is told."""
-    with quick_imports():
-        from longtake.models.parts import import_code
-        from longtake.pipeline import LongTake
-
-        import_code(folder)
-    take = LongTake.from_pretrained(folder, device, dtype, lora)
-    prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
-    for text in filter(None, prompts):
-        if (read := take.model.clean(text)) != " ".join(text.split()):
-            say(f'note: {film.model} reads the prompt as "{read}"')
-    for text in filter(None, dict.fromkeys([film.prompt, *(cue.prompt for cue in film.cues)])):
-        if unknown := take.model.unknown_words(text):
-            say(f"note: {film.model} does not know {', '.join(unknown)}")
-    return take
-
-
-@contextmanager
-def _told_if_stopped(take: "Take") -> Iterator[None]:
-    """Say what is left of a film that is stopped, and what goes on with it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        then = f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
-        say(f"stopped: {take.left}{then}")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> None:
-    """Film a take and print its report. The first signal stops it after a pass, its state written."""
-    asked = Event()
-    with _progress(take.film.length.num_frames) as advance, gently(asked.set):
-        speed = take.shoot(model, advance, asked.is_set)
-    report = {
-        "file": printable(take.path),
-        "num_frames": take.num_frames,
-        "seconds": float(take.num_frames / take.film.rate),
-        "frames_per_second": round(speed.frames_per_second, 2),
-        "seconds_to_first_frame": round(speed.first_frame - started, 2),
-        "peak_memory_bytes": _peak_memory(),
-        "options": take.metadata,
-    }
-    print(json.dumps(report, indent=2) if as_json else _one_line(report))
-
-
-class _FramesPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.1f} frames/s")
-
-
-@contextmanager
-def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where that is a terminal; yields the function to call with the frames just done."""
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        _FramesPerSecond(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=num_frames)
-        yield lambda frames: progress.advance(task, frames)
-
-
-def _one_line(report: dict[str, Any]) -> str:
-    return (
-        f"{printable(report['file'])}: {number(report['seconds'])} s, {report['num_frames']} frames,"
-        f" {report['frames_per_second']:.1f} frames/s, peak memory {report['peak_memory_bytes'] / 1e6:.0f} MB"
-    )
-
-
 def _slug(prompt: str) -> str:
     """A name of the words of a prompt, of any script, with room behind them: a file name has 255 bytes at most."""
     text = unicodedata.normalize("NFC", prompt.lower())
@@ -373,9 +292,3 @@ def _slug(prompt: str) -> str:
     words = "-".join(word for word in "".join(letters).split() if unicodedata.category(word[0])[0] != "M")
     name = words[:SLUG_LENGTH].encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-") or "film"
     return os.fsdecode(name.encode())  # for locales that have no such letters
-
-
-def _peak_memory() -> int:
-    """The most bytes this process has held in main memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
