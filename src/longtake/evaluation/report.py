@@ -15,7 +15,7 @@ from longtake.evaluation.chart import Line, line_chart
 from longtake.evaluation.drift import SLICE_SECONDS, band
 from longtake.evaluation.films import STRIP_SECONDS, Key
 from longtake.evaluation.measures.distribution import SLICE_CLIPS
-from longtake.evaluation.registry import blind_spots
+from longtake.evaluation.registry import BLIND_SPOTS
 from longtake.evaluation.summary import (
     FEWEST_PROMPTS,
     HEADLINES,
@@ -367,7 +367,7 @@ def _words(summary: Summary, origin: Origin) -> str:
     if told:
         rows = [("", (escape(name.strip(", ")), escape(ABOUT_METHODS[name]))) for name in told]
         parts.append(_section("The methods", "", html_table(("", ""), rows, "text")))
-    blind = [("", (escape(name), escape(text))) for name, text in blind_spots().items()]
+    blind = [("", (escape(name), escape(text))) for name, text in BLIND_SPOTS.items()]
     parts.append(_section("What each measure cannot see", "", html_table(("", ""), blind, "text")))
     if told:
         table = html_table(PAPER_HEAD, [("", row) for row in PAPER_ROWS])

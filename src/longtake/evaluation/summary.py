@@ -292,7 +292,7 @@ def with_likeness(films: Sequence[MeasuredFilm]) -> list[MeasuredFilm]:
     """The films, each with the curve `likeness` if there is real film: the cosine of what a clip shows with the mean of
     what real film of its prompt shows, all other real films of it taken together; of all prompts, where none has its.
 
-    Range 0 to 1. Blind spot: it is low for what is rare in real film, and does not see motion."""
+    Range 0 to 1."""
     looks = {film.path: _looks(film) for film in films}
     real = [film for film in films if film.row == REAL]
     if not real:

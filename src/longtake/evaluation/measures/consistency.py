@@ -4,7 +4,6 @@ VBench's subject and background consistency (Huang et al., arXiv 2311.17982), ov
 mean over i ≥ 2 of (max(0, cos(f_i, f₁)) + max(0, cos(f_i, f_{i−1}))) / 2. VBench sees every frame, with DINO or CLIP;
 this sees about four a second, with the network that every title names. Range 0 to 1 for features without negative
 numbers.
-Blind spot: a frozen film is perfect, and noise is very like noise. Never show these numbers without those of motion.
 
 N frames, D numbers a frame
 """
@@ -46,6 +45,11 @@ class Consistency(ClipFeatures):
     as a loop does.
 
     Looks at some 7 frames a second, the ones that are only needed for lags included."""
+
+    blind_spots = (
+        "a frozen film is perfect, and noise is very like noise. Never show these numbers without those of"
+        " motion."
+    )
 
     def __init__(self, features: Features, fps: Fraction | float) -> None:
         super().__init__(features, fps)

@@ -12,7 +12,6 @@ twice, a prompt would narrow a covariance, so the Fréchet distance has none.
 
 Both run from 0 up and have no unit. They say something beside their *floor* alone, the distance of real film from other
 real film in sets of the same size; they are not comparable with FID, FVD or KID, nor from one network to another.
-Blind spot: a set is judged, not a film. One bad film among many hardly tells, nor do good clips in a wrong order.
 
 N clips, D numbers in a clip, K directions, P Q prompts, R draws
 """
@@ -22,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +77,10 @@ def distances(real: Films, film: Films) -> Distances:
 class RealFilm:
     """Real film that other film is compared with; what does not depend on the other film is found once."""
 
+    blind_spots: ClassVar[str] = (
+        "a set is judged, not a film. One bad film among many hardly tells, nor do good clips in a wrong"
+        " order."
+    )
     films: Films
 
     def slice_distances(self, film: Films) -> list[Distances]:

@@ -30,12 +30,14 @@ class GridRatio:
     grid_sky is the same over the upper 30 % of the rows: in a sky nothing hides a grid. Both in a slice and the film.
     NaN for pictures that are not wider than a patch. It is a block-edge ratio, as measures of coding's blockiness are.
 
-    Rows are not compared: a horizon that lies on a multiple of the patch is no grid. Blind spots: what stands still at
-    such a column is a grid; texture hides one; patches that a model overlaps or shifts; a codec has blocks of 8 and 16
-    pixels itself, so compare files with real film that is encoded alike.
+    Rows are not compared: a horizon that lies on a multiple of the patch is no grid.
 
     patch: the side of the model's patch in pixels, of a film of unknown origin None: the larger ratio of 8 and 16."""
 
+    blind_spots = (
+        "what stands still at such a column is a grid; texture hides one; patches that a model overlaps or shifts; a"
+        " codec has blocks of 8 and 16 pixels itself, so compare files with real film that is encoded alike."
+    )
     about: Mapping[str, About] = {
         "grid_sky": About("grid in the sky", "ratio", "lower"),
         "grid": About("grid", "ratio", "lower"),
