@@ -30,11 +30,21 @@ from rich.progress import track
 from longtake.evaluation.adherence import CLASSIFIER
 from longtake.evaluation.classifier import trained_classifier
 from longtake.evaluation.drift import start_end_contrast
-from longtake.evaluation.films import MeasuredFilm, Strip, measure_film, read_clips, read_film, write_film
+from longtake.evaluation.films import (
+    MeasuredFilm,
+    Strip,
+    measure_film,
+    read_clips,
+    read_film,
+    recorded,
+    write_film,
+)
 from longtake.evaluation.measures.base import About, Joints
 from longtake.evaluation.measures.distribution import Films, slice_distances
+from longtake.evaluation.record import Source
 from longtake.evaluation.registry import clips_of, measures_for
-from longtake.evaluation.summary import LIKENESS, with_likeness
+from longtake.evaluation.report.columns import LIKENESS
+from longtake.evaluation.report.summary import with_likeness
 from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 from longtake.evaluation.variants import REAL
 from longtake.training.checkpoint import write_text
@@ -148,8 +158,8 @@ def measure(job: Job) -> None:
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
     judge = (trained_classifier(job.run / CLASSIFIER), job.shot) if job.judged else None
     measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judge)
-    record = measure_film([film], fps, measures, strip)
-    record |= {"row": job.drift, "group": job.shot.caption()}
+    source = Source(row=job.drift, group=job.shot.caption())
+    record = recorded(source, measure_film([film], fps, measures, strip))
     write_film(job.path, record, clips_of(measures), strip.jpeg())
 
 

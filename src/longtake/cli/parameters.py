@@ -19,7 +19,14 @@ SHORT = {
     "context_size": ("--context",),
     "guidance_scale": ("--guidance",),
 }
-METAVARS = {"fps": "RATE"}
+METAVARS = {
+    "fps": "RATE",
+    "prompts": "FILE",
+    "methods": "A,B,…",
+    "real": "DIR",
+    "clips": "DIR",
+    "weights_dir": "DIR",
+}
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

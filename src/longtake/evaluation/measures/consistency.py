@@ -13,14 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from longtake.evaluation.drift import SLICE_SECONDS
 from longtake.evaluation.features import Features
-from longtake.evaluation.measures.base import About, Curve
+from longtake.evaluation.measures.base import About, Better, Curve
 from longtake.evaluation.measures.clips import ClipFeatures
 
 LAGS = (2, 4, 8, 16, 32, 64, 128, 200)  # frames
@@ -29,7 +28,7 @@ STILL = 0.99  # a film whose frames are all as alike as this has gone nowhere
 
 Units = NDArray[np.floating]  # (N, D), of length 1
 
-TITLES: dict[str, tuple[str, Literal["higher", "lower", "neither"]]] = {
+TITLES: dict[str, tuple[str, Better]] = {
     "consistency": ("consistency", "higher"),
     "similarity_to_start": ("similarity to the first second", "higher"),
     "recurrence": ("return to earlier frames", "lower"),

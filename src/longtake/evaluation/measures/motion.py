@@ -159,8 +159,8 @@ class Looping:
     (each 0.1 grey levels more, so that rounding decides nothing). 0 to 1: towards 0 where all is new, 0.5 where time
     makes no difference, as in a frozen film, towards 1 where the film repeats itself. NaN in the first two seconds.
 
-    A moment costs some 4,800 comparisons of 432 numbers at most, and a film 8 MB, however long it is. memory: in seconds, in
-    place of the ten minutes."""
+    A moment costs some 4,800 comparisons of 432 numbers at most, and a film 8 MB, however long it is. memory: in
+    seconds, in place of the ten minutes."""
 
     blind_spots = (
         "a still camera sees few new moments; the longer a film, up to ten minutes, the more there is to be like; what"

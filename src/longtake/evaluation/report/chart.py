@@ -1,4 +1,4 @@
-"""Lines with bands against time, as SVG that takes its colours from the page around it.
+"""Lines with bands against time: where they are drawn. The page makes SVG of it, which takes its colours from there.
 
 A line of the class `m3` is drawn in the page's variable `--m3`, so that one stylesheet serves light and dark.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +52,30 @@ class Frame:
         return self.top + (high - value) / (high - low) * (self.height - self.top - self.bottom)
 
 
+@dataclass(frozen=True)
+class Label:
+    """A line's name beside its end: the height where the line ends, and the one where the name is written."""
+
+    text: str
+    style: str
+    end: float
+    place: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn: names and heights of the ticks of either axis, the style and path of every band, the style, path
+    and name of every line, and their labels. In pixels."""
+
+    title: str
+    frame: Frame
+    values: list[tuple[float, str]]
+    times: list[tuple[float, str]]
+    bands: list[tuple[str, str]]
+    lines: list[tuple[str, str, str]]
+    labels: list[Label]
+
+
 def line_chart(
     lines: Sequence[Line],
     times: Curve,
@@ -62,31 +85,34 @@ def line_chart(
     labels: int = 0,
     percent: bool = False,
     title: str = "",
-) -> str:
-    """An SVG of lines over `times`, in seconds; a shorter line ends earlier. With `labels` pixels to the right, each
+) -> Chart:
+    """A chart of lines over `times`, in seconds; a shorter line ends earlier. With `labels` pixels to the right, each
     line has its name there."""
     lines = [_as_long(line, len(times)) for line in lines]
-    shown = np.concatenate([np.concatenate([_or_empty(part) for part in _parts(line)]) for line in lines])
+    parts = [part for line in lines for part in (line.values, line.low, line.high) if part is not None]
+    shown = np.concatenate(parts)
     low, high, step = nice_range(shown[np.isfinite(shown)], percent)
     frame = Frame(width, height, labels or 8, (0.0, float(times[-1] + times[0])), (low, high))
-    body = [_grid(frame, step, percent)]
-    body += [_band(frame, line, times) for line in lines if line.low is not None]
-    body += [_path(frame, line, times) for line in lines]
-    if labels:
-        body.append(_labels(frame, lines))
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
+    bands = [(line.style, _band(frame, line, times)) for line in lines]
+    return Chart(
+        title,
+        frame,
+        _value_ticks(frame, step, percent),
+        _time_ticks(frame),
+        [(style, path) for style, path in bands if path],
+        [(line.style, _path(frame, line, times), line.label) for line in lines],
+        _labels(frame, lines) if labels else [],
     )
 
 
 def _as_long(line: Line, count: int) -> Line:
     """With NaN behind its end."""
-    values, low, high = (
-        None if part is None else np.pad(part, (0, count - len(part)), constant_values=np.nan)
-        for part in _parts(line)
-    )
-    assert values is not None
-    return Line(line.label, line.style, values, low, high)
+
+    def padded(part: Curve) -> Curve:
+        return np.pad(part, (0, count - len(part)), constant_values=np.nan)
+
+    low, high = (None if bound is None else padded(bound) for bound in (line.low, line.high))
+    return Line(line.label, line.style, padded(line.values), low, high)
 
 
 def nice_range(values: Curve, percent: bool) -> tuple[float, float, float]:
@@ -105,34 +131,22 @@ def nice_range(values: Curve, percent: bool) -> tuple[float, float, float]:
     return math.floor(low / step + 1e-6) * step, math.ceil(high / step - 1e-6) * step, step
 
 
-def _parts(line: Line) -> list[Curve | None]:
-    return [line.values, line.low, line.high]
-
-
-def _or_empty(part: Curve | None) -> Curve:
-    return np.empty(0) if part is None else part
-
-
-def _grid(frame: Frame, step: float, percent: bool) -> str:
+def _value_ticks(frame: Frame, step: float, percent: bool) -> list[tuple[float, str]]:
     low, high = frame.values
-    left, right, bottom = frame.left, frame.width - frame.right, frame.height - frame.bottom
     shown_step = 100 * step if percent else step
     digits = next(d for d in range(12) if abs(round(shown_step, d) - shown_step) < 1e-3 * shown_step)
-    pieces = []
-    for i in range(round((high - low) / step) + 1):
-        value = low + i * step
-        y = frame.y(value)
-        text = f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
-        pieces.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        pieces.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    values = [low + i * step for i in range(round((high - low) / step) + 1)]
+    return [
+        (frame.y(value), f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}")
+        for value in values
+    ]
+
+
+def _time_ticks(frame: Frame) -> list[tuple[float, str]]:
     seconds = frame.times[1]
     every = next((t for t in (1, 2, 5, 10, 20, 30, 60, 120, 300) if seconds / t <= 7), 600)
-    for t in range(0, int(seconds) + 1, every):
-        unit = " s" if t + every > seconds else ""
-        pieces.append(
-            f'<text class="tick" x="{frame.x(t):.1f}" y="{bottom + 17}" text-anchor="middle">{t}{unit}</text>'
-        )
-    return "".join(pieces)
+    times = range(0, int(seconds) + 1, every)
+    return [(frame.x(t), f"{t}{' s' if t + every > seconds else ''}") for t in times]
 
 
 def _points(frame: Frame, times: Curve, values: Curve) -> list[str]:
@@ -140,13 +154,15 @@ def _points(frame: Frame, times: Curve, values: Curve) -> list[str]:
 
 
 def _band(frame: Frame, line: Line, times: Curve) -> str:
-    assert line.low is not None and line.high is not None
+    """The outline of a line's band; empty if it has none."""
+    if line.low is None or line.high is None:
+        return ""
     whole = np.isfinite(line.low) & np.isfinite(line.high)
     if not whole.any():
         return ""
     there = _points(frame, times[whole], line.high[whole])
     back = _points(frame, times[whole], line.low[whole])[::-1]
-    return f'<path class="band {line.style}" d="M{"L".join(there + back)}Z"/>'
+    return f"M{'L'.join(there + back)}Z"
 
 
 def _path(frame: Frame, line: Line, times: Curve) -> str:
@@ -159,27 +175,20 @@ def _path(frame: Frame, line: Line, times: Curve) -> str:
             points = _points(frame, times[run], line.values[run])
             pieces.append("M" + "L".join(points if len(points) > 1 else points * 2))
             run = []
-    tip = f"<title>{escape(line.label)}</title>"
-    return f'<path class="line {line.style}" d="{"".join(pieces)}">{tip}</path>'
-
-
-def _labels(frame: Frame, lines: Sequence[Line]) -> str:
-    """Each line's name where the line ends, moved apart where they would touch."""
-    ends = []
-    for line in lines:
-        values = line.values[np.isfinite(line.values)]
-        if len(values):
-            ends.append((frame.y(float(values[-1])), line))
-    ends.sort(key=lambda end: end[0])
-    places = spread([y for y, _ in ends], LABEL_HEIGHT, frame.top + 4, frame.height - frame.bottom)
-    x = frame.width - frame.right
-    pieces = []
-    for (y, line), place in zip(ends, places, strict=True):
-        pieces.append(
-            f'<path class="lead {line.style}" d="M{x - 4} {y:.1f}L{x + 10} {place:.1f}"/>'
-            f'<text class="name {line.style}" x="{x + 14}" y="{place + 4:.1f}">{escape(_short(line.label))}</text>'
-        )
     return "".join(pieces)
+
+
+def _labels(frame: Frame, lines: Sequence[Line]) -> list[Label]:
+    """Each line's name where the line ends, moved apart where they would touch."""
+    ends = [(line, line.values[np.isfinite(line.values)]) for line in lines]
+    found = sorted(
+        ((frame.y(float(values[-1])), line) for line, values in ends if len(values)), key=lambda end: end[0]
+    )
+    places = spread([y for y, _ in found], LABEL_HEIGHT, frame.top + 4, frame.height - frame.bottom)
+    return [
+        Label(_short(line.label), line.style, y, place)
+        for (y, line), place in zip(found, places, strict=True)
+    ]
 
 
 def _short(label: str) -> str:
@@ -188,9 +197,7 @@ def _short(label: str) -> str:
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """The places nearest to `wanted` (rising) that are `gap` or more apart and, if they fit, within low and high."""
-    groups: list[
-        tuple[float, int]
-    ] = []  # the mean place and the size of names that touch, less the gaps before them
+    groups = list[tuple[float, int]]()  # mean place and size of names that touch, less the gaps before them
     for i, place in enumerate(wanted):
         mean, size = place - i * gap, 1
         while groups and groups[-1][0] > mean:
