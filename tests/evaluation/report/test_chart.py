@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.evaluation.report.chart import Line, line_chart, nice_range, spread
+from longtake.evaluation.report.chart import LARGE, Line, line_chart, nice_range, spread
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -36,7 +36,7 @@ def test_a_gap_is_a_gap() -> None:
     """Guards lines drawn through slices without a value."""
     values = np.array([1.0, 2.0, np.nan, 3.0])
     line = Line("a line", "s0", values, values - 1, values + 1)
-    chart = line_chart([line], np.array([1.0, 3.0, 5.0, 7.0]), labels=80)
+    chart = line_chart([line], np.array([1.0, 3.0, 5.0, 7.0]), size=LARGE)
     ((style, path, name),), ((_, band),) = chart.lines, chart.bands
     assert (style, name, path.count("M"), path.count("L")) == ("s0", "a line", 2, 2)
-    assert "nan" not in path + band and [label.text for label in chart.labels] == ["a line"]
+    assert "nan" not in path + band and [name for *_, name in chart.names] == ["a line"]

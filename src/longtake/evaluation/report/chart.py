@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ Curve = NDArray[np.float64]
 TICKS = 5
 LONGEST_LABEL = 18  # letters
 LABEL_HEIGHT = 15.0  # between the baselines of two labels
+MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -29,43 +31,51 @@ class Line:
     low: Curve | None = None
     high: Curve | None = None
 
+    @property
+    def parts(self) -> list[Curve]:
+        return [part for part in (self.values, self.low, self.high) if part is not None]
+
+
+class Size(NamedTuple):
+    """Of a chart in pixels, and its room on the right: for the names of its lines, if it is more than a margin."""
+
+    width: int = 300
+    height: int = 170
+    right: int = MARGIN
+
 
 @dataclass(frozen=True)
 class Frame:
     """Where a chart is drawn: its size, the margins within it, and the ranges that its axes show."""
 
-    width: int
-    height: int
-    right: int
+    size: Size
     times: tuple[float, float]
     values: tuple[float, float]
     left: int = 46
     top: int = 10
-    bottom: int = 26
+
+    @property
+    def end(self) -> int:
+        return self.size.width - self.size.right
+
+    @property
+    def bottom(self) -> int:
+        return self.size.height - 26
 
     def x(self, time: float) -> float:
         first, last = self.times
-        return self.left + (time - first) / (last - first) * (self.width - self.left - self.right)
+        return self.left + (time - first) / (last - first) * (self.end - self.left)
 
     def y(self, value: float) -> float:
         low, high = self.values
-        return self.top + (high - value) / (high - low) * (self.height - self.top - self.bottom)
-
-
-@dataclass(frozen=True)
-class Label:
-    """A line's name beside its end: the height where the line ends, and the one where the name is written."""
-
-    text: str
-    style: str
-    end: float
-    place: float
+        return self.top + (high - value) / (high - low) * (self.bottom - self.top)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn: names and heights of the ticks of either axis, the style and path of every band, the style, path
-    and name of every line, and their labels. In pixels."""
+    """What is drawn, in pixels. values, times: the ticks of either axis, each its place and text. bands: style and
+    path. lines: style, path and name. names: of the lines beside their ends, each its style, the height of the end,
+    that of the name, and the name."""
 
     title: str
     frame: Frame
@@ -73,26 +83,19 @@ class Chart:
     times: list[tuple[float, str]]
     bands: list[tuple[str, str]]
     lines: list[tuple[str, str, str]]
-    labels: list[Label]
+    names: list[tuple[str, float, float, str]]
+
+
+SMALL, LARGE, WIDE = Size(), Size(470, 300, 140), Size(620, 300, 140)
 
 
 def line_chart(
-    lines: Sequence[Line],
-    times: Curve,
-    *,
-    width: int = 300,
-    height: int = 170,
-    labels: int = 0,
-    percent: bool = False,
-    title: str = "",
+    lines: Sequence[Line], times: Curve, *, size: Size = SMALL, percent: bool = False, title: str = ""
 ) -> Chart:
-    """A chart of lines over `times`, in seconds; a shorter line ends earlier. With `labels` pixels to the right, each
-    line has its name there."""
-    lines = [_as_long(line, len(times)) for line in lines]
-    parts = [part for line in lines for part in (line.values, line.low, line.high) if part is not None]
-    shown = np.concatenate(parts)
-    low, high, step = nice_range(shown[np.isfinite(shown)], percent)
-    frame = Frame(width, height, labels or 8, (0.0, float(times[-1] + times[0])), (low, high))
+    """A chart of lines over `times`, in seconds; a shorter line ends earlier."""
+    shown = np.concatenate([part[np.isfinite(part)] for line in lines for part in line.parts])
+    low, high, step = nice_range(shown, percent)
+    frame = Frame(size, (0.0, float(times[-1] + times[0])), (low, high))
     bands = [(line.style, _band(frame, line, times)) for line in lines]
     return Chart(
         title,
@@ -101,18 +104,8 @@ def line_chart(
         _time_ticks(frame),
         [(style, path) for style, path in bands if path],
         [(line.style, _path(frame, line, times), line.label) for line in lines],
-        _labels(frame, lines) if labels else [],
+        _names(frame, lines) if size.right > MARGIN else [],
     )
-
-
-def _as_long(line: Line, count: int) -> Line:
-    """With NaN behind its end."""
-
-    def padded(part: Curve) -> Curve:
-        return np.pad(part, (0, count - len(part)), constant_values=np.nan)
-
-    low, high = (None if bound is None else padded(bound) for bound in (line.low, line.high))
-    return Line(line.label, line.style, padded(line.values), low, high)
 
 
 def nice_range(values: Curve, percent: bool) -> tuple[float, float, float]:
@@ -157,8 +150,8 @@ def _band(frame: Frame, line: Line, times: Curve) -> str:
     """The outline of a line's band; empty if it has none."""
     if line.low is None or line.high is None:
         return ""
-    whole = np.isfinite(line.low) & np.isfinite(line.high)
-    if not whole.any():
+    whole = np.flatnonzero(np.isfinite(line.low) & np.isfinite(line.high))
+    if not len(whole):
         return ""
     there = _points(frame, times[whole], line.high[whole])
     back = _points(frame, times[whole], line.low[whole])[::-1]
@@ -168,8 +161,8 @@ def _band(frame: Frame, line: Line, times: Curve) -> str:
 def _path(frame: Frame, line: Line, times: Curve) -> str:
     """Broken where there is no value; a value between two gaps is a dot."""
     pieces, run = [], list[int]()
-    for i in range(len(times) + 1):
-        if i < len(times) and np.isfinite(line.values[i]):
+    for i in range(len(line.values) + 1):
+        if i < len(line.values) and np.isfinite(line.values[i]):
             run.append(i)
         elif run:
             points = _points(frame, times[run], line.values[run])
@@ -178,17 +171,13 @@ def _path(frame: Frame, line: Line, times: Curve) -> str:
     return "".join(pieces)
 
 
-def _labels(frame: Frame, lines: Sequence[Line]) -> list[Label]:
+def _names(frame: Frame, lines: Sequence[Line]) -> list[tuple[str, float, float, str]]:
     """Each line's name where the line ends, moved apart where they would touch."""
-    ends = [(line, line.values[np.isfinite(line.values)]) for line in lines]
-    found = sorted(
-        ((frame.y(float(values[-1])), line) for line, values in ends if len(values)), key=lambda end: end[0]
-    )
-    places = spread([y for y, _ in found], LABEL_HEIGHT, frame.top + 4, frame.height - frame.bottom)
-    return [
-        Label(_short(line.label), line.style, y, place)
-        for (y, line), place in zip(found, places, strict=True)
-    ]
+    known = [(line, line.values[np.isfinite(line.values)]) for line in lines]
+    ends = sorted(((frame.y(float(v[-1])), line) for line, v in known if len(v)), key=lambda end: end[0])
+    places = spread([y for y, _ in ends], LABEL_HEIGHT, frame.top + 4, frame.bottom)
+    found = zip(ends, places, strict=True)
+    return [(line.style, y, place, _short(line.label)) for (y, line), place in found]
 
 
 def _short(label: str) -> str:

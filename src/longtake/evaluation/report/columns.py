@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import numpy as np
-
-from longtake.evaluation.drift import (
-    SLICE_SECONDS,
-    Floats,
-    band,
-    start_end_contrast,
-    theil_sen,
-    time_to_drift,
-)
+from longtake.evaluation.drift import SLICE_SECONDS, band, start_end_contrast, theil_sen, time_to_drift
 from longtake.evaluation.films import MeasuredFilm
-from longtake.evaluation.measures.base import About, Better
+from longtake.evaluation.measures.base import About, Better, Curve
 from longtake.evaluation.measures.series import mean
 from longtake.evaluation.report.rows import Number, Row, curves
 
@@ -45,47 +36,27 @@ def columns(films: Sequence[MeasuredFilm], headline: str, real: Row | None) -> l
     about = {name: what for film in films for name, what in film.about.items()}
     found = list[Column]()
     for name in [headline, *([LIKENESS] if real is not None else [])]:
-        title, unit, better = about[name].title.split(",")[0], about[name].unit, about[name].better
-        found += [
-            Column(f"{name}.first", f"{title}, first 10 s", "", partial(_start, name=name), better, unit),
-            Column(f"{name}.last", f"{title}, last 10 s", "", partial(_end, name=name), better, unit),
-            Column(
-                f"{name}.change",
-                f"{title}, change",
-                "last 10 s − first",
-                partial(_change, name=name),
-                better,
-                unit,
-            ),
-        ]
+        of, title = about[name], about[name].title.split(",")[0]
+        found.append(_of_curve(name, "first", f"{title}, first 10 s", "", of.better, of))
+        found.append(_of_curve(name, "last", f"{title}, last 10 s", "", of.better, of))
+        found.append(_of_curve(name, "change", f"{title}, change", "last 10 s − first", of.better, of))
     for name in (name for name in CONTRASTS if all(name in film.curves for film in films)):
         found.append(_drift(name, f"drift of {about[name].title}", about[name]))
-    for name in (name for name in TOTALS if any(np.isfinite(_total(film, name)) for film in films)):
-        found.append(_whole(name, about[name]))
-    if real is not None:
-        found.append(_time_to_drift(LIKENESS, about[LIKENESS], real))
-    return found
+    for name in (name for name in TOTALS if any(name in film.totals for film in films)):
+        total = _total(name, about[name])
+        found += [total] if any(math.isfinite(total.number(film)) for film in films) else []
+    return found if real is None else [*found, _time_to_drift(LIKENESS, about[LIKENESS], real)]
 
 
 def statistics(name: str, about: About, real: Row | None) -> list[Column]:
     """What is told of every curve: its mean, its change and how large that is, its slope, and when it leaves the range
     of real film."""
-    unit = about.unit
     found = [
-        Column(f"{name}.mean", "mean", "", partial(_mean, name=name), about.better, unit),
-        Column(
-            f"{name}.contrast",
-            "change",
-            "last 15 % − first 15 %",
-            partial(_contrast, name=name),
-            "neither",
-            unit,
-        ),
+        _of_curve(name, "mean", "mean", "", about.better, about),
+        _of_curve(name, "contrast", "change", "last 15 % − first 15 %", "neither", about),
         _drift(name, "drift", about),
-        Column(f"{name}.slope", "slope", "a minute, Theil–Sen", partial(_slope, name=name), "neither", unit),
-        Column(
-            f"{name}.kept", "kept", "last 10 s / first 10 s", partial(_kept, name=name), "neither", "share"
-        ),
+        _of_curve(name, "slope", "slope", "a minute, Theil–Sen", "neither", about),
+        _of_curve(name, "kept", "kept", "last 10 s / first 10 s", "neither", About("", "share", "neither")),
     ]
     return found if real is None else [*found, _time_to_drift(name, about, real)]
 
@@ -93,71 +64,64 @@ def statistics(name: str, about: About, real: Row | None) -> list[Column]:
 def whole_films(films: Sequence[MeasuredFilm], about: dict[str, About]) -> list[Column]:
     """The numbers that all films have as a whole, beside those of curves that all have."""
     return [
-        _whole(name, what)
+        _total(name, what)
         for name, what in about.items()
         if all(name in film.totals for film in films) and not all(name in film.curves for film in films)
     ]
 
 
-def _whole(name: str, about: About) -> Column:
-    return Column(
-        f"{name}.total", about.title, about.unit, partial(_total, name=name), about.better, about.unit
-    )
+def _first(curve: Curve) -> float:
+    return mean(curve[:END_SLICES])
+
+
+def _last(curve: Curve) -> float:
+    return mean(curve[-END_SLICES:])
+
+
+def _kept(curve: Curve) -> float:
+    """NaN for what was nothing at the start."""
+    return _last(curve) / _first(curve) if _first(curve) else math.nan
+
+
+OF_A_CURVE: dict[str, Callable[[Curve], float]] = {
+    "first": _first,
+    "last": _last,
+    "change": lambda curve: _last(curve) - _first(curve),
+    "mean": mean,
+    "contrast": lambda curve: float(start_end_contrast(curve)),
+    "drift": lambda curve: abs(float(start_end_contrast(curve))),
+    "slope": lambda curve: float(theil_sen(curve)),
+    "kept": _kept,
+}
+
+
+def _of_curve(name: str, what: str, title: str, words: str, better: Better, about: About) -> Column:
+    def number(film: MeasuredFilm) -> float:
+        return OF_A_CURVE[what](film.curves[name])
+
+    return Column(f"{name}.{what}", title, words, number, better, about.unit)
 
 
 def _drift(name: str, title: str, about: About) -> Column:
     """How far a curve ends from where it began, either way: films that drift apart do not make up for each other."""
+    return _of_curve(name, "drift", title, "|last 15 % − first 15 %|", "lower", about)
 
-    def drift(film: MeasuredFilm) -> float:
-        return abs(_contrast(film, name))
 
-    return Column(f"{name}.drift", title, "|last 15 % − first 15 %|", drift, "lower", about.unit)
+def _total(name: str, about: About) -> Column:
+    def number(film: MeasuredFilm) -> float:
+        return film.totals.get(name, math.nan)
+
+    return Column(f"{name}.total", about.title, about.unit, number, about.better, about.unit)
 
 
 def _time_to_drift(name: str, about: About, real: Row) -> Column:
-    until = partial(_until_drift, name=name, inside=band(curves(real.films, name)))
-    return Column(
-        f"{name}.until_drift", "time to drift", f"of {about.title} from real film", until, "higher", "s"
-    )
-
-
-def _mean(film: MeasuredFilm, name: str) -> float:
-    return mean(film.curves[name])
-
-
-def _slope(film: MeasuredFilm, name: str) -> float:
-    return float(theil_sen(film.curves[name]))
-
-
-def _start(film: MeasuredFilm, name: str) -> float:
-    return mean(film.curves[name][:END_SLICES])
-
-
-def _end(film: MeasuredFilm, name: str) -> float:
-    return mean(film.curves[name][-END_SLICES:])
-
-
-def _change(film: MeasuredFilm, name: str) -> float:
-    return _end(film, name) - _start(film, name)
-
-
-def _kept(film: MeasuredFilm, name: str) -> float:
-    """NaN for what was nothing at the start."""
-    start = _start(film, name)
-    return _end(film, name) / start if start else np.nan
-
-
-def _contrast(film: MeasuredFilm, name: str) -> float:
-    return float(start_end_contrast(film.curves[name]))
-
-
-def _total(film: MeasuredFilm, name: str) -> float:
-    return film.totals.get(name, np.nan)
-
-
-def _until_drift(film: MeasuredFilm, name: str, inside: tuple[Floats, Floats]) -> float:
     """A film that never drifts counts with its length, or with that of the longest real film, if that is shorter."""
-    low, high = inside
-    judged = min(len(film.curves[name]), len(low))
-    seconds = time_to_drift(film.curves[name][:judged], (low[:judged], high[:judged]))
-    return judged * SLICE_SECONDS if seconds is None else seconds
+    low, high = band(curves(real.films, name))
+
+    def until(film: MeasuredFilm) -> float:
+        judged = min(len(film.curves[name]), len(low))
+        seconds = time_to_drift(film.curves[name][:judged], (low[:judged], high[:judged]))
+        return judged * SLICE_SECONDS if seconds is None else seconds
+
+    words = f"of {about.title} from real film"
+    return Column(f"{name}.until_drift", "time to drift", words, until, "higher", "s")

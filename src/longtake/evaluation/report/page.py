@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,32 +16,19 @@ from longtake.evaluation.films import STRIP_SECONDS, Key, MeasuredFilm
 from longtake.evaluation.measures.distribution import SLICE_CLIPS
 from longtake.evaluation.options import COMPARED
 from longtake.evaluation.registry import BLIND_SPOTS
-from longtake.evaluation.report import tables
-from longtake.evaluation.report.chart import Chart, Line, line_chart
-from longtake.evaluation.report.columns import statistics, whole_films
+from longtake.evaluation.report.chart import LARGE, SMALL, WIDE, Chart, Line, Size, line_chart
+from longtake.evaluation.report.columns import Column, statistics, whole_films
 from longtake.evaluation.report.rows import FEWEST_PROMPTS, Row, curves
 from longtake.evaluation.report.summary import Summary
-from longtake.evaluation.report.tables import Table, column_table, markdown, text_table
+from longtake.evaluation.report.tables import cost, markdown, number, span, style, verdict
 from longtake.evaluation.report.verdicts import at_equal_cost, at_equal_steps, sentence, verdicts
-from longtake.evaluation.report.words import ABOUT_METHODS, PAPER_NOTE, PAPER_TABLE
+from longtake.evaluation.report.words import ABOUT_METHODS, PAPER_HEAD, PAPER_NOTE, PAPER_ROWS
 from longtake.evaluation.variants import EQUAL_COST
 from longtake.files import write_text
 
 NUM_STYLES = 9
 STRIP_PROMPTS = 3
 MOST_FILM_BYTES = 3_200_000  # of mp4, before base64 makes it a third more
-
-
-class Size(TypedDict, total=False):
-    """Of a chart in pixels, and of the room for names beside its lines."""
-
-    width: int
-    height: int
-    labels: int
-
-
-SMALL, LARGE = Size(), Size(width=470, height=300, labels=140)
-WIDE = Size(width=620, height=300, labels=140)
 
 
 @dataclass(frozen=True)
@@ -65,18 +51,15 @@ def write_report(run: Path, summary: Summary, origin: Origin) -> Path:
 
 @cache
 def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("longtake", "assets/report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader, strict = PackageLoader("longtake", "assets/report"), StrictUndefined
+    made = Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
+    made.globals |= {function.__name__: function for function in (cost, number, span, style, verdict)}
+    return made
 
 
 def page(summary: Summary, origin: Origin) -> str:
     """The report as HTML, in one file that loads nothing."""
-    films = [film for key in summary.keys for film in _filmed(summary, key)]
+    plain, films = at_equal_steps(summary), [film for key in summary.keys for film in _filmed(summary, key)]
     shown, left_out = _small_films(films)
     return (
         _templates()
@@ -90,17 +73,19 @@ def page(summary: Summary, origin: Origin) -> str:
             shared=len({prompt for prompt, _ in summary.shared}),
             fewest=FEWEST_PROMPTS,
             headlines=_headline_charts(summary),
-            plain=[(row.name, style_of(summary, row)) for row in at_equal_steps(summary)],
-            curves=[(summary.about[name], _curve_chart(summary, name)) for name in summary.curve_names],
+            plain=[(row.name, style_of(summary, row)) for row in plain],
+            curves=[(summary.about[name], _chart(summary, plain, name)) for name in summary.curve_names],
             numbers=_numbers(summary),
-            tables=tables,
             distances=_distance_chart(summary) if summary.distances else None,
+            slices=max(map(len, summary.distances.values()), default=0),
+            slice_seconds=SLICE_CLIPS * SLICE_SECONDS,
+            made_here=any(film.record.cost for film in summary.films),
             strips=[strip for key in _examples(summary) if (strip := _strips(summary, key)).pictures],
             shown=shown,
             left_out=left_out,
             methods=_told_methods(summary),
-            blind_spots=text_table(BLIND_SPOTS),
-            paper=(PAPER_NOTE, PAPER_TABLE),
+            blind_spots=BLIND_SPOTS,
+            paper=(PAPER_NOTE, PAPER_HEAD, PAPER_ROWS),
             made=_made(summary),
             prompts=[*dict.fromkeys(film.group for film in summary.films)],
             seeds=sorted({film.record.seed for film in summary.films if film.record.seed is not None}),
@@ -120,15 +105,10 @@ def _headline_charts(summary: Summary) -> list[tuple[str, Chart]]:
     ]
 
 
-def _curve_chart(summary: Summary, name: str) -> Chart:
-    return _chart(summary, at_equal_steps(summary), name)
-
-
 def _chart(summary: Summary, rows: Sequence[Row], name: str, size: Size = SMALL) -> Chart:
-    about = summary.about[name]
-    lines = [_line(summary, row, name) for row in rows]
+    about, lines = summary.about[name], [_line(summary, row, name) for row in rows]
     percent = about.unit.startswith("share")
-    return line_chart(lines, summary.times, percent=percent, title=about.title, **size)
+    return line_chart(lines, summary.times, size=size, percent=percent, title=about.title)
 
 
 def _line(summary: Summary, row: Row, name: str) -> Line:
@@ -149,13 +129,13 @@ def style_of(summary: Summary, row: Row) -> str:
     return f"s{place % NUM_STYLES}"
 
 
-def _numbers(summary: Summary) -> Iterator[tuple[str, Table]]:
+def _numbers(summary: Summary) -> Iterator[tuple[str, list[Column]]]:
     """Of every curve what is told of it, and of whole films what is told of these."""
     for name in summary.curve_names:
         about = summary.about[name]
-        yield about.title, column_table(summary, statistics(name, about, summary.real))
+        yield about.title, statistics(name, about, summary.real)
     if whole := whole_films(summary.films, summary.about):
-        yield "whole films", column_table(summary, whole)
+        yield "whole films", whole
 
 
 def _distance_chart(summary: Summary) -> Chart:
@@ -167,7 +147,7 @@ def _distance_chart(summary: Summary) -> Chart:
         ends = summary.distances.get(row.name, [])
         bounds = [[end.kernel, end.interval.low, end.interval.high] for end in ends]
         lines.append(Line(row.name, _style(summary, row), *np.array(bounds).reshape(-1, 3).T))
-    return line_chart(lines, times, title="kernel distance", **WIDE)
+    return line_chart(lines, times, size=WIDE, title="kernel distance")
 
 
 def _examples(summary: Summary) -> list[Key]:
@@ -213,11 +193,10 @@ def _small_films(films: Sequence[MeasuredFilm]) -> tuple[list[tuple[str, str]], 
     return shown, left
 
 
-def _told_methods(summary: Summary) -> Table | None:
+def _told_methods(summary: Summary) -> dict[str, str]:
     """What the methods compared are, if there are any."""
     names = [row.name for row in summary.rows] + [EQUAL_COST] * bool(at_equal_cost(summary))
-    told = {name.strip(", "): about for name, about in ABOUT_METHODS.items() if name in names}
-    return text_table(told) if told else None
+    return {name.strip(", "): about for name, about in ABOUT_METHODS.items() if name in names}
 
 
 def _made(summary: Summary) -> list[str]:

@@ -104,4 +104,4 @@ def _also(summary: Summary, ours: Row, name: str) -> str:
 
 
 def _value(summary: Summary, row: Row, column: Column) -> str:
-    return number(float(summary.cells[row.name, column.key].value), column.unit)
+    return number(summary.cells[row.name, column.key].value, column.unit)
