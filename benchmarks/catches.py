@@ -3,7 +3,7 @@
     python benchmarks/catches.py RUN
     python benchmarks/catches.py RUN --drifts "growing grid" "other views"      # only these: a new drift's columns
 
-Renders shots of the tracking-shot world, spoils some of them in known ways (evaluation/synthetic.py) and measures them
+Renders shots of the tracking-shot world, spoils some of them in known ways (synthetic.py) and measures them
 with all that `longtake evaluate` measures; half an hour on two CPU cores. RUN keeps what was measured, and a run
 that was stopped goes on.
 
@@ -45,10 +45,10 @@ from longtake.evaluation.record import Source
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.report.columns import LIKENESS
 from longtake.evaluation.report.summary import with_likeness
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 from longtake.evaluation.variants import REAL
 from longtake.training.checkpoint import write_text
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from synthetic import DRIFTS, WINDOW, Key, Numbers, caught, numbers
 
 STABLE, SPOILT = 16, 8  # shots, all different; as many as distances between sets need
 SECONDS = 60

@@ -32,7 +32,7 @@ COMPUTING = (
         "test_takes.py",
     ),
     *("evaluation/test_adherence.py", "evaluation/test_compare.py", "evaluation/test_drift.py"),
-    *("evaluation/test_evaluate.py", "evaluation/test_features.py", "evaluation/test_synthetic.py"),
+    *("evaluation/test_evaluate.py", "evaluation/test_features.py", "benchmarks/test_synthetic.py"),
     "evaluation/test_flight_judge.py",
 )
 LEVELS = ("DEFAULT", "AVX2", "AVX512")  # of vector instructions, as torch names them

@@ -22,11 +22,11 @@ from longtake.evaluation.measures.seams import SceneCuts, SeamScore
 from longtake.evaluation.record import Source
 from longtake.evaluation.report.columns import LIKENESS
 from longtake.evaluation.report.summary import with_likeness
-from longtake.evaluation.synthetic import DRIFTS, WINDOW, Key, Numbers, Rendered, caught, numbers, other_views
 from longtake.evaluation.variants import REAL
 from longtake.worlds.flight.flight import Flight
 from longtake.worlds.flight.scene import Scene
 from longtake.worlds.tracking_shot import FPS, Shot, random_shot
+from synthetic import DRIFTS, WINDOW, Key, Numbers, Rendered, caught, numbers, other_views
 
 pytestmark = pytest.mark.slow
 
