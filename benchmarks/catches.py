@@ -40,7 +40,7 @@ from longtake.evaluation.films import (
     write_film,
 )
 from longtake.evaluation.measures.base import About, Joints
-from longtake.evaluation.measures.distribution import Films, slice_distances
+from longtake.evaluation.measures.distribution import Films, RealFilm
 from longtake.evaluation.record import Source
 from longtake.evaluation.registry import clips_of, measures_for
 from longtake.evaluation.report.columns import LIKENESS
@@ -171,7 +171,7 @@ def told(film: MeasuredFilm) -> Numbers:
 
 def distances(films: Sequence[MeasuredFilm], stable: Sequence[MeasuredFilm]) -> dict[str, list[float]]:
     """Both distances of these films from the stable ones, in each ten seconds."""
-    found = slice_distances(clips(stable), clips(films))
+    found = RealFilm(clips(stable)).slice_distances(clips(films))
     return {name: [getattr(ten_seconds, name) for ten_seconds in found] for name in DISTANCES}
 
 

@@ -3,19 +3,28 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say, stoppable
+from longtake.cli.common import (
+    BAD_INPUT,
+    INTERRUPTED,
+    Device,
+    Json,
+    Model,
+    app,
+    bar,
+    needs_extra,
+    say,
+    stoppable,
+)
 from longtake.cli.film import DtypeName, Fit, Lora
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.train import Run
 from longtake.evaluation.options import CompareOptions, EvaluateOptions
 from longtake.files import exclusive, exclusive_folder, printable
 
@@ -27,12 +36,7 @@ if TYPE_CHECKING:
 @app.command()
 @takes(CompareOptions)
 def compare(
-    run: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."
-        ),
-    ],
+    run: Run,
     fit_start: Fit = False,
     model: Model = None,
     lora: Lora = None,
@@ -75,7 +79,7 @@ def _film(run: Path, films: "Comparison") -> bool:
     from longtake.evaluation.compare import film_all
 
     try:
-        with _bar("films") as show:
+        with bar("films") as show:
             film_all(run, films, show)
     except KeyboardInterrupt:
         say(f"stopped: give the same command again, and {run} goes on")
@@ -110,7 +114,7 @@ def evaluate(
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(TemporaryDirectory()))
         stack.enter_context(stoppable("give the same command again, which begins anew"))
-        show = stack.enter_context(_bar("frames"))
+        show = stack.enter_context(bar("frames"))
         stack.enter_context(exclusive_folder(folder))
         summary, errors = evaluate_files(films, folder, show, [_command()])
     if summary is not None:
@@ -149,23 +153,3 @@ def _check_world() -> None:
 
 def _command() -> str:
     return printable(shlex.join(["longtake", *sys.argv[1:]]))
-
-
-@contextmanager
-def _bar(unit: str) -> Iterator[Callable[..., None]]:
-    """A bar on stderr, where that is a terminal; yields the function to call with what it is at, if that changes, how
-    many are done, and of how many."""
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit} {{task.description}}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(done: int, of: int, name: str = "") -> None:
-            progress.update(task, completed=done, total=of, description=name)
-
-        yield show

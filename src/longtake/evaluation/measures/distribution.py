@@ -63,16 +63,6 @@ class Distances:
         return _interval(self.kernel - other.kernel, self.draws - other.draws)
 
 
-def slice_distances(real: Films, film: Films) -> list[Distances]:
-    """As RealFilm.slice_distances, for one comparison."""
-    return RealFilm(real).slice_distances(film)
-
-
-def distances(real: Films, film: Films) -> Distances:
-    """As RealFilm.distances, for one comparison."""
-    return RealFilm(real).distances(film)
-
-
 @dataclass(frozen=True)
 class RealFilm:
     """Real film that other film is compared with; what does not depend on the other film is found once."""
@@ -210,11 +200,6 @@ def frechet(x: Clips, y: Clips) -> float:
     small = [np.linalg.qr(some).R for some in (a, b)]  # Σ₁ = aᵀa = rᵀr, and so Σ₂
     root = np.linalg.norm(small[0] @ small[1].T, "nuc")  # the trace of (Σ₁ Σ₂)^½
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root)
-
-
-def kernel(x: Sequence[Clips], y: Sequence[Clips]) -> float:
-    """The unbiased kernel distance of two sets of prompts, (N, D) each; clips of one prompt are not compared."""
-    return float(discrepancy(alikeness(x, x), alikeness(y, y), alikeness(x, y))[0])
 
 
 def alikeness(a: Sequence[Clips], b: Sequence[Clips]) -> Floats:
