@@ -32,7 +32,7 @@ COMPARED = (*METHODS, *ABLATIONS)
 
 def _names(text: Any) -> Any:
     """Names between commas, in turn."""
-    return tuple(name.strip() for name in text.split(",")) if isinstance(text, str) else text
+    return tuple(name.strip() for name in text.split(",")) if text and isinstance(text, str) else text or ()
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]

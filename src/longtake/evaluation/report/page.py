@@ -61,35 +61,32 @@ def page(summary: Summary, origin: Origin) -> str:
     """The report as HTML, in one file that loads nothing."""
     plain, films = at_equal_steps(summary), [film for key in summary.keys for film in _filmed(summary, key)]
     shown, left_out = _small_films(films)
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            summary=summary,
-            origin=origin,
-            sentence=sentence(summary),
-            verdicts=verdicts(summary),
-            most=max(summary.rows, key=lambda row: len(row.films)),
-            shared=len({prompt for prompt, _ in summary.shared}),
-            fewest=FEWEST_PROMPTS,
-            headlines=_headline_charts(summary),
-            plain=[(row.name, style_of(summary, row)) for row in plain],
-            curves=[(summary.about[name], _chart(summary, plain, name)) for name in summary.curve_names],
-            numbers=_numbers(summary),
-            distances=_distance_chart(summary) if summary.distances else None,
-            slices=max(map(len, summary.distances.values()), default=0),
-            slice_seconds=SLICE_CLIPS * SLICE_SECONDS,
-            made_here=any(film.record.cost for film in summary.films),
-            strips=[strip for key in _examples(summary) if (strip := _strips(summary, key)).pictures],
-            shown=shown,
-            left_out=left_out,
-            methods=_told_methods(summary),
-            blind_spots=BLIND_SPOTS,
-            paper=(PAPER_NOTE, PAPER_HEAD, PAPER_ROWS),
-            made=_made(summary),
-            prompts=[*dict.fromkeys(film.group for film in summary.films)],
-            seeds=sorted({film.record.seed for film in summary.films if film.record.seed is not None}),
-        )
+    template = _templates().get_template("page.html")
+    return template.render(
+        summary=summary,
+        origin=origin,
+        sentence=sentence(summary),
+        verdicts=verdicts(summary),
+        most=max(summary.rows, key=lambda row: len(row.films)),
+        shared=len({prompt for prompt, _ in summary.shared}),
+        fewest=FEWEST_PROMPTS,
+        headlines=_headline_charts(summary),
+        plain=[(row.name, style_of(summary, row)) for row in plain],
+        curves=[(summary.about[name], _chart(summary, plain, name)) for name in summary.curve_names],
+        numbers=_numbers(summary),
+        distances=_distance_chart(summary) if summary.distances else None,
+        slices=max(map(len, summary.distances.values()), default=0),
+        slice_seconds=SLICE_CLIPS * SLICE_SECONDS,
+        made_here=any(film.record.cost for film in summary.films),
+        strips=[strip for key in _examples(summary) if (strip := _strips(summary, key)).pictures],
+        shown=shown,
+        left_out=left_out,
+        methods=_told_methods(summary),
+        blind_spots=BLIND_SPOTS,
+        paper=(PAPER_NOTE, PAPER_HEAD, PAPER_ROWS),
+        made=_made(summary),
+        prompts=[*dict.fromkeys(film.group for film in summary.films)],
+        seeds=sorted({film.record.seed for film in summary.films if film.record.seed is not None}),
     )
 
 
