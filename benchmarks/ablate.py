@@ -33,18 +33,18 @@ from longtake.evaluation.report.tables import span
 from longtake.evaluation.variants import OURS, REAL, Setting, Variant
 from longtake.evaluation.world import JUDGE, judge_of
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.training.autoencoder import train_autoencoder
-from longtake.training.default import DEFAULTS, Recipe, encoded, train_filmmaker
-from longtake.training.footage import footage
 from longtake.training.loss import Shares
+from longtake.training.tubelet import train_tubelet
+from longtake.worlds.tracking_shot.footage import footage
+from longtake.worlds.tracking_shot.recipe import DEFAULTS, TrackingShotRecipe, encoded
 from longtake.worlds.tracking_shot.world import WORLD
 
-SMALL = Recipe(layers=3, heads=4, context_size=0, context_share=1, context_noise=0)
+SMALL = TrackingShotRecipe(layers=3, heads=4, context_size=0, context_share=1, context_noise=0)
 CLIP = replace(SMALL, shares=Shares(steady=0, start=0, extend=0, drain=0, level=0.6, still=0.4))
 BASE = replace(SMALL, shares=Shares(still=0.1), warmup=10)
 
 
-def with_context(size: int, noise: float = 0.0) -> Recipe:
+def with_context(size: int, noise: float = 0.0) -> TrackingShotRecipe:
     """The base, trained and filmed with a context."""
     return replace(
         BASE, context_size=size, context_noise=noise, sampling=replace(DEFAULTS, context_size=size)
@@ -68,14 +68,14 @@ SHOWN = ("adherence.last", "likeness.first", DECISIVE)
 
 def main() -> None:
     arguments = parser().parse_args()
-    recipe = Recipe()
+    recipe = TrackingShotRecipe()
     pixels, shots = footage(arguments.run / "footage", recipe.clips, recipe.frames, recipe.seed)
     vae = AutoencoderTubelet()
-    train_autoencoder(vae, pixels, recipe.vae_steps, arguments.run / "vae")
+    train_tubelet(vae, pixels, recipe.vae_steps, arguments.run / "vae")
     latents = encoded(arguments.run / "latents", vae, pixels)
     folder = arguments.run / "ablations"
     clip = replace(CLIP, steps=arguments.clip_steps)
-    train_filmmaker(folder / "clip", clip, vae, latents, shots)
+    clip.train_filmmaker(folder / "clip", vae, latents, shots)
     judge_of(folder, WORLD)
 
     models = {(CLIP_MODEL, seed): folder / "clip" / "model" for seed in range(arguments.seeds)}
@@ -83,7 +83,9 @@ def main() -> None:
         for number, (name, variant) in enumerate(VARIANTS.items()):
             run = folder / f"variant-{number}-seed-{seed}"
             seeded = replace(variant, steps=arguments.steps, seed=100 + seed)
-            models[name, seed] = train_filmmaker(run, seeded, vae, latents, shots, start=folder / "clip")
+            models[name, seed] = seeded.train_filmmaker(
+                run, vae, latents, shots, start=folder / "clip" / "model"
+            )
     films = measured(folder, models, arguments.prompts, arguments.seconds)
     (folder / "table.md").write_text(table(summarise(films)))
     print((folder / "table.md").read_text())

@@ -28,11 +28,11 @@ from longtake.models.lapped import FRAMES, PIXELS, AutoencoderLapped
 from longtake.models.load import load_autoencoder
 from longtake.pipeline import to_tensor, to_uint8
 from longtake.progress import track
-from longtake.training.checkpoint import restore
-from longtake.training.flight import EDITIONS
-from longtake.training.flight_clips import Drawing, footage
+from longtake.training.checkpoint import Checkpoints
 from longtake.training.lapped import start_from_components
+from longtake.worlds.flight.clips import Drawing, footage
 from longtake.worlds.flight.flight import FPS, Flight
+from longtake.worlds.flight.recipe import EDITIONS
 from longtake.worlds.flight.scene import random_scene
 
 NAMES = ("PSNR, dB", "beat", "grid in the sky", "grid", "change, grey levels")
@@ -87,7 +87,10 @@ def autoencoder(model: Path) -> tuple[AutoencoderLapped, np.ndarray]:
         assert isinstance(vae, AutoencoderLapped)
         return vae, footage(model / "footage.npy", drawing, "cpu")
     vae = AutoencoderLapped(recipe.channels)
-    print(f"after {restore(model / 'vae', {'vae': vae})} steps")
+    checkpoints = Checkpoints(model / "vae")
+    step = checkpoints.newest()
+    vae.load_state_dict(checkpoints.load(step, "weights"))
+    print(f"after {step} steps")
     return vae, footage(model / "footage.npy", drawing, "cpu")
 
 

@@ -30,10 +30,10 @@ from longtake.evaluation.measures.grid import GridRatio
 from longtake.models.lapped import PIXELS, AutoencoderLapped
 from longtake.pipeline import LongTake, Pictures
 from longtake.progress import track
-from longtake.training.checkpoint import restore
-from longtake.training.flight import EDITIONS, Recipe, train_filmmaker
-from longtake.training.flight_clips import Drawing, flight_clips
+from longtake.training.checkpoint import Checkpoints
+from longtake.worlds.flight.clips import flight_clips
 from longtake.worlds.flight.flight import FPS, Flight
+from longtake.worlds.flight.recipe import EDITIONS, FlightRecipe
 from longtake.worlds.flight.scene import random_scene
 
 PREDICTIONS = ("sample", "flow_prediction")
@@ -105,16 +105,16 @@ def main() -> None:
         print(f"| {row} | {' | '.join(cells)} | {apart.kernel:.3f} | {apart.kernel_floor:.3f} |")
 
 
-def trained(run: Path, recipe: Recipe, seeds: int) -> list[Path]:
+def trained(run: Path, recipe: FlightRecipe, seeds: int) -> list[Path]:
     """A model for each seed."""
     vae = AutoencoderLapped(recipe.channels)
-    assert restore(run / "vae", {"vae": vae}) == recipe.vae_steps, "the run's autoencoder is trained"
-    size = recipe.sampling.width, recipe.sampling.height
-    drawing = Drawing(recipe.groups, recipe.together, recipe.latents, recipe.seed, *size)
-    clips = flight_clips(run / "clips", vae, drawing)
+    checkpoints = Checkpoints(run / "vae")
+    assert checkpoints.newest() == recipe.vae_steps, "the run's autoencoder is trained"
+    vae.load_state_dict(checkpoints.load(recipe.vae_steps, "weights"))
+    clips = flight_clips(run / "clips", vae, recipe.drawing)
     folders = (run / "predictions" / f"{recipe.prediction}-{seed}" for seed in range(seeds))
     return [
-        train_filmmaker(folder, replace(recipe, seed=100 + seed), vae, clips)
+        replace(recipe, seed=100 + seed).train_filmmaker(folder, vae, clips)
         for seed, folder in enumerate(folders)
     ]
 

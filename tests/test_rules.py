@@ -33,7 +33,13 @@ ARROWS = {
     "plan": {"errors", "frames", "ladder"},
     "guidance": {"errors", "solvers"},
     "methods": {"errors", "ladder", "noise", "plan", "progressive", "solvers"},
-    "presets": {"options", "models.families", "models.open_sora"},
+    "presets": {
+        "options",
+        "models.families",
+        "models.open_sora.presets",
+        "models.open_sora.shift",
+        "models.open_sora.spec",
+    },
     "machine": set(),
     "doctor": {"", "machine", "pipeline", "video", "models.places"},
     "start": {"errors", "files", "frames", "options", "video"},
@@ -76,6 +82,7 @@ ARROWS = {
         "models.families",
         "models.folder",
         "models.load",
+        "models.parts",
         "models.places",
         "models.open_sora.folder",
         "models.open_sora.spec",
@@ -87,7 +94,7 @@ ARROWS = {
     "": {"pipeline"},
 }
 # Wings: the rooms of longtake they may not import.
-WINGS = {"training": {"cli"}, "evaluation": {"cli", "worlds"}, "worlds": {"cli"}}
+WINGS = {"training": {"cli", "worlds"}, "evaluation": {"cli", "worlds"}, "worlds": {"cli"}}
 DIFFUSERS = {"models", "noise", "guidance", "training"}
 
 

@@ -155,6 +155,7 @@ REFUSED = [
     ("adherence", "other", *MODEL),
     ("train-default", "other"),
     ("train-default", "deep/new", "--device", "nowhere"),
+    ("train-default", "deep/new", "--edition", "large"),
     ("convert", "open-sora", "none", "none", "-o", "deep/new"),
     ("convert", "open-sora", str(OPEN_SORA / "stdit3_tiny_state_dict.safetensors"), "none", "-o", "deep/new"),
     ("convert", "open-sora", "a-file", "a-file", "-o", "mine"),

@@ -62,14 +62,14 @@ def test_only_the_lora_is_trained(tubelet_folder: Path, tmp_path: Path) -> None:
     before = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
     list(trainer.steps())
     moved = {name for name, p in trainer.network.named_parameters() if not torch.equal(p, before[name])}
-    assert moved == trainer.trained.keys() and len(moved) == 2 * 2 * (4 + 4 + 2)
+    assert moved == trainer.weights.trained.keys() and len(moved) == 2 * 2 * (4 + 4 + 2)
     assert not (tmp_path / "model").exists()
 
 
 def test_the_frozen_network_takes_half_the_room_in_bf16(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards the precision of what is trained and of what is not."""
     trainer = tiny_run.trainer(tubelet_folder, tmp_path, **OPTIONS, bf16=True)
-    assert {p.dtype for p in trainer.trained.values()} == {torch.float32}
+    assert {p.dtype for p in trainer.weights.trained.values()} == {torch.float32}
     assert trainer.network.blocks[0].attn1.to_q.base_layer.weight.dtype == torch.bfloat16
     assert len(list(trainer.steps())) == 3
 

@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from longtake.errors import DataError, ModelError, OptionError, OutputError
 from longtake.models.base import VideoModel
 from longtake.models.wan import WanModel
+from longtake.pipeline import to_tensor
 from longtake.training import prepare as preparing
-from longtake.training.autoencoder import to_tensor
 from longtake.training.data import MANIFEST, Manifest, PreparedClip, caption_path, read_stored
 from longtake.training.prepare import Summary, prepare
 from longtake.video import Pictures, TimedPicture, VideoWriter, read_timed

@@ -236,10 +236,10 @@ def test_ctrl_c_says_how_to_go_on(
     command = ("train", *quick, "--steps", "3", "--save-every", "3", "-o", "run")
     learn = Trainer._learn
 
-    def interrupted(trainer: Trainer) -> object:
-        for _ in range(presses if trainer.step == 1 else 0):
+    def interrupted(trainer: Trainer, step: int) -> object:
+        for _ in range(presses if step == 1 else 0):
             os.kill(os.getpid(), signal.SIGINT)
-        return learn(trainer)
+        return learn(trainer, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_learn", interrupted)

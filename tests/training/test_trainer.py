@@ -24,7 +24,6 @@ from longtake.training.batches import OWN_CONTEXT_SIGMA, draw_batch, with_own_co
 from longtake.training.loss import Shares
 from longtake.training.options import KINDS, TrainOptions
 from longtake.training.report import Step
-from longtake.training.schedule import constant, cosine
 from longtake.training.trainer import Trainer
 from portable import in_two_processes
 
@@ -132,19 +131,19 @@ def test_bf16_keeps_weights_and_timesteps_in_float32(tubelet_folder: Path, tmp_p
     rope = trainer.network.condition_embedder.timesteps_proj
     rope.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
     assert all(math.isfinite(step.loss) for step in trainer.steps())
-    assert set(seen) == {torch.float32} == {p.dtype for p in trainer.trained.values()}
+    assert set(seen) == {torch.float32} == {p.dtype for p in trainer.weights.trained.values()}
 
 
 def test_the_average_is_the_averages_formula(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards the averaged weights: from the first weights on, and off at 0."""
     trainer = tiny_run.trainer(tubelet_folder, tmp_path / "on", **QUICK, ema=0.75)
-    expected = [p.detach().clone() for p in trainer.trained.values()]
+    expected = [p.detach().clone() for p in trainer.weights.trained.values()]
     for _ in trainer.steps():
         expected = [
             0.75 * mean + 0.25 * p.detach()
-            for mean, p in zip(expected, trainer.trained.values(), strict=True)
+            for mean, p in zip(expected, trainer.weights.trained.values(), strict=True)
         ]
-    torch.testing.assert_close(trainer.average, expected)
+    torch.testing.assert_close(list(trainer.weights.average.values()), expected)
     train(tubelet_folder, tmp_path / "off", ema=0)
     files = state(tmp_path / "off", 4)
     assert files["average.safetensors"] == files["weights.safetensors"]
@@ -342,13 +341,6 @@ def test_own_context_is_one_pass_of_the_model(tubelet_folder: Path) -> None:
 def test_a_run_with_its_own_context_learns_on(tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards the experiment inside the loop: its pass leaves no gradient behind."""
     assert len(train(tubelet_folder, tmp_path, own_context=1.0)) == 4
-
-
-def test_schedules() -> None:
-    """Guards the rise, the fall along half a cosine to nearly 0, and a warm-up of 0."""
-    assert [constant(step, 10, 3) for step in (0, 1, 2, 3, 9)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
-    assert [cosine(step, 13, 3) for step in (0, 3, 8)] == pytest.approx([0.25, 1, 0.5])
-    assert 0 < cosine(12, 13, 3) < 0.05 and cosine(0, 10, 0) == 1
 
 
 def test_options_start_from_the_losss_shares() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,22 +78,22 @@ def train_default(
         bool, typer.Option("--bf16", help="bfloat16 autocast, where the processor has it.")
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the blocks of the flights' transformer.")
+        bool, typer.Option("--compile", help="Compile the blocks of the transformer.")
     ] = False,
 ) -> None:
     """Train a small model from nothing: footage, autoencoder, text encoder and transformer.
 
     That of tracking shots is the embedded one, and the trainer finishes it.
     """
-    again = f"give the same command again, and {run} goes on from its newest checkpoint"
-    with needs_extra("world,train"), stoppable(again):
-        shown = load_world(world)
-        if edition not in shown.editions:
-            raise OptionError(f"{world} has no edition {edition}: choose among {', '.join(shown.editions)}")
-        given = {"steps": steps, "device": device, "bf16": bf16, "compiled": compiled}
+    with needs_extra("world,train"):
+        recipes = load_world(world).editions()
+    if edition not in recipes:
+        raise OptionError(f"{world} has no edition {edition}: choose among {', '.join(recipes)}")
+    recipe = recipes[edition]
+    recipe = replace(recipe, steps=steps or recipe.steps, device=device, bf16=bf16, compiled=compiled)
+    with stoppable(f"give the same command again, and {run} goes on from its newest checkpoint"):
         with exclusive_folder(run):
-            taken = {name: value for name, value in given.items() if value}
-            model = shown.train(run, edition, taken, _after_a_step)
+            model = recipe.train(run, _after_a_step)
         print(printable(model))
 
 

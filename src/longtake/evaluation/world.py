@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from longtake.errors import OptionError, OutputError
 from longtake.evaluation.measures.base import Frames
 from longtake.files import beside
-from longtake.training.stopping import Gently
+
+if TYPE_CHECKING:
+    from longtake.training.recipe import Recipe
 
 JUDGE = "classifier.safetensors"  # the judge of a run, in its folder
 
@@ -55,17 +57,15 @@ class World:
     name: what users call it. sizes: width and height of the films that are read; the first is that of looks and, unless
     another is asked for, of renders. fps: frames a second. attributes: what the judge reads. looks: what it looks at in
     every second, the numbers of the frames of each look. quick_judge: whether it is trained within minutes, and so
-    without being asked for. editions: the recipes of models.
+    without being asked for.
 
     prompts(count): captions of combinations of attributes that training never sees, all different, and what each
     describes; fewer are the first of more. OptionError if there are not so many.
     described(caption, seed): a caption read back. OptionError if it says too little, or two things of one attribute.
     drawn(seed, num_frames): film drawn by chance, and its captions, each with the frame from which on it holds.
     sheet(path, seed): writes a contact sheet, a PNG.
+    editions(): the recipe of the world's model, by how large it is.
     judge(file): the judge in a file, trained first if it is not there. ModelError for a file that holds none.
-    train(run, edition, given, gently): trains a model in a folder, going on where a call stopped, by a recipe some of
-    whose fields are given; returns the model's folder. OptionError for a device that is not there, OutputError for the
-    folder of another recipe.
     """
 
     name: str
@@ -74,13 +74,12 @@ class World:
     attributes: tuple[str, ...]
     looks: tuple[tuple[int, ...], ...]
     quick_judge: bool
-    editions: tuple[str, ...]
+    editions: Callable[[], Mapping[str, Recipe]]
     prompts: Callable[[int], Sequence[tuple[str, Rendered]]]
     described: Callable[[str, int], Rendered]
     drawn: Callable[[int, int], tuple[Rendered, list[tuple[int, str]]]]
     sheet: Callable[[Path, int], None]
     judge: Callable[[Path], Judge]
-    train: Callable[[Path, str, Mapping[str, Any], Gently], Path]
 
 
 class Judged(NamedTuple):

@@ -1,4 +1,4 @@
-"""Training: the progressive loss, the trainer, and the recipe of the embedded model."""
+"""Training: the progressive loss, the trainer, and what the recipes of embedded models share."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,5 @@
 """Checkpoints: tensors in safetensors, written beside the last one, flushed to disk and renamed; no pickle.
 
-`save` and `restore` keep one file, for the recipes of the embedded model; `Checkpoints` keeps a run's, a folder each.
 Random numbers need no room in them: they are functions of the step.
 """
 
@@ -12,30 +11,25 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtake.files import file_sha256, write_text
 from longtake.runs import new_folder, write_tensors
-
-State = Mapping[str, nn.Module | torch.optim.Optimizer]
-NAME = "checkpoint.safetensors"
 
 
 class Checkpoints:
     """The checkpoints of a run: a folder step-NNNNNN each, which holds a safetensors file for each part of the state
     and a state.json with their sha256. The newest `keep` of them stay."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
         self.keep = keep
         self.last = 0  # the step of the newest one known to be whole
 
     def save(self, step: int, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the state after `step` steps. Every checkpoint before it is whole until this one is."""
-        for litter in self.folder.glob("*.part"):
+        for litter in self.folder.glob("step-*.part"):
             shutil.rmtree(litter)
         with new_folder(self.folder / _name(step)) as part:
             for name, tensors in parts.items():
@@ -70,47 +64,6 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step-??????"))
-
-
-def save(folder: Path, state: State, step: int) -> None:
-    """Write the whole state and the number of steps taken; the checkpoint before stays whole until then."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{name}/{key}": t.detach().clone() for name, part in state.items() for key, t in _flat(part).items()
-    }
-    write_tensors(folder / NAME, tensors, metadata={"step": str(step)})
-
-
-def restore(folder: Path, state: State) -> int:
-    """Load the checkpoint in `folder` into the state and return its step; 0, and nothing changed, if there is none."""
-    path = folder / NAME
-    if not path.exists():
-        return 0
-    with safe_open(path, framework="pt") as file:
-        for name, part in state.items():
-            keys = [key for key in file.keys() if key.startswith(name + "/")]  # noqa: SIM118
-            _load(part, {key.removeprefix(name + "/"): file.get_tensor(key) for key in keys})
-        return int(file.metadata()["step"])
-
-
-def _flat(part: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
-    if isinstance(part, nn.Module):
-        return part.state_dict()
-    values = part.state_dict()["state"]
-    return {
-        f"{i}.{key}": torch.as_tensor(value) for i, slots in values.items() for key, value in slots.items()
-    }
-
-
-def _load(part: nn.Module | torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    if isinstance(part, nn.Module):
-        part.load_state_dict(tensors)
-        return
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, slot = key.split(".", 1)
-        slots.setdefault(int(index), {})[slot] = value
-    part.load_state_dict({"state": slots, "param_groups": part.state_dict()["param_groups"]})
 
 
 def _name(step: int) -> str:

@@ -27,12 +27,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from longtake import progressive
 from longtake.guidance import emptied, guided_velocity
+from longtake.ladder import Ladder
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.models.places import Model
 from longtake.noise import sigma_table
-from longtake.solvers import euler
 from longtake.training.batches import Batch, Footage, draw_batch, text_of, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
@@ -125,24 +126,30 @@ class Distilling:
 
     def filmed(self, velocity: Velocity, piece: OwnBatch, rows: Tensor) -> Tensor:
         """Some of the windows (rows, C, F, H, W), as the student films them in piece.passes passes."""
-        window, sigmas = piece.window, self.sigmas.to(piece.sigma.device)
-        steps = torch.tensor(window.steps).repeat_interleave(window.chunk_size) - piece.passes
-        started = sigmas[steps.clamp_min(0)]
-        clean = piece.latents[rows, :, : window.context]
-        noisy = noised(
-            piece.latents[rows, :, window.context :],
-            piece.noise[rows, :, window.context :],
-            started.expand(len(rows), -1),
+        size, context = piece.window.chunk_size, piece.window.context
+        clean, film = piece.latents[rows].tensor_split([context], dim=2)
+        noise, text = piece.noise[rows, :, context:], piece.text[rows]
+        sigmas = self.sigmas.to(piece.sigma.device)
+        per_chunk = self.film.sampling.steps_per_chunk
+        ladder = Ladder(len(sigmas) - 1, per_chunk, size, len(piece.window.steps), context)
+        t = piece.window.steps[0] - piece.passes
+        taken = torch.tensor(
+            [step + 1 for step in ladder.steps(t - 1)], dtype=torch.long
+        )  # by those that are in
+        started = sigmas[taken].expand(len(rows), -1)
+        state = progressive.Window(
+            t, clean, noised(film[:, :, : len(taken)], noise[:, :, : len(taken)], started)
         )
+
+        def student(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+            told = text_of(text, latents.shape[2])
+            return velocity(latents, sigma.expand(len(rows), -1), told).float()
+
         for _ in range(piece.passes):
-            count = int((steps >= 0).sum())
-            sigma = torch.cat([sigmas.new_zeros(window.context), sigmas[steps[:count]]])
-            inside = torch.cat([clean, noisy[:, :, :count]], dim=2)
-            text = text_of(piece.text[rows], inside.shape[2])
-            v = velocity(inside, sigma.expand(len(rows), -1), text)[:, :, window.context :]
-            noisy[:, :, :count], _ = euler(noisy[:, :, :count], v.float(), sigmas, steps[:count], ())
-            steps = steps + 1
-        return torch.cat([clean, noisy], dim=2)
+            state, _ = progressive.advance(
+                state, ladder, sigmas, student, lambda k: noise[:, :, k * size : (k + 1) * size]
+            )
+        return torch.cat([clean, state.noisy, noise[:, :, state.noisy.shape[2] :]], dim=2)
 
 
 def distilling(model: Model, film: Footage, options: DistilOptions, device: torch.device) -> Distilling:

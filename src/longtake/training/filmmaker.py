@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,12 @@ class Filmmaker(nn.Module):
         self.transformer.load_state_dict(other.transformer.state_dict())
         self.text_encoder.load_state_dict(other.text_encoder.state_dict())
 
+    def compile_blocks(self) -> None:
+        """Compile what the transformer's blocks do, for every shape."""
+        torch._dynamo.config.recompile_limit = 32
+        for block in self.transformer.blocks:
+            block.modulated = _compiled(block.modulated)
+
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids and mask (B, L) to states (B, L, D), zero beyond each caption's tokens."""
         states: Tensor = self.text_encoder(ids, mask).last_hidden_state
@@ -124,6 +130,12 @@ class Filmmaker(nn.Module):
             "muon": Muon(inner, lr=muon_lr, dtype=dtype),
             "adam": torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98)),
         }
+
+
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of tokens and more, compiled for every shape. It is given a copy: views would be compiled again."""
+    fast = torch.compile(function, dynamic=True)
+    return lambda tokens, *others: fast(tokens.clone(), *others)
 
 
 def export(

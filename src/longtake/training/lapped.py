@@ -8,48 +8,26 @@ B batch, C channels, N pixel frames, F latent frames
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from longtake.files import writing
 from longtake.models.lapped import FRAMES, LAP_FRAMES, PIXELS, AutoencoderLapped, in_space, lapped
 from longtake.pipeline import to_tensor
 from longtake.progress import track
-from longtake.training.checkpoint import State, restore, save
-from longtake.training.report import cut_log
-from longtake.training.schedule import trapezoid
-from longtake.training.stopping import Gently, Stop, at_once
+from longtake.training.autoencoder import Shots, crops, learn_to_decode
+from longtake.training.loop import Gently, at_once
 
-Shots = NDArray[np.uint8]  # (clips, frames, height, width, 3)
 # The most noise that is added to latents, so that decoding forgives small errors of the diffusion model.
 NOISE = 0.1
-LATENTS = 4  # of a training clip
-HEIGHT, WIDTH = 64, 96  # of a training clip
+CROP = 4 * FRAMES, 64, 96  # frames, height and width of a training clip
 STEPS = {-1: 0.1, -2: 0.1, 2: 0.15}  # how much the error of a step counts, by its direction: x, y, time
 LIVELINESS = 0.3  # how much it counts that a decoded film is blurred or calmed
 LINEAR = 0.1  # learning rate of the components, as a share of the others'
 SMALLER = 0.2  # how often a clip is decoded at half the size as well, from latents of which four became one
-
-
-def crops(footage: Shots, count: int, seed: int) -> Tensor:
-    """`count` random clips (count, 3, 4 LATENTS, HEIGHT, WIDTH) in [-1, 1], a function of the seed."""
-    rng = np.random.default_rng(seed)
-    clips, frames, height, width, _ = footage.shape
-    places = zip(
-        rng.integers(clips, size=count),
-        rng.integers(frames - FRAMES * LATENTS + 1, size=count),
-        rng.integers(height - HEIGHT + 1, size=count),
-        rng.integers(width - WIDTH + 1, size=count),
-        strict=True,
-    )
-    cut = [footage[c, f : f + FRAMES * LATENTS, y : y + HEIGHT, x : x + WIDTH] for c, f, y, x in places]
-    return to_tensor(np.stack(cut))
 
 
 @torch.no_grad()
@@ -126,37 +104,26 @@ def train_lapped(
     batch: int = 4,
     lr: float = 1e-3,
     bf16: bool = False,
-    save_every: int = 100,
     gently: Gently = at_once,
 ) -> None:
     """Train in place for `steps` batches, going on from the checkpoint in `folder`; writes losses.jsonl there."""
-    optimizer = _optimizer(vae, lr)
-    state: State = {"vae": vae, "optimizer": optimizer}
-    first = restore(folder, state)
-    if first == 0:
-        start_from_components(vae, footage)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    cut_log(folder / "losses.jsonl", first)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    stop = Stop()
-    with gently(stop), (folder / "losses.jsonl").open("a", encoding="utf-8") as log:
-        for step in track(range(first, steps), "training the autoencoder"):
-            generator = torch.Generator().manual_seed(step)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * trapezoid(step, steps, warmup=50, decay=0.5)
-            with torch.autocast(vae.device.type, torch.bfloat16, enabled=bf16):
-                loss = train_step(vae, crops(footage, batch, seed=step).to(vae.device), generator)
-            loss.backward()
-            nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            log.write(json.dumps({"step": step, "kind": "autoencoder", "loss": loss.item()}) + "\n")
-            log.flush()
-            if stop.asked or (step + 1) % save_every == 0 or step + 1 == steps:
-                save(folder, state, step + 1)
-            if stop.asked:
-                raise KeyboardInterrupt
+
+    def loss(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        with torch.autocast(vae.device.type, torch.bfloat16, enabled=bf16):
+            return train_step(vae, crops(footage, batch, step, CROP).to(vae.device), generator)
+
+    learn_to_decode(
+        vae,
+        lambda: start_from_components(vae, footage),
+        loss,
+        _optimizer(vae, lr),
+        steps,
+        folder,
+        decay=0.5,
+        save_every=100,
+        gently=gently,
+    )
 
 
 def _optimizer(vae: AutoencoderLapped, lr: float) -> torch.optim.Optimizer:

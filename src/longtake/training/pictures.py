@@ -11,27 +11,25 @@ from PIL import Image
 
 from longtake.files import beside
 from longtake.pipeline import LongTake
-from longtake.worlds.tracking_shot.shot import Shot
 
-STRIP_SHOTS = (
-    Shot("car", "red", "mountains", "dawn", "clear", "steady"),
-    Shot("train", "yellow", "city", "night", "rainy", "fast"),
-    Shot("sailboat", "blue", "desert", "sunset", "cloudy", "slow"),
-    Shot("tractor", "green", "hills", "noon", "foggy", "steady"),
-)
+STRIP_WIDTH = 2048  # of a strip, at most
 
 
-def draw_strips(model: Path, picture: Path, seconds: int = 4, columns: int = 8) -> None:
-    """Film every one of STRIP_SHOTS with a model folder and lay moments of each out in a row."""
-    film = LongTake.from_pretrained(model)
-    rows = []
-    for shot in STRIP_SHOTS:
-        frames = film.generate(shot.caption(), seconds=seconds, seed=7)
-        rows.append(
-            np.concatenate(list(frames[np.linspace(0, len(frames) - 1, columns).astype(int)]), axis=1)
-        )
+def draw_strip(
+    take: LongTake, picture: Path, prompts: tuple[str, ...], seconds: int = 4, columns: int = 8
+) -> None:
+    """Film every prompt for some seconds, and lay moments of each in a row."""
+    num_frames = round(seconds * take.model.spec.defaults.fps)
+    moments = np.linspace(0, num_frames - 1, columns).astype(int)
+    rows = [
+        np.concatenate(list(take.generate(prompt, num_frames=num_frames, seed=7)[moments]), axis=1)
+        for prompt in prompts
+    ]
+    strip = Image.fromarray(np.concatenate(rows))
+    strip.thumbnail((STRIP_WIDTH, strip.height))
+    picture.parent.mkdir(exist_ok=True)
     with beside(picture) as part:
-        Image.fromarray(np.concatenate(rows)).save(part, format="PNG")
+        strip.save(part, format="PNG")
 
 
 def draw_losses(log: Path, picture: Path) -> None:

@@ -34,7 +34,7 @@ from longtake.models.device import check_device, resolve_dtype
 from longtake.models.load import load_encoders
 from longtake.models.places import Model, model_folder, open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
-from longtake.training.autoencoder import to_tensor
+from longtake.pipeline import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.cuts import shots
 from longtake.training.data import (

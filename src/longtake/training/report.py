@@ -1,4 +1,4 @@
-"""What a person sees of a training run: losses.jsonl, TensorBoard, strips of film, and a folder to film with."""
+"""What a person sees of a run of the trainer: losses.jsonl, TensorBoard, and a folder to film with."""
 
 from __future__ import annotations
 
@@ -16,89 +16,61 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from longtake.files import beside, write_text, writing
+from longtake.files import write_text
 from longtake.models.base import ModelDefaults
 from longtake.models.folder import CONFIGS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
 from longtake.models.weights import WEIGHTS, part_files
-from longtake.pipeline import LongTake
 from longtake.runs import new_folder, write_tensors
+from longtake.training.loop import Log, Loss
 
 LEVELS = 10  # bins of noise levels whose losses are told apart
-STRIP_SECONDS, STRIP_COLUMNS, STRIP_WIDTH = 4, 8, 2048
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one step has been: its number from 0, the kind of window, the mean loss of a noisy latent frame over the
-    whole batch and for each tenth of noise levels that was in it, the length of the gradient before it was clipped,
-    the learning rate, the latent frames in the batch and the seconds it took."""
+class Step(Loss):
+    """What one step has been. The loss is the mean of a noisy latent frame over the whole batch, `levels` that of each
+    tenth of noise levels that was in it; grad_norm the length of the gradient before it was clipped; lr the learning
+    rate; num_latents the latent frames in the batch; seconds the time it took."""
 
-    step: int
-    kind: str
-    loss: float
     levels: dict[int, float]
     grad_norm: float
     lr: float
     num_latents: int
     seconds: float
 
+    LOGGED = (*Loss.LOGGED, "grad_norm", "lr")
+
     @property
     def latents_per_second(self) -> float:
         return self.num_latents / self.seconds
 
 
-def cut_log(log: Path, first: int) -> None:
-    """Drop what an earlier try wrote of steps from `first` on, of a log of a line a step; it need not be there yet."""
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-    write_text(log, "".join(lines[:first]))
-
-
-class Report:
+class Report(Log[Step]):
     """Writes losses.jsonl and tensorboard/ in a run. What an earlier try wrote of steps from `first` on is dropped."""
 
     def __init__(self, run: Path, first: int) -> None:
-        log = run / "losses.jsonl"
-        cut_log(log, first)
-        self._log = log.open("a", encoding="utf-8")
+        super().__init__(run, first)
         self._board = SummaryWriter(run / "tensorboard", purge_step=first)
 
-    def add(self, step: Step) -> None:
-        row = {key: getattr(step, key) for key in ("step", "kind", "loss", "grad_norm", "lr")}
-        with writing(Path(self._log.name)):
-            self._log.write(json.dumps(row) + "\n")
-            self._log.flush()
-        values = {"loss/all": step.loss, f"loss/{step.kind}": step.loss}
-        values |= {f"sigma/{low / LEVELS:.1f}": loss for low, loss in step.levels.items()}
-        values |= {"train/grad_norm": step.grad_norm, "train/lr": step.lr}
-        values |= {"train/latents_per_second": step.latents_per_second}
+    def add(self, told: Step) -> None:
+        super().add(told)
+        values = {"loss/all": told.loss, f"loss/{told.kind}": told.loss}
+        values |= {f"sigma/{low / LEVELS:.1f}": loss for low, loss in told.levels.items()}
+        values |= {"train/grad_norm": told.grad_norm, "train/lr": told.lr}
+        values |= {"train/latents_per_second": told.latents_per_second}
         for name, value in values.items():
-            self._board.add_scalar(name, value, step.step)
+            self._board.add_scalar(name, value, told.step)
 
-    def show(self, strip: Path, step: int) -> None:
+    def show(self, picture: Path, step: int) -> None:
         """Put a picture among TensorBoard's."""
-        self._board.add_image("film", np.asarray(Image.open(strip)), step, dataformats="HWC")
+        self._board.add_image("film", np.asarray(Image.open(picture)), step, dataformats="HWC")
 
     def close(self) -> None:
+        super().close()
         with suppress(OSError):  # on a full disk; what filled it has been told of
-            self._log.close()
             self._board.close()
-
-
-def draw_strip(take: LongTake, prompts: tuple[str, ...], picture: Path) -> None:
-    """Film every prompt for a few seconds, and lay moments of each in a row."""
-    num_frames = round(STRIP_SECONDS * take.model.spec.defaults.fps)
-    moments = np.linspace(0, num_frames - 1, STRIP_COLUMNS).astype(int)
-    rows = [
-        np.concatenate(list(take.generate(prompt, num_frames=num_frames, seed=7)[moments]), axis=1)
-        for prompt in prompts
-    ]
-    strip = Image.fromarray(np.concatenate(rows))
-    strip.thumbnail((STRIP_WIDTH, strip.height))
-    picture.parent.mkdir(exist_ok=True)
-    with beside(picture) as part:
-        strip.save(part, format="PNG")
 
 
 def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], sampling: ModelDefaults) -> None:

@@ -10,17 +10,17 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast
-from safetensors import SafetensorError
 from torch import Tensor
 
 from longtake.errors import LongTakeError, OptionError, OutputError
@@ -35,11 +35,14 @@ from longtake.runs import CONFIG, check_claim, claim
 from longtake.training.batches import Batch, Footage
 from longtake.training.checkpoint import Checkpoints
 from longtake.training.data import weights_hash
+from longtake.training.loop import Loop
 from longtake.training.objectives import Denoising, Objective, velocity_of
 from longtake.training.options import FREE, RunOptions
-from longtake.training.report import LEVELS, Report, Step, draw_strip, export_lora, export_model
+from longtake.training.pictures import draw_strip
+from longtake.training.report import LEVELS, Report, Step, export_lora, export_model
 from longtake.training.schedule import SCHEDULES
-from longtake.training.shards import gathered, scattered, shard
+from longtake.training.shards import shard
+from longtake.training.weights import Weights
 
 PATIENCE = timedelta(hours=6)  # how long processes wait for the first one, which films and writes
 
@@ -68,19 +71,34 @@ class Trainer:
         self.film, self.run, self.options = film, run, options
         self.sampling = film.sampling
         self.filmed = filmed or film.sampling
-        self.accelerator = _accelerator(options)
+        _refuse_settings(options)
+        self.accelerator = Accelerator(
+            mixed_precision="no",  # see velocity_of: a process could not have two kinds of Accelerator
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+        _refuse_pieces(options, self.accelerator.num_processes)
         self.model = model = open_model(model)
         _refuse_prompts(model, options)
         self.spec = model.spec
-        self.checkpoints = Checkpoints(run / "checkpoints", options.keep)
         self._build()
         self.objective = objective(model, film, options, self.accelerator.device)
         if self.main:  # weights that cannot be loaded claim nothing
             _refuse_foreign(run)
             config = _config(model, options, self.sampling)
             claim(run, {**config, **self.objective.claims, **(hashes or {})}, FREE)
-        self.step = self._restore()
-        self._stopping = False
+        self.loop = Loop(
+            self._learn,
+            self.weights,
+            options.steps,
+            Checkpoints(run / "checkpoints", options.keep),
+            options.save_every,
+            partial(Report, run) if self.main else None,
+            export=self._export,
+            draw=self._draw,
+            draw_every=options.sample_every if options.sample_prompts else 0,
+        )
+        newest = self.loop.checkpoints.newest() if self.main else 0
+        self.loop.resume(int(broadcast(torch.tensor(newest, device=self.accelerator.device))))
 
     @property
     def main(self) -> bool:
@@ -92,26 +110,20 @@ class Trainer:
         """The model folder or the LoRA that comes of the run."""
         return self.run / ("lora" if self.options.lora_rank else "model")
 
-    def steps(self) -> Iterator[Step]:
-        """Train up to options.steps, telling of each step once it is taken.
+    @property
+    def step(self) -> int:
+        """The steps that are taken."""
+        return self.loop.step
 
-        Raises OutputError when the disk gives out, and LongTakeError when the loss is no number any more; the
-        checkpoints stay.
-        """
-        with self._or_tell(), closing(Report(self.run, self.step)) if self.main else nullcontext() as report:
-            while self.step < self.options.steps and not self._stopping:
-                step = self._learn()
-                if report:
-                    report.add(step)
-                self.step += 1
-                self._keep(report)
-                yield step
-            if self._stopping and self.checkpoints.newest() < self.step:
-                self._save()
+    def steps(self) -> Iterator[Step]:
+        """Train up to options.steps, telling of each step once it is taken; see Loop."""
+        for step in self.loop.steps():
+            self.accelerator.wait_for_everyone()
+            yield step
 
     def stop(self) -> None:
         """Let `steps` end after the step that is under way, and keep it. For a run of one process."""
-        self._stopping = True
+        self.loop.stop()
 
     def _build(self) -> None:
         """The network as it is trained, its average and its optimizer."""
@@ -134,43 +146,43 @@ class Trainer:
             accelerator.device,
             options.bf16,
         )
-        self.trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
         stored = transformer.state_dict().keys()
         self.constant = {name: buffer for name, buffer in transformer.named_buffers() if name in stored}
-        self.average = [p.detach().clone() for p in self.trained.values()]
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=options.lr, weight_decay=options.weight_decay
-        )
+        trained = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+        optimizer = torch.optim.AdamW(trained.values(), lr=options.lr, weight_decay=options.weight_decay)
+        average = [p.detach().clone() for p in trained.values()]
+        self.weights = Weights(trained.items(), {"optimizer": optimizer}, average)
 
-    def _learn(self) -> Step:
-        """One step of the optimizer on the batch of self.step."""
+    def _learn(self, step: int) -> Step:
+        """One step of the optimizer."""
         started, options, accelerator = time.perf_counter(), self.options, self.accelerator
-        batch = self.objective.draw(self.step)
+        batch = self.objective.draw(step)
         pieces = batch.pieces(accelerator.num_processes * options.accumulation)
         mine = pieces[accelerator.process_index * options.accumulation :][: options.accumulation]
         tally = torch.zeros(2, LEVELS, device=accelerator.device)
         for i, piece in enumerate(mine):
-            with self._waiting(last=i + 1 == len(mine)):
+            last = i + 1 == len(mine)  # gradients need not travel between processes before
+            with nullcontext() if last else accelerator.no_sync(self.network):
                 tally += self._learn_piece(piece.to(accelerator.device), batch.num_noisy)
         sums, counts = accelerator.reduce(tally, "sum").tolist()
         loss = sum(sums) / sum(counts)
-        norm = gathered(torch.nn.utils.clip_grad_norm_(self.trained.values(), options.max_grad_norm)).item()
+        norm = self.weights.clip(options.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             cure = "try a smaller lr in another run"
             if not (is_finite(batch.latents) and is_finite(batch.text)):
                 cure = "the film holds numbers that are not finite, prepare it anew"
             raise LongTakeError(f"the loss is {loss}, its gradient {norm}: {cure}")
-        lr = options.lr * SCHEDULES[options.schedule](self.step, options.steps, options.warmup)
-        self._move(lr)
+        rate = SCHEDULES[options.schedule](step, options.steps, options.warmup)
+        self.weights.move(rate, options.ema)
         return Step(
-            step=self.step,
+            step=step,
             kind=batch.window.kind,
             loss=loss,
             levels={
                 i: total / count for i, (total, count) in enumerate(zip(sums, counts, strict=True)) if count
             },
             grad_norm=norm,
-            lr=lr,
+            lr=options.lr * rate,
             num_latents=batch.sigma.numel(),
             seconds=time.perf_counter() - started,
         )
@@ -184,104 +196,23 @@ class Trainer:
         level = (piece.sigma[noisy] * LEVELS).long().clamp_max(LEVELS - 1)
         return torch.zeros(2, LEVELS, device=errors.device).index_add_(1, level, counted)
 
-    def _waiting(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients need not travel between processes before the last piece of a step."""
-        return nullcontext() if last else self.accelerator.no_sync(self.network)
-
-    @torch.no_grad()
-    def _move(self, lr: float) -> None:
-        """Apply the gradient to the weights, and the weights to their average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        torch._foreach_lerp_(self.average, list(self.trained.values()), 1 - self.options.ema)
-
-    def _keep(self, report: Report | None) -> None:
-        """Write what is due after self.step steps: the result, a checkpoint, a strip."""
-        options, end = self.options, self.step == self.options.steps
-        save = end or self.step % options.save_every == 0
-        sample = bool(options.sample_every and options.sample_prompts) and (
-            end or self.step % options.sample_every == 0
-        )
-        if save or sample:
-            self._export()
-        if save:
-            self._save()
-        if sample and report:
-            lora = self.result if options.lora_rank else None
-            model, dtype = self.model if lora else self.result, "bfloat16" if options.bf16 else "float32"
-            picture = self.run / "samples" / f"step-{self.step:06d}.png"
-            take = LongTake.from_pretrained(model, self.accelerator.device, dtype, lora)
-            draw_strip(take, options.sample_prompts, picture)
-            report.show(picture, self.step)
-        self.accelerator.wait_for_everyone()
-
     def _export(self) -> None:
         """Write the averaged weights as a person films with them."""
-        weights = self._gathered(zip(self.trained, self.average, strict=True))
+        weights = self.weights.whole("average", keep=self.main)
         rank = self.options.lora_rank
         if self.main and rank:
             export_lora(self.result, weights, rank, self.options.alpha, self.spec.name, self.filmed)
         elif self.main:
             export_model(self.result, model_folder(self.model), weights | self.constant, self.filmed)
 
-    def _save(self) -> None:
-        slots = (
-            (f"{name}/{slot}", value)
-            for name, p in self.trained.items()
-            for slot, value in self.optimizer.state[p].items()
-        )
-        parts = {
-            "weights": self._gathered(self.trained.items()),
-            "average": self._gathered(zip(self.trained, self.average, strict=True)),
-            "optimizer": self._gathered(slots),
-        }
-        if self.main:
-            self.checkpoints.save(self.step, parts)
-
-    @torch.no_grad()
-    def _restore(self) -> int:
-        """Load the newest whole checkpoint, if there is one, as the first process sees it; returns its step."""
-        found = torch.tensor(self.checkpoints.newest() if self.main else 0, device=self.accelerator.device)
-        step = int(broadcast(found))
-        if step:
-            weights, average, optimizer = (
-                self.checkpoints.load(step, part) for part in ("weights", "average", "optimizer")
-            )
-            for (name, p), mean in zip(self.trained.items(), self.average, strict=True):
-                p.copy_(scattered(weights[name], p))
-                mean.copy_(scattered(average[name], mean))
-            for key, value in optimizer.items():
-                name, slot = key.split("/")
-                p = self.trained[name]
-                self.optimizer.state[p][slot] = scattered(value, p) if value.ndim else value
-        return step
-
-    def _gathered(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        """Whole tensors, in the first process; one after the other, so that the others need no room for them."""
-        whole = ((name, gathered(tensor)) for name, tensor in tensors)
-        return {name: tensor for name, tensor in whole if self.main}
-
-    @contextmanager
-    def _or_tell(self) -> Iterator[None]:
-        """Say at which step a failure came, and what is left."""
-        try:
-            yield
-        except LongTakeError as error:
-            raise type(error)(f"step {self.step}: {error}; {self.checkpoints}") from error
-        except (OSError, SafetensorError) as error:
-            raise OutputError(f"step {self.step}: {error}; {self.checkpoints}") from error
-
-
-def _accelerator(options: RunOptions) -> Accelerator:
-    _refuse_settings(options)
-    accelerator = Accelerator(
-        mixed_precision="no",  # see velocity_of: a process could not have two kinds of Accelerator
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
-    _refuse_pieces(options, accelerator.num_processes)
-    return accelerator
+    def _draw(self, step: int) -> Path:
+        """A strip of what the result films."""
+        options, picture = self.options, self.run / "samples" / f"step-{step:06d}.png"
+        lora = self.result if options.lora_rank else None
+        model, dtype = self.model if lora else self.result, "bfloat16" if options.bf16 else "float32"
+        take = LongTake.from_pretrained(model, self.accelerator.device, dtype, lora)
+        draw_strip(take, picture, options.sample_prompts)
+        return picture
 
 
 def check_run(model: Model, run: Path, options: RunOptions) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from longtake.evaluation.world import World
-from longtake.training.stopping import Gently
 from longtake.worlds.attributes import held_out_prompts
 from longtake.worlds.classifier import AttributeClassifier, trained_classifier
 from longtake.worlds.flight import judge
 from longtake.worlds.flight.flight import FPS, HEIGHT, WIDTH, Flight, random_flight
 from longtake.worlds.flight.scene import described, every_scene, random_scene
 from longtake.worlds.flight.sheet import contact_sheet
+
+if TYPE_CHECKING:
+    from longtake.training.recipe import Recipe
 
 
 def _prompts(count: int) -> list[tuple[str, Flight]]:
@@ -40,10 +41,10 @@ def _judge(file: Path) -> AttributeClassifier:
     return trained_classifier(file, judge.FLIGHT)
 
 
-def _train(run: Path, edition: str, given: Mapping[str, Any], gently: Gently) -> Path:
-    from longtake.training.flight import EDITIONS, train_flight
+def _editions() -> Mapping[str, Recipe]:
+    from longtake.worlds.flight.recipe import EDITIONS
 
-    return train_flight(run, replace(EDITIONS[edition], **given), gently)
+    return EDITIONS
 
 
 WORLD = World(
@@ -53,11 +54,10 @@ WORLD = World(
     attributes=judge.JUDGED,
     looks=tuple((first, first + judge.APART) for first in (2, 7, 12)),
     quick_judge=False,
-    editions=("tiny", "small", "large", "finish"),
+    editions=_editions,
     prompts=_prompts,
     described=_described,
     drawn=_drawn,
     sheet=contact_sheet,
     judge=_judge,
-    train=_train,
 )

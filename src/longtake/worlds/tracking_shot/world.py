@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import longtake.worlds.tracking_shot.paint  # noqa: F401  (what draws is asked for at once)
 from longtake.evaluation.world import World
-from longtake.training.stopping import Gently
 from longtake.worlds.attributes import held_out_prompts
 from longtake.worlds.classifier import AttributeClassifier, trained_classifier
 from longtake.worlds.tracking_shot import judge, shot
 from longtake.worlds.tracking_shot.shot import Shot, random_shot
+
+if TYPE_CHECKING:
+    from longtake.training.recipe import Recipe
 
 
 def _prompts(count: int) -> list[tuple[str, Shot]]:
@@ -32,12 +33,10 @@ def _judge(file: Path) -> AttributeClassifier:
     return trained_classifier(file, judge.TRACKING_SHOT)
 
 
-def _train(run: Path, edition: str, given: Mapping[str, Any], gently: Gently) -> Path:
-    """The embedded model; nothing of it is compiled."""
-    from longtake.training.default import Recipe, train_default
+def _editions() -> Mapping[str, Recipe]:
+    from longtake.worlds.tracking_shot.recipe import EDITIONS
 
-    taken = {name: value for name, value in given.items() if name != "compiled"}
-    return train_default(run, replace(Recipe(), **taken), gently)
+    return EDITIONS
 
 
 WORLD = World(
@@ -47,11 +46,10 @@ WORLD = World(
     attributes=judge.JUDGED,
     looks=((3,), (11,), (19,)),
     quick_judge=True,
-    editions=("small",),
+    editions=_editions,
     prompts=_prompts,
     described=shot.described,
     drawn=_drawn,
     sheet=shot.contact_sheet,
     judge=_judge,
-    train=_train,
 )

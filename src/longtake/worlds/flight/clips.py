@@ -18,13 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.files import beside, write_text, writing
-from longtake.models.base import ModelDefaults
 from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
-from longtake.models.load import load_encoders
 from longtake.pipeline import to_tensor
 from longtake.progress import track
 from longtake.runs import processes, write_tensors
 from longtake.training.loss import Window
+from longtake.training.recipe import strewn
 from longtake.worlds.flight.flight import (
     GENTLY,
     HEIGHT,
@@ -151,7 +150,8 @@ class FlightClips:
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float, changing: bool
     ) -> tuple[Tensor, list[str], Tensor]:
-        """Latents (B, C, F, H, W) float32, captions, and which of these (B, F) each latent has.
+        """Latents (B, C, F, H, W) float32, captions, and which of these each window has (B,) or, where something is
+        changing, each latent (B, F).
 
         They follow from the generator alone. Phrasings are drawn anew; with a share of caption_drop a window has the
         empty caption throughout.
@@ -170,36 +170,10 @@ class FlightClips:
                 if number not in said:
                     said[number] = 0 if dropped else len(captions)
                     if not dropped:
-                        captions.append(self._caption(number, rng))
+                        captions.append(strewn(self._all[number].caption(rng), rng))
             index.append([said[number] for number in self._numbers[clip, start:end].tolist()])
-        return torch.stack(windows).float(), captions, torch.tensor(index)
-
-    def _caption(self, number: int, rng: random.Random) -> str:
-        """A caption in some phrasing, now and then with unknown words strewn in."""
-        words = self._all[number].caption(rng).split()
-        for _ in range(rng.choice((0, 0, 0, 0, 1, 2))):
-            words.insert(rng.randrange(len(words) + 1), "[UNK]")
-        return " ".join(words)
-
-
-class FlightFilm:
-    """Clips as the trainer takes them, with text a latent where something changes."""
-
-    def __init__(
-        self, clips: FlightClips, model: str | Path, sampling: ModelDefaults, changing: float
-    ) -> None:
-        """model: whose text encoder the captions go through. changing: how often windows see a change, in [0, 1]."""
-        self.sampling, self._clips, self._changing = sampling, clips, changing
-        self._encode = load_encoders(model).encode_prompt
-        self.null_text = self._encode([""])
-
-    def batch(
-        self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
-    ) -> tuple[Tensor, Tensor]:
-        changing = bool(torch.rand((), generator=generator) < self._changing) and window.kind in WITH_CHANGES
-        x, captions, index = self._clips.batch(window, batch, generator, caption_drop, changing)
-        states = self._encode(captions)
-        return x.cpu(), states[index if changing else index[:, 0]]
+        text = torch.tensor(index)
+        return torch.stack(windows).float(), captions, text if changing else text[:, 0]
 
 
 def flight_clips(folder: Path, vae: AutoencoderLapped, drawing: Drawing) -> FlightClips:
