@@ -226,6 +226,7 @@ def test_the_papers_comparison_says_what_it_lacks(
         ((*WORLD, "--methods", "magic"), "there is no method magic"),
         ((), "give either --prompts FILE or --world WORLD"),
         (("--prompts", "no.txt"), "cannot read no.txt"),
+        (("--world", "moon"), "'moon' is not one of 'flight', 'tracking-shot'"),
         (("--prompts", "no.txt", "--judge", "no.safetensors"), "--judge FILE goes with --world WORLD"),
         (("--report-only",), "holds no measured film yet"),
     ],
