@@ -25,9 +25,11 @@ from longtake.evaluation.drift import Interval
 from longtake.evaluation.films import MeasuredFilm, read_film
 from longtake.evaluation.jobs import Job, Prompt, world_prompts
 from longtake.evaluation.measures.distribution import Distances
-from longtake.evaluation.summary import Column, Row, Summary, summarise
-from longtake.evaluation.tables import number as written
-from longtake.evaluation.tables import span
+from longtake.evaluation.report.columns import Column
+from longtake.evaluation.report.rows import Row
+from longtake.evaluation.report.summary import Summary, summarise
+from longtake.evaluation.report.tables import number as written
+from longtake.evaluation.report.tables import span
 from longtake.evaluation.variants import OURS, REAL, Setting, Variant
 from longtake.evaluation.world import JUDGE, judge_of
 from longtake.models.tubelet import AutoencoderTubelet
@@ -60,12 +62,8 @@ VARIANTS = {
     "context 4, roughened": with_context(4, noise=0.3),
 }
 CLIP_MODEL = "the clip model itself"
-DECISIVE = "likeness to real film, last 10 s"
-SHOWN = (
-    "attributes read right, last 10 s",
-    "likeness to real film, first 10 s",
-    DECISIVE,
-)
+DECISIVE = "likeness.last"
+SHOWN = ("adherence.last", "likeness.first", DECISIVE)
 
 
 def main() -> None:
@@ -124,14 +122,13 @@ def job(run: Path, setting: Setting, variant: str, prompt: Prompt, seed: int) ->
 def table(summary: Summary) -> str:
     """A row a variant: numbers that tell them apart, the first of them for each seed too, what the base has more of
     likeness to real film at the end, and the kernel distance from real film in the first and the last ten seconds."""
-    by_title = {column.title: column for column in summary.columns}
-    columns, decisive = [by_title[title] for title in SHOWN], by_title[DECISIVE]
+    columns, decisive = [summary.column(key) for key in SHOWN], summary.column(DECISIVE)
     titles = [column.title for column in columns]
-    head = ["variant", titles[0], "by seed", *titles[1:], f"base − this, {DECISIVE}", "kernel distance"]
+    head = ["variant", titles[0], "by seed", *titles[1:], f"base − this, {decisive.title}", "kernel distance"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in sorted(summary.rows, key=lambda row: [*VARIANTS, CLIP_MODEL, REAL].index(row.name)):
         behind = summary.behind.get((row.name, DECISIVE))
-        numbers = [cell(summary.cells[row.name, column.title], column) for column in columns]
+        numbers = [cell(summary.cells[row.name, column.key], column) for column in columns]
         ends = ends_of(summary, row)
         cells = [
             row.name.replace(OURS, "base"),
@@ -156,10 +153,8 @@ def ends_of(summary: Summary, row: Row) -> list[Distances]:
 
 
 def by_seed(row: Row, column: Column) -> str:
-    seeds = sorted({film.record["seed"] for film in row.films})
-    means = [
-        fmean(column.number(film) for film in row.films if film.record["seed"] == seed) for seed in seeds
-    ]
+    seeds = sorted({film.record.seed for film in row.films})
+    means = [fmean(column.number(film) for film in row.films if film.record.seed == seed) for seed in seeds]
     return ", ".join(written(mean, column.unit) for mean in means)
 
 

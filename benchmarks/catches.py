@@ -28,11 +28,21 @@ import torch
 from rich.progress import track
 
 from longtake.evaluation.drift import start_end_contrast
-from longtake.evaluation.films import MeasuredFilm, Strip, measure_film, read_clips, read_film, write_film
+from longtake.evaluation.films import (
+    MeasuredFilm,
+    Strip,
+    measure_film,
+    read_clips,
+    read_film,
+    recorded,
+    write_film,
+)
 from longtake.evaluation.measures.base import About, Joints
-from longtake.evaluation.measures.distribution import Films, slice_distances
+from longtake.evaluation.measures.distribution import Films, RealFilm
+from longtake.evaluation.record import Source
 from longtake.evaluation.registry import clips_of, measures_for
-from longtake.evaluation.summary import LIKENESS, with_likeness
+from longtake.evaluation.report.columns import LIKENESS
+from longtake.evaluation.report.summary import with_likeness
 from longtake.evaluation.variants import REAL
 from longtake.evaluation.world import Judged, judge_of
 from longtake.training.checkpoint import write_text
@@ -148,8 +158,8 @@ def measure(job: Job) -> None:
     fps, strip = Fraction(FPS), Strip(Fraction(FPS))
     judged = Judged(WORLD, judge_of(job.run, WORLD), job.shot) if job.judged else None
     measures = measures_for(fps, Joints(frozenset(range(WINDOW, len(film), WINDOW))), judged)
-    record = measure_film([film], fps, measures, strip)
-    record |= {"row": job.drift, "group": job.shot.caption()}
+    source = Source(row=job.drift, group=job.shot.caption())
+    record = recorded(source, measure_film([film], fps, measures, strip))
     write_film(job.path, record, clips_of(measures), strip.jpeg())
 
 
@@ -161,7 +171,7 @@ def told(film: MeasuredFilm) -> Numbers:
 
 def distances(films: Sequence[MeasuredFilm], stable: Sequence[MeasuredFilm]) -> dict[str, list[float]]:
     """Both distances of these films from the stable ones, in each ten seconds."""
-    found = slice_distances(clips(stable), clips(films))
+    found = RealFilm(clips(stable)).slice_distances(clips(films))
     return {name: [getattr(ten_seconds, name) for ten_seconds in found] for name in DISTANCES}
 
 

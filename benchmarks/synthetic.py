@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from longtake.evaluation import record
 from longtake.evaluation.drift import start_end_contrast
-from longtake.evaluation.films import Record
 from longtake.evaluation.measures.base import Frames
 from longtake.evaluation.world import Rendered
 from longtake.worlds.tracking_shot.shot import FPS, LANDSCAPES, VEHICLES, Shot
@@ -173,12 +173,12 @@ DRIFTS: Mapping[str, Drift] = {
 }
 
 
-def numbers(record: Record) -> Numbers:
+def numbers(film: record.Numbers) -> Numbers:
     """What was measured of a film: the start–end contrast of each of its curves, and each of its totals."""
-    contrasts = {name: start_end_contrast(np.array(curve, float)) for name, curve in record["curves"].items()}
+    contrasts = {name: start_end_contrast(np.array(curve, float)) for name, curve in film.curves.items()}
     return {
         **{(name, "start–end"): float(contrast) for name, contrast in contrasts.items()},
-        **{(name, "total"): float(np.array(total, float)) for name, total in record["totals"].items()},
+        **{(name, "total"): float(np.array(total, float)) for name, total in film.totals.items()},
     }
 
 

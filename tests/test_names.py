@@ -216,7 +216,7 @@ def test_odd_names_are_measured_and_reported(cli: Cli, tmp_path: Path, pictures:
     index = json.loads((tmp_path / "clips" / "films.json").read_text())
     assert [entry["file"] for entry in index] == [printable(path) for path in given]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "&#x27;`&quot;$(x).mp4" in page and r"a\nb.mp4" in page and "&lt;b&gt;&amp;amp;.mp4" in page
+    assert "&#39;`&#34;$(x).mp4" in page and r"a\nb.mp4" in page and "&lt;b&gt;&amp;amp;.mp4" in page
     folder = cli("evaluate", "odd")
     assert folder.code == 0 and f"| odd | {len(MEASURED)} |" in folder.out
 

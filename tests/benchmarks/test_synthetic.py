@@ -10,7 +10,7 @@ import pytest
 
 from longtake.evaluation.drift import start_end_contrast
 from longtake.evaluation.features import ImageNetFeatures
-from longtake.evaluation.films import measure_film, read_film, write_film
+from longtake.evaluation.films import measure_film, read_film, recorded, write_film
 from longtake.evaluation.measures.base import Curve, Frames, Joints, Measure
 from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.consistency import Consistency
@@ -19,7 +19,9 @@ from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
-from longtake.evaluation.summary import LIKENESS, with_likeness
+from longtake.evaluation.record import Source
+from longtake.evaluation.report.columns import LIKENESS
+from longtake.evaluation.report.summary import with_likeness
 from longtake.evaluation.variants import REAL
 from longtake.evaluation.world import Rendered
 from longtake.worlds.flight.flight import Flight
@@ -151,8 +153,9 @@ def test_likeness_to_real_film_sees_what_is_shown(
     for row, some in kinds.items():
         for number, frames in enumerate(some):
             measure, path = Consistency(features, Fraction(2)), tmp_path / f"{row}-{number}.json"
-            record = measure_film([frames[::apart]], Fraction(2), [measure])
-            write_film(path, record | {"row": row, "group": f"shot {number}"}, measure.clips(), b"")
+            told = measure_film([frames[::apart]], Fraction(2), [measure])
+            record = recorded(Source(row=row, group=f"shot {number}"), told)
+            write_film(path, record, measure.clips(), b"")
             films.append(read_film(path))
     falls = {
         (film.row, film.group): float(start_end_contrast(film.curves[LIKENESS]))

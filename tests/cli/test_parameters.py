@@ -1,12 +1,16 @@
 """Options of a command that come from a model: their types, names, defaults and descriptions."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, get_args
 
+import pytest
 from pydantic import Field
 
+from longtake.cli.compare import compare, evaluate
 from longtake.cli.film import FIELDS, film_options, generate
 from longtake.cli.parameters import SHORT, given_of, takes
+from longtake.evaluation.options import CompareOptions, EvaluateOptions
 from longtake.options import Count, FilmOptions, Options, Rate
 
 
@@ -63,3 +67,18 @@ def test_every_option_of_a_film_is_an_option_of_generate() -> None:
     parameters = inspect.signature(generate).parameters
     assert set(FIELDS) | {"prompt", "cues"} == set(FilmOptions.model_fields) - {"width", "height"}
     assert set(FIELDS) <= set(parameters) and set(SHORT) <= set(FIELDS)
+
+
+@pytest.mark.parametrize(("command", "kind"), [(compare, CompareOptions), (evaluate, EvaluateOptions)])
+def test_every_option_of_a_comparison_is_one_of_its_command(
+    command: Callable[..., None], kind: type[Options]
+) -> None:
+    """Guards fields that nobody can give, and ones without a word on what they are."""
+    assert set(kind.model_fields) <= set(inspect.signature(command).parameters)
+    assert all(field.description for field in kind.model_fields.values())
+
+
+def test_methods_are_names_between_commas() -> None:
+    """As the command line gives them, and as a script does."""
+    given = CompareOptions(methods="fifo, no-context")
+    assert given.methods == CompareOptions(methods=("fifo", "no-context")).methods == ("fifo", "no-context")

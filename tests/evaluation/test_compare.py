@@ -16,6 +16,7 @@ from safetensors.torch import save_model
 from longtake.errors import OptionError
 from longtake.evaluation import compare
 from longtake.evaluation.jobs import Job, Took, film
+from longtake.evaluation.options import Given
 from longtake.evaluation.variants import Setting, Variant, joints_of, variants_of
 from longtake.models.open_sora.presets import PRESETS
 from longtake.video import VideoWriter
@@ -225,6 +226,7 @@ def test_the_papers_comparison_says_what_it_lacks(
         ((*WORLD, "--methods", "magic"), "there is no method magic"),
         ((), "give either --prompts FILE or --world WORLD"),
         (("--prompts", "no.txt"), "cannot read no.txt"),
+        (("--world", "moon"), "'moon' is not one of 'flight', 'tracking-shot'"),
         (("--prompts", "no.txt", "--judge", "no.safetensors"), "--judge FILE goes with --world WORLD"),
         (("--report-only",), "holds no measured film yet"),
     ],
@@ -269,7 +271,7 @@ def test_pieces_meet_where_they_do(tubelet_folder: Path) -> None:
 def test_pieces_begin_behind_the_clip(open_sora_folder: Path) -> None:
     """Guards seams of groups of 17 frames: the clip is one piece, then comes a group a chunk."""
     setting = Setting(2.0, str(open_sora_folder))
-    options = {"width": 64, "height": 48}
+    options = Given(width=64, height=48)
     begun = setting.film(Variant("progressive", options), from_clip=True)
     joints = joints_of(begun, setting.spec)
     inside = {1, 5, 9, 13}

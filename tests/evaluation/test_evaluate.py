@@ -85,6 +85,10 @@ def test_films_of_any_kind(cli: Cli, pictures: NDArray[np.uint8], tmp_path: Path
     assert [film["row"] for film in (first, second, third)] == ["a film_ü – 1.mkv", "a/x.webm", "b/x.webm"]
     assert [film["fps"] for film in (first, second, third)] == ["24000/1001", "25", "24000/1001"]
     assert (first["num_frames"], first["frames_left_over"], first["codec"]) == (60, 13, "ffv1")
+    assert set(first) == {
+        *("row", "group", "seed", "file", "sha256", "codec", "size", "options", "notes", "made"),
+        *("num_frames", "frames_left_over", "fps", "times", "curves", "totals", "about"),
+    }
     assert first["sha256"] == hashlib.sha256(odd.read_bytes()).hexdigest()
     assert second["size"] == [32, 20] and (third["group"], third["seed"]) == ("a red car", 3)
     assert len(first["curves"]["luma"]) == 1 and 0 < first["totals"]["luma"] < 1

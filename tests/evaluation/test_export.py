@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def test_where_the_tools_look(tmp_path: Path) -> None:
     first = film(tmp_path / "a red_car.v2-Scene-1.mp4", 40)
     second = film(tmp_path / "fähre 🚢.mp4", 24, Fraction(24000, 2002))
     index = export_clips([first, second], tmp_path / "out")
-    assert [entry["frames_left_over"] for entry in index] == [8, 1]
-    assert json.loads((tmp_path / "out" / INDEX).read_text()) == index
+    assert [film.frames_left_over for film in index] == [8, 1]
+    assert json.loads((tmp_path / "out" / INDEX).read_text()) == [asdict(film) for film in index]
     names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.mp4"))
     assert names == [
         "split_clip/0001-a-red-car-v2-scene-1/0001-a-red-car-v2-scene-1_0000.mp4",

@@ -3,11 +3,13 @@
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperCommand, TyperOption
 
 from longtake.errors import LongTakeError
@@ -86,6 +88,26 @@ def stoppable(then: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"stopped: {then}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar on stderr, where that is a terminal; yields the function to call with how many are done, of how many, and
+    what it is at, if that is to be told."""
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} {{task.description}}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(done: int, of: int, about: str = "") -> None:
+            progress.update(task, completed=done, total=of, description=about)
+
+        yield show
 
 
 def say(line: str) -> None:

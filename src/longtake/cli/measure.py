@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.cli.common import Json, Model, app, needs_extra, stoppable
-from longtake.cli.compare import bar
+from longtake.cli.common import Json, Model, app, bar, needs_extra, stoppable
 from longtake.files import exclusive, exclusive_folder
 from longtake.worlds import WorldName, load_world
 

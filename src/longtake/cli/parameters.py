@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from longtake.values import Options
+from longtake.worlds import WorldName
 
 # What the commands that film call a field, where that is not its own name.
 SHORT = {
@@ -19,7 +20,18 @@ SHORT = {
     "context_size": ("--context",),
     "guidance_scale": ("--guidance",),
 }
-METAVARS = {"fps": "RATE"}
+METAVARS = {
+    "fps": "RATE",
+    "prompts": "FILE",
+    "methods": "A,B,…",
+    "real": "DIR",
+    "clips": "DIR",
+    "weights_dir": "DIR",
+    "world": "|".join(WorldName),
+    "judge": "FILE",
+}
+# Of text that names one of a few, which the model does not know.
+CHOICES: dict[str, type] = {"world": WorldName}
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -58,7 +70,7 @@ def given_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(name: str, field: FieldInfo, names: tuple[str, ...]) -> inspect.Parameter:
-    kind, is_flag = _plain(field), field.annotation is bool
+    kind, is_flag = CHOICES.get(name, _plain(field)), field.annotation is bool
     shown = "" if field.default in (None, "", ()) or is_flag else str(field.default)
     option = typer.Option(
         *names, help=field.description, metavar=METAVARS.get(name), show_default=shown or False

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, needs_extra, say, stoppable
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, bar, needs_extra, say, stoppable
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
@@ -234,15 +232,12 @@ def _describe(model: ModelFolder, options: RunOptions, data: Path) -> None:
 @contextmanager
 def _progress(done: int, steps: int) -> Iterator[Callable[["Step"], None]]:
     """A bar on stderr, where that is a terminal; yields the function that shows a step."""
-    console = Console(stderr=True)
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("steps {task.description}"), TimeRemainingColumn()
-    quiet = not (console.is_terminal and _first_process())
-    with Progress(*columns, console=console, disable=quiet) as progress:
-        task = progress.add_task("", total=steps, completed=done)
+    with bar("steps", quiet=not _first_process()) as progress:
+        progress(done, steps)
 
         def show(step: "Step") -> None:
             about = f" loss {step.loss:.4f}, {step.latents_per_second:.1f} latents/s"
-            progress.update(task, completed=step.step + 1, description=about)
+            progress(step.step + 1, steps, about)
 
         yield show
 

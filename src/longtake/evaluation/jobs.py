@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import torch
@@ -17,16 +18,18 @@ import torch
 from longtake.evaluation.benchmark import BETWEEN
 from longtake.evaluation.films import (
     PORTION,
-    Record,
     Strip,
     also_written,
     made_with,
     measure_film,
+    recorded,
     write_film,
 )
 from longtake.evaluation.measures.base import Frames, Joints
+from longtake.evaluation.record import Cost, Source
 from longtake.evaluation.registry import clips_of, load_vbench, measures_for
 from longtake.evaluation.variants import REAL, Setting, Variant, joints_of
+from longtake.evaluation.vbench.dimensions import VBench
 from longtake.evaluation.world import JUDGE, Judge, Judged, Rendered, World
 from longtake.options import FilmPlan
 from longtake.pipeline import LongTake
@@ -60,6 +63,10 @@ class Job:
     shown: bool
 
     @property
+    def is_real(self) -> bool:
+        return self.variant.name == REAL
+
+    @property
     def path(self) -> Path:
         """The film's JSON, named after nothing but what the film follows from."""
         digest = hashlib.sha256(self.prompt.name.encode()).hexdigest()[:10]
@@ -86,42 +93,46 @@ def film(job: Job) -> Took:
 
     Writes its JSON, its strip, its clips and, if it is shown, its mp4; all of these follow from the job alone."""
     plan = job.setting.film(job.variant, job.prompt.text, job.seed, job.prompt.start is not None)
-    real = job.variant.name == REAL
     on_cpu = job.setting.device == "cpu"
     if on_cpu:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-    judged = None
-    if job.prompt.shot is not None:
-        assert job.setting.world is not None
-        judged = Judged(job.setting.world, _judge(job.run, job.setting.world), job.prompt.shot)
     vbench = load_vbench(job.setting.weights_dir, job.setting.device) if job.setting.weights_dir else None
-    measures = measures_for(
-        plan.rate, Joints() if real else joints_of(plan, job.setting.spec), judged, vbench
-    )
+    joints = Joints() if job.is_real else joints_of(plan, job.setting.spec)
+    measures = measures_for(plan.rate, joints, _judged(job), vbench)
     strip, clock = Strip(plan.rate), time.process_time if on_cpu else time.perf_counter
     start = _start(job, plan)
     with closing(_pictures(job, plan, start)) as pictures:
         started = clock()
         source = _Timed(pictures, clock)
         shown = also_written(source, job.path.with_suffix(".mp4"), plan.rate) if job.shown else source
-        measured = measure_film(shown, plan.rate, measures, strip)
-    record: Record = {
-        "row": job.variant.name,
-        "group": job.prompt.name,
-        "seed": job.seed,
-        "made": made_with(),
-    }
-    if job.prompt.shot is not None:
-        record["shot"] = asdict(job.prompt.shot)
-    if job.prompt.start is not None and start is not None:
-        record |= origin(job.prompt.start, start)
-    if not real:
-        record |= {"options": plan.metadata, "cost": _cost(plan)}
-    if vbench is not None:
-        record["vbench_weights"] = {path: asdict(receipt) for path, receipt in vbench.weights.items()}
-    write_film(job.path, record | measured, clips_of(measures), strip.jpeg())
+        numbers = measure_film(shown, plan.rate, measures, strip)
+    record = recorded(_source(job, plan, start, vbench), numbers)
+    write_film(job.path, record, clips_of(measures), strip.jpeg())
     return Took(job.path.stem, job.variant.name, source.seconds, clock() - started - source.seconds)
+
+
+def _source(job: Job, plan: FilmPlan, start: Frames | None, vbench: VBench | None) -> Source:
+    """Where a film comes from."""
+    told: dict[str, Any] = {}
+    if job.prompt.shot is not None:
+        told["shot"] = asdict(job.prompt.shot)
+    if job.prompt.start is not None and start is not None:
+        told |= origin(job.prompt.start, start)
+    if not job.is_real:
+        told |= {"options": plan.metadata, "cost": _cost(plan)}
+    if vbench is not None:
+        told["vbench_weights"] = vbench.weights
+    return Source(row=job.variant.name, group=job.prompt.name, seed=job.seed, made=made_with(), **told)
+
+
+def _judged(job: Job) -> Judged | None:
+    """Who reads the adherence of a film, if its prompt is of a world, and what it should show."""
+    world = job.setting.world
+    if job.prompt.shot is None:
+        return None
+    assert world is not None
+    return Judged(world, _judge(job.run, world), job.prompt.shot)
 
 
 def _start(job: Job, plan: FilmPlan) -> Frames | None:
@@ -134,7 +145,7 @@ def _start(job: Job, plan: FilmPlan) -> Frames | None:
 
 def _pictures(job: Job, plan: FilmPlan, start: Frames | None) -> Generator[Frames, None, None]:
     """The film itself, in portions of any length."""
-    if job.variant.name != REAL:
+    if not job.is_real:
         yield from _take(job.setting).shoot(plan, start)
         return
     assert job.prompt.shot is not None
@@ -144,14 +155,13 @@ def _pictures(job: Job, plan: FilmPlan, start: Frames | None) -> Generator[Frame
         yield shot.render(first, min(PORTION, end - first), *size)
 
 
-def _cost(plan: FilmPlan) -> dict[str, float]:
-    """What a film costs, in latents through the network for each of its frames, and what follows from its method."""
-    return {
-        "evaluations_per_frame": plan.cost.evaluations_per_frame,
-        "passes": plan.cost.passes,
-        "peak_window": plan.cost.peak_window,
-        "num_inference_steps": plan.cost.sampling.num_inference_steps,
-    }
+def _cost(plan: FilmPlan) -> Cost:
+    return Cost(
+        evaluations_per_frame=plan.cost.evaluations_per_frame,
+        passes=plan.cost.passes,
+        peak_window=plan.cost.peak_window,
+        num_inference_steps=plan.cost.sampling.num_inference_steps,
+    )
 
 
 @cache

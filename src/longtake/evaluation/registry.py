@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from longtake.evaluation.features import Features, ImageNetFeatures
-from longtake.evaluation.measures import adherence, consistency, distribution, picture
 from longtake.evaluation.measures.adherence import Adherence
 from longtake.evaluation.measures.base import Joints, Measure
 from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.clips import ClipFeatures, Clips
 from longtake.evaluation.measures.consistency import Consistency
+from longtake.evaluation.measures.distribution import RealFilm
 from longtake.evaluation.measures.grid import GridRatio
 from longtake.evaluation.measures.motion import Freezing, Looping, OpticalFlow
 from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.measures.scenery import CarriedScenery
 from longtake.evaluation.measures.seams import SceneCuts, SeamScore
-from longtake.evaluation.summary import with_likeness
 from longtake.evaluation.vbench.dimensions import VBench
 from longtake.evaluation.world import Judged
 
 UNKNOWN = Joints()
 
-# Where each measure says what it cannot see.
-SAYING: dict[str, Any] = {
-    "frame statistics": picture,
-    "motion, smoothness": OpticalFlow,
-    "frozen transitions": Freezing,
-    "likeness to earlier moments": Looping,
-    "change at shifts": SeamScore,
-    "scene cuts": SceneCuts,
-    "grid": GridRatio,
-    "beat": Beat,
-    "carried scenery": CarriedScenery,
-    "consistency, similarity": consistency,
-    "distance from real film": distribution,
-    "likeness to real film": with_likeness,
-    "attributes read right": adherence,
+# What the measures cannot see, as the page tells it.
+BLIND_SPOTS = {
+    "frame statistics": PictureStatistics.blind_spots,
+    "motion, smoothness": OpticalFlow.blind_spots,
+    "frozen transitions": Freezing.blind_spots,
+    "likeness to earlier moments": Looping.blind_spots,
+    "change at shifts": SeamScore.blind_spots,
+    "scene cuts": SceneCuts.blind_spots,
+    "grid": GridRatio.blind_spots,
+    "beat": Beat.blind_spots,
+    "carried scenery": CarriedScenery.blind_spots,
+    "consistency, similarity": Consistency.blind_spots,
+    "distance from real film": RealFilm.blind_spots,
+    "likeness to real film": "it is low for what is rare in real film, and does not see motion.",
+    "attributes read right": Adherence.blind_spots,
 }
 
 
@@ -73,16 +69,6 @@ def measures_for(
 def clips_of(measures: Sequence[Measure]) -> Clips:
     """The clips of the film that these measures have seen, for distances between sets of films."""
     return next(measure.clips() for measure in measures if isinstance(measure, ClipFeatures))
-
-
-def blind_spots() -> dict[str, str]:
-    """What the measures cannot see, in the words of their own files."""
-    found = {}
-    for name, place in SAYING.items():
-        words = re.search(r"Blind spots?: (.+?)(?:\n\n|$)", inspect.getdoc(place) or "", re.DOTALL)
-        assert words, f"{place} does not say what it cannot see"
-        found[name] = " ".join(words[1].split())
-    return found
 
 
 @cache

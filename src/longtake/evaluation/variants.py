@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from longtake.errors import OptionError
 from longtake.evaluation.measures.base import Joints
+from longtake.evaluation.options import ABLATIONS, COMPARED, METHODS, Given
 from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.models.base import ModelSpec
@@ -18,15 +19,11 @@ from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
 from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
-from longtake.plan import Method
 from longtake.presets import preset_options
 
 REAL = "real film"
 OURS = "progressive"  # what the others are compared with
 EQUAL_COST = ", equal cost"
-METHODS: tuple[str, ...] = get_args(Method)
-# The parts of progressive denoising that can be left out, each by the option that does it.
-ABLATIONS: dict[str, dict[str, Any]] = {"no-context": {"context_size": 0}, "no-chunks": {"chunk_size": 1}}
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Variant:
     """What is compared: a name, and the options of FilmOptions that make it, or the preset that has them."""
 
     name: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Given = field(default_factory=Given)
     preset: PresetName | None = None
 
 
@@ -44,7 +41,6 @@ TABLE1 = [
     Variant("replacement", preset="rn-o-base"),
     Variant("replacement, as released", preset="rn-o-base-as-released"),
 ]
-TABLE1_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -114,16 +110,16 @@ def variants_of(
 ) -> tuple[list[Variant], list[str]]:
     """Methods and ablations by name, with `equal_cost` each that costs otherwise than progressive denoising also at its
     cost; and, in words, what is left out. OptionError for a name that there is not, or what cannot be filmed."""
-    spec, known = setting.spec, [*METHODS, *ABLATIONS]
+    spec = setting.spec
     budget = setting.film(Variant(OURS)).cost.latent_evaluations
     variants, notes = list[Variant](), list[str]()
     for name in names:
-        if name not in known:
-            raise OptionError(f"there is no method {name}: choose among {', '.join(known)}")
+        if name not in COMPARED:
+            raise OptionError(f"there is no method {name}: choose among {', '.join(COMPARED)}")
         if name in ABLATIONS and ABLATIONS[name].items() <= asdict(spec.defaults).items():
             notes.append(f"{name} is left out: {spec.name} is filmed so anyway")
             continue
-        variant = Variant(name, ABLATIONS.get(name, {"method": name}))
+        variant = Variant(name, ABLATIONS.get(name) or Given(method=next(m for m in METHODS if m == name)))
         variants.append(variant)
         steps = equal_cost_steps(setting.options(variant), spec, budget)
         if equal_cost and steps != spec.defaults.num_inference_steps:

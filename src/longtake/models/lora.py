@@ -4,7 +4,6 @@ others are read in their spelling. From safetensors and JSON alone, and known by
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from longtake.errors import ModelError, NumberError
+from longtake.files import file_sha256
 from longtake.models.base import LoraName
 from longtake.models.configs import LoraConfig
 from longtake.models.kinds import is_lora, read_json, refuse_foreign, weights_of
@@ -71,9 +71,8 @@ def lora_name(lora: Lora) -> LoraName:
     that lies in RUN/lora is called RUN."""
     path = lora.path.resolve()
     folder = path.parent.parent if path.parent.name == "lora" else path.parent
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LoraName(folder.name if path.name in (WEIGHTS, DIFFUSERS_WEIGHTS) else path.stem, digest)
+    name = folder.name if path.name in (WEIGHTS, DIFFUSERS_WEIGHTS) else path.stem
+    return LoraName(name, file_sha256(path))
 
 
 def lora_config(rank: int, alpha: float, base: str) -> str:

@@ -10,7 +10,23 @@ from longtake.errors import DataError
 from longtake.evaluation.features import Vectors
 from longtake.evaluation.measures.base import Frames
 from longtake.evaluation.measures.clips import ClipFeatures, Clips
-from longtake.evaluation.measures.distribution import distances, frechet, kernel, slice_distances
+from longtake.evaluation.measures.distribution import (
+    Distances,
+    Films,
+    RealFilm,
+    alikeness,
+    discrepancy,
+    frechet,
+)
+
+
+def distances(real: Films, film: Films) -> Distances:
+    return RealFilm(real).distances(film)
+
+
+def kernel(x: Sequence[Clips], y: Sequence[Clips]) -> float:
+    """The unbiased kernel distance of two sets of prompts, (N, D) each; clips of one prompt are not compared."""
+    return float(discrepancy(alikeness(x, x), alikeness(y, y), alikeness(x, y))[0])
 
 
 class Corner:
@@ -112,7 +128,7 @@ def test_slices_of_ten_seconds() -> None:
     """Film that drifts is farther in its second ten seconds; what does not fill ten is left; prompts may have seeds."""
     good, bad = prompts(100, 16), prompts(100, 16, shift=2)
     film = {name: [np.concatenate([good[name][0], bad[name][0], bad[name][0][:2]])] * 2 for name in good}
-    first, second = slice_distances(prompts(0, 32), film)
+    first, second = RealFilm(prompts(0, 32)).slice_distances(film)
     assert second.kernel > 1 + first.kernel and second.frechet > 2 * first.frechet
 
 

@@ -93,3 +93,31 @@ def test_loops(period: int) -> None:
         measure.push(panning([0.5 * place for place in places]))
         curve = measure.curves([slice(0, 48), slice(144, 240)])["loop_score"]
         assert np.isnan(curve[0]) and low <= curve[1] <= high
+
+
+def loop_scores(film: Frames, memory: int) -> list[float]:
+    """The formula over a whole film of eight frames a second. memory: in frames."""
+    small = [cv2.resize(f.astype(np.float32), (16, 9), interpolation=cv2.INTER_AREA).ravel() for f in film]
+    scores = [np.nan] * 16
+    for at in range(16, len(film)):
+        beside, earlier = (
+            [*small[at - 1 : at], *small[at + 1 : at + 2]],
+            small[max(0, at - 15 - memory) : at - 15],
+        )
+        near, far = (min(np.abs(one - small[at]).mean() for one in some) + 0.1 for some in (beside, earlier))
+        scores.append(near / (near + far))
+    return scores
+
+
+@pytest.mark.parametrize("memory", [600, 3])
+def test_what_is_long_ago_is_forgotten(memory: int) -> None:
+    """Guards hours of film against work that grows with its square: a moment is compared with a bounded number of
+    earlier ones, exactly; films shorter than that are compared with all they have."""
+    film = np.random.default_rng(0).integers(0, 256, (100, 18, 32, 3), dtype=np.uint8)
+    film[70:80] = film[20:30]
+    measure = Looping(8, memory)
+    for part in (film[:1], film[1:50], film[50:]):
+        measure.push(part)
+    curve = measure.curves([slice(at, at + 1) for at in range(100)])["loop_score"]
+    np.testing.assert_allclose(curve, loop_scores(film, 8 * memory), rtol=1e-6)
+    assert (curve[70:80].min() > 0.99) == (memory == 600)

@@ -9,6 +9,7 @@ import torch
 from longtake.evaluation.drift import slices_of
 from longtake.evaluation.films import MeasuredFilm
 from longtake.evaluation.measures.adherence import Adherence
+from longtake.evaluation.record import Record
 from longtake.evaluation.world import Judged
 from longtake.worlds.classifier import AttributeClassifier, accuracy
 from longtake.worlds.tracking_shot.adherence import as_table, summarise
@@ -26,7 +27,8 @@ def films(wrong_from: int, prompts: int = 8, seconds: int = 60) -> list[Measured
             {name: name != "vehicle" or second < wrong_from for name in JUDGED} for second in range(seconds)
         ]
         curves = measure.curves(slices_of(seconds * FPS, FPS))
-        made.append(MeasuredFilm(Path(), "progressive", caption, np.array([]), curves, {}, {}, {}))
+        record = Record(row="progressive", group=caption, times=[], curves={}, totals={}, about={})
+        made.append(MeasuredFilm(Path(), "progressive", caption, np.array([]), curves, {}, {}, record))
     return made
 
 

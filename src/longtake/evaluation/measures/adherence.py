@@ -2,7 +2,6 @@
 
 A classifier that was trained on renders of the world reads attributes from some looks at every second. Range 0 to 1,
 the share of seconds read right; a film that shows nothing scores what chance does, one over an attribute's values.
-Blind spot: everything but the attributes that are read. An ugly picture can be read right.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ class Adherence:
     """Curves and totals: the share of seconds in which each attribute is read right, of those in which it can be seen,
     and as `adherence` their mean. A second is judged by what it should show in the middle of what is looked at, and
     belongs to the slice that holds this frame."""
+
+    blind_spots = "everything but the attributes that are read. An ugly picture can be read right."
 
     def __init__(self, judged: Judged) -> None:
         self.world, self.judge, self.shot = judged

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
 Curve = NDArray[np.float64]
+Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class About:
 
     title: str
     unit: str
-    better: Literal["higher", "lower", "neither"]
+    better: Better
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,13 @@ class Beat:
     peak and its two neighbours; each at least 0.01 of the mean change. It knows no phase. Both in a slice and in the
     film, whose power is the mean of that of its slices. NaN where there is no latent border, or a latent is one frame.
 
-    Blind spots: motion that comes at the rate of the latents by itself, such as film that was shot at a fourth of the
-    rate; jerks at fewer than half of the latents; jerks that change no more of the picture than motion does; and what
-    is known of the latents must be right, since at another phase a beat is none.
-
     joints: where the film's latents begin."""
 
+    blind_spots = (
+        "motion that comes at the rate of the latents by itself, such as film that was shot at a fourth of the rate;"
+        " jerks at fewer than half of the latents; jerks that change no more of the picture than motion does; and what"
+        " is known of the latents must be right, since at another phase a beat is none."
+    )
     about: Mapping[str, About] = {
         "beat": About("beat", "ratio", "lower"),
         "beat_peak": About("beat, its peak", "ratio", "lower"),

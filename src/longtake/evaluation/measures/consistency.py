@@ -4,7 +4,6 @@ VBench's subject and background consistency (Huang et al., arXiv 2311.17982), ov
 mean over i ≥ 2 of (max(0, cos(f_i, f₁)) + max(0, cos(f_i, f_{i−1}))) / 2. VBench sees every frame, with DINO or CLIP;
 this sees about four a second, with the network that every title names. Range 0 to 1 for features without negative
 numbers.
-Blind spot: a frozen film is perfect, and noise is very like noise. Never show these numbers without those of motion.
 
 N frames, D numbers a frame
 """
@@ -14,14 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from longtake.evaluation.drift import SLICE_SECONDS
 from longtake.evaluation.features import Features
-from longtake.evaluation.measures.base import About, Curve
+from longtake.evaluation.measures.base import About, Better, Curve
 from longtake.evaluation.measures.clips import ClipFeatures
 
 LAGS = (2, 4, 8, 16, 32, 64, 128, 200)  # frames
@@ -30,7 +28,7 @@ STILL = 0.99  # a film whose frames are all as alike as this has gone nowhere
 
 Units = NDArray[np.floating]  # (N, D), of length 1
 
-TITLES: dict[str, tuple[str, Literal["higher", "lower", "neither"]]] = {
+TITLES: dict[str, tuple[str, Better]] = {
     "consistency": ("consistency", "higher"),
     "similarity_to_start": ("similarity to the first second", "higher"),
     "recurrence": ("return to earlier frames", "lower"),
@@ -46,6 +44,11 @@ class Consistency(ClipFeatures):
     as a loop does.
 
     Looks at some 7 frames a second, the ones that are only needed for lags included."""
+
+    blind_spots = (
+        "a frozen film is perfect, and noise is very like noise. Never show these numbers without those of"
+        " motion."
+    )
 
     def __init__(self, features: Features, fps: Fraction | float) -> None:
         super().__init__(features, fps)

@@ -12,7 +12,6 @@ twice, a prompt would narrow a covariance, so the Fréchet distance has none.
 
 Both run from 0 up and have no unit. They say something beside their *floor* alone, the distance of real film from other
 real film in sets of the same size; they are not comparable with FID, FVD or KID, nor from one network to another.
-Blind spot: a set is judged, not a film. One bad film among many hardly tells, nor do good clips in a wrong order.
 
 N clips, D numbers in a clip, K directions, P Q prompts, R draws
 """
@@ -22,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,20 +63,14 @@ class Distances:
         return _interval(self.kernel - other.kernel, self.draws - other.draws)
 
 
-def slice_distances(real: Films, film: Films) -> list[Distances]:
-    """As RealFilm.slice_distances, for one comparison."""
-    return RealFilm(real).slice_distances(film)
-
-
-def distances(real: Films, film: Films) -> Distances:
-    """As RealFilm.distances, for one comparison."""
-    return RealFilm(real).distances(film)
-
-
 @dataclass(frozen=True)
 class RealFilm:
     """Real film that other film is compared with; what does not depend on the other film is found once."""
 
+    blind_spots: ClassVar[str] = (
+        "a set is judged, not a film. One bad film among many hardly tells, nor do good clips in a wrong"
+        " order."
+    )
     films: Films
 
     def slice_distances(self, film: Films) -> list[Distances]:
@@ -207,11 +200,6 @@ def frechet(x: Clips, y: Clips) -> float:
     small = [np.linalg.qr(some).R for some in (a, b)]  # Σ₁ = aᵀa = rᵀr, and so Σ₂
     root = np.linalg.norm(small[0] @ small[1].T, "nuc")  # the trace of (Σ₁ Σ₂)^½
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root)
-
-
-def kernel(x: Sequence[Clips], y: Sequence[Clips]) -> float:
-    """The unbiased kernel distance of two sets of prompts, (N, D) each; clips of one prompt are not compared."""
-    return float(discrepancy(alikeness(x, x), alikeness(y, y), alikeness(x, y))[0])
 
 
 def alikeness(a: Sequence[Clips], b: Sequence[Clips]) -> Floats:

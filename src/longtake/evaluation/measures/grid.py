@@ -19,7 +19,7 @@ USUAL_PATCHES = (8, 16)  # pixels: what most models code a picture in
 SKY = 0.3  # the share of a picture's rows, from above, in which there is most often sky
 ROUNDING = 0.1  # grey levels: steps that are smaller on average count as that
 
-Steps = NDArray[np.float64]
+Steps = NDArray[np.floating]
 
 
 class GridRatio:
@@ -30,12 +30,14 @@ class GridRatio:
     grid_sky is the same over the upper 30 % of the rows: in a sky nothing hides a grid. Both in a slice and the film.
     NaN for pictures that are not wider than a patch. It is a block-edge ratio, as measures of coding's blockiness are.
 
-    Rows are not compared: a horizon that lies on a multiple of the patch is no grid. Blind spots: what stands still at
-    such a column is a grid; texture hides one; patches that a model overlaps or shifts; a codec has blocks of 8 and 16
-    pixels itself, so compare files with real film that is encoded alike.
+    Rows are not compared: a horizon that lies on a multiple of the patch is no grid.
 
     patch: the side of the model's patch in pixels, of a film of unknown origin None: the larger ratio of 8 and 16."""
 
+    blind_spots = (
+        "what stands still at such a column is a grid; texture hides one; patches that a model overlaps or shifts; a"
+        " codec has blocks of 8 and 16 pixels itself, so compare files with real film that is encoded alike."
+    )
     about: Mapping[str, About] = {
         "grid_sky": About("grid in the sky", "ratio", "lower"),
         "grid": About("grid", "ratio", "lower"),
@@ -43,13 +45,14 @@ class GridRatio:
 
     def __init__(self, patch: int | None = None) -> None:
         self._patches = USUAL_PATCHES if patch is None else (patch,)
-        self._steps: list[Steps] = []  # of each frame, (2, W - 1): those of the sky, and of all rows
+        # Of each frame, of the sky and of all rows, of each patch: the mean step where patches meet, and elsewhere.
+        self._steps: list[Steps] = []
 
     def push(self, frames: Frames) -> None:
         for picture in frames:
             steps = np.abs(np.diff(picture @ REC_709, axis=1))
-            sky = steps[: max(1, round(SKY * len(steps)))]
-            self._steps.append(np.stack([sky.mean(0), steps.mean(0)]).astype(np.float64))
+            rows = steps[: max(1, round(SKY * len(steps)))].mean(0), steps.mean(0)
+            self._steps.append(np.array([[met(row, patch) for patch in self._patches] for row in rows]))
 
     def curves(self, slices: Sequence[slice]) -> dict[str, Curve]:
         ratios = [self._ratios(part) for part in slices]
@@ -59,14 +62,13 @@ class GridRatio:
         return self._ratios(slice(None))
 
     def _ratios(self, part: slice) -> dict[str, float]:
-        steps = np.mean(self._steps[part], axis=0)
-        found = ([ratio(row, patch) for patch in self._patches] for row in steps)
-        return {name: largest(ratios) for name, ratios in zip(self.about, found, strict=True)}
+        at, elsewhere = np.moveaxis(np.maximum(ROUNDING, np.mean(self._steps[part], axis=0)), -1, 0)
+        return {name: largest(ratios) for name, ratios in zip(self.about, at / elsewhere, strict=True)}
 
 
-def ratio(steps: Steps, patch: int) -> float:
-    """The mean step to the columns that are multiples of the patch over that to the others; NaN if either is none."""
+def met(steps: Steps, patch: int) -> tuple[float, float]:
+    """The mean step to the columns that are multiples of the patch, and that to the others; NaN if either is none."""
     at = np.arange(1, len(steps) + 1) % patch == 0
     if at.all() or not at.any():
-        return math.nan
-    return max(ROUNDING, float(steps[at].mean())) / max(ROUNDING, float(steps[~at].mean()))
+        return math.nan, math.nan
+    return float(steps[at].mean(dtype=float)), float(steps[~at].mean(dtype=float))

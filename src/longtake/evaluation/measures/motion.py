@@ -9,6 +9,7 @@ H W height and width in pixels
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -28,6 +29,7 @@ CELLS = 8  # a side, into which a picture is divided to see whether it changes a
 STILL = 1.0  # grey levels
 THUMBNAIL = (16, 9)
 EARLIER = 2.0  # seconds that an earlier moment is ago at least
+MEMORY = 600.0  # seconds after which a moment is forgotten
 ROUNDING = 0.1  # grey levels: pictures that differ by less are the same
 
 Flow = NDArray[np.float32]  # (H, W, 2), in pixels to the right and down
@@ -41,11 +43,12 @@ class OpticalFlow:
     transitions have a motion above 6, else 0; of the film, the mean over its two-second slices. This is VBench's and
     VBench-Long's dynamic degree but for the flow, theirs being RAFT's. smoothness: each odd frame is made from its two
     neighbours, along the flow between them; 1 − the mean absolute difference to the frame that was there, as VBench
-    does with the network AMT. 0 to 1.
+    does with the network AMT. 0 to 1."""
 
-    Blind spots: DIS sees no motion where there is no texture, and loses things that move by much of their own size
-    between two looks; both make for smaller numbers than RAFT's. Noise is motion; a still picture is smooth."""
-
+    blind_spots = (
+        "DIS sees no motion where there is no texture, and loses things that move by much of their own size between two"
+        " looks; both make for smaller numbers than RAFT's. Noise is motion; a still picture is smooth."
+    )
     about: Mapping[str, About] = {
         "dynamic_degree": About("dynamic degree, DIS", "share", "higher"),
         "motion": About("motion of the fastest 5 %", "1/256 side per 1/8 s", "neither"),
@@ -120,9 +123,11 @@ class Freezing:
     Why one level: of pictures held for four seconds and encoded by longtake's H.264, nine in ten transitions are below
     it (what is above are the encoder's key frames); of the slowest renders of the tracking-shot world, at night and in
     fog, none, raw (1.1 and more) or encoded (1.8); of five camera films none (2.8). Over a single frame at 24 a second
-    the two would overlap. Blind spots: grain moves in a frozen picture too, and so does a freeze that fades; a still
-    life is frozen."""
+    the two would overlap."""
 
+    blind_spots = (
+        "grain moves in a frozen picture too, and so does a freeze that fades; a still life is frozen."
+    )
     about: Mapping[str, About] = {"freeze_share": About("frozen transitions", "share", "lower")}
 
     def __init__(self, fps: Fraction | float) -> None:
@@ -150,44 +155,60 @@ class Looping:
     """loop_score: is a moment more like an earlier one than like its own neighbours?
 
     Of thumbnails of 16 × 9 pixels, eight a second: near / (near + far), with near the mean absolute difference to the
-    more similar of the two next to it, far that to the most similar one at least two seconds earlier (each 0.1 grey
-    levels more, so that rounding decides nothing). 0 to 1: towards 0 where all is new, 0.5 where time makes no
-    difference, as in a frozen film, towards 1 where the film repeats itself. NaN in the first two seconds.
+    more similar of the two next to it, far that to the most similar one between two seconds and ten minutes earlier
+    (each 0.1 grey levels more, so that rounding decides nothing). 0 to 1: towards 0 where all is new, 0.5 where time
+    makes no difference, as in a frozen film, towards 1 where the film repeats itself. NaN in the first two seconds.
 
-    Blind spots: a still camera sees few new moments; the longer a film, the more there is to be like; a repetition of
-    part of the picture alone."""
+    A moment costs some 4,800 comparisons of 432 numbers at most, and a film 8 MB, however long it is. memory: in
+    seconds, in place of the ten minutes."""
 
+    blind_spots = (
+        "a still camera sees few new moments; the longer a film, up to ten minutes, the more there is to be like; what"
+        " comes back after more than ten minutes; a repetition of part of the picture alone."
+    )
     about: Mapping[str, About] = {"loop_score": About("likeness to earlier moments", "0 to 1", "lower")}
 
-    def __init__(self, fps: Fraction | float) -> None:
+    def __init__(self, fps: Fraction | float, memory: float = MEMORY) -> None:
         self.step = max(1, round(fps / LOOKS))
         self.ago = math.ceil(EARLIER * fps / self.step)
         self._num_frames = 0
-        self._thumbnails: list[NDArray[np.float32]] = []
+        self._scores: list[float] = []  # of each moment but the last
+        self._recent: deque[NDArray[np.float32]] = deque()  # the last `ago` thumbnails
+        self._earlier = np.empty((round(memory * fps / self.step), 3 * math.prod(THUMBNAIL)), np.float32)
+        self._num_earlier = 0  # the newest take the place of the oldest
 
     def push(self, frames: Frames) -> None:
         for picture in frames[-self._num_frames % self.step :: self.step]:
-            small = cv2.resize(picture.astype(np.float32), THUMBNAIL, interpolation=cv2.INTER_AREA)
-            self._thumbnails.append(small.ravel())
+            small = cv2.resize(picture.astype(np.float32), THUMBNAIL, interpolation=cv2.INTER_AREA).ravel()
+            if self._recent:
+                self._scores.append(self._score([small]))
+            if len(self._recent) == self.ago:
+                self._earlier[self._num_earlier % len(self._earlier)] = self._recent.popleft()
+                self._num_earlier += 1
+            self._recent.append(small)
         self._num_frames += len(frames)
 
     def curves(self, slices: Sequence[slice]) -> dict[str, Curve]:
-        return {"loop_score": means(self._scores(), slices)}
+        return {"loop_score": means(self._by_frame(), slices)}
 
     def totals(self) -> dict[str, float]:
-        return {"loop_score": mean(self._scores())}
+        return {"loop_score": mean(self._by_frame())}
 
-    def _scores(self) -> list[float]:
-        """A number each frame."""
+    def _score(self, following: Sequence[NDArray[np.float32]]) -> float:
+        """Of the newest moment, by the one that follows it, if any."""
+        if not self._num_earlier:
+            return math.nan
+        moment, beside = self._recent[-1], np.stack([self._recent[-2], *following])
+        near, far = (
+            float(np.abs(others - moment).mean(-1).min()) + ROUNDING
+            for others in (beside, self._earlier[: self._num_earlier])
+        )
+        return near / (near + far)
+
+    def _by_frame(self) -> list[float]:
+        """A number each frame, NaN for those that are not looked at."""
         scores = [math.nan] * self._num_frames
-        film = np.array(self._thumbnails)
-        for place in range(self.ago, len(film)):
-            beside = film[[at for at in (place - 1, place + 1) if at < len(film)]]
-            near, far = (
-                float(np.abs(others - film[place]).mean(-1).min()) + ROUNDING
-                for others in (beside, film[: place - self.ago + 1])
-            )
-            scores[place * self.step] = near / (near + far)
+        scores[:: self.step] = [*self._scores, self._score([])]
         return scores
 
 

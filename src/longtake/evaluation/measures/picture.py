@@ -10,8 +10,7 @@ Formulas, over pixels of sRGB values R, G, B from 0 to 1:
 - flicker: 1 − the mean absolute difference of consecutive frames, VBench's temporal_flickering (Huang et al.,
   arXiv 2311.17982). 1 is a still picture.
 
-All lie in 0 … 1 but for sharpness. None is good or bad in itself: what tells is that they change. Blind spots: noise is
-sharpness, a cut to a picture as bright is nothing, and flicker rewards blur and standing still.
+All lie in 0 … 1 but for sharpness. None is good or bad in itself: what tells is that they change.
 """
 
 from __future__ import annotations
@@ -31,6 +30,10 @@ REC_709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
 class PictureStatistics:
     """Curves and totals: means over the slice and over the film. Flicker takes the transitions inside the slice."""
 
+    blind_spots = (
+        "noise is sharpness, a cut to a picture as bright is nothing, and flicker rewards blur and standing"
+        " still."
+    )
     about: Mapping[str, About] = {
         "luma": About("luma", "0 to 1", "neither"),
         "contrast": About("contrast", "0 to 1", "neither"),

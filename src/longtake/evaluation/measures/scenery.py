@@ -61,12 +61,14 @@ class CarriedScenery:
     apart of ln(distance at the end / at the start), a second: 0 where the camera pans, ln 2 where the picture doubles
     in size, below 0 where it shrinks. Of a slice and of the film, means over their seconds; NaN with fewer than eight
     points. Real film alike says what is right: film that fades from view to view, as replacement may, keeps the
-    statistics of its pictures, but little in it is carried on; what stands under boiling noise is not carried either.
+    statistics of its pictures, but little in it is carried on; nor is what stands under boiling noise."""
 
-    Blind spots: repeated texture, where a point may take its neighbour's place; water, haze and darkness, where there
-    is little to follow, and textures finer than the way from frame to frame; a vehicle that is followed persists and
-    is not carried; growth is the median of what comes near and what does not, told of those that persist alone."""
-
+    blind_spots = (
+        "repeated texture, where a point may take its neighbour's place; water, haze and darkness, where there is"
+        " little to follow, and textures finer than the way from frame to frame; a vehicle that is followed persists"
+        " and is not carried; growth is the median of what comes near and what does not, told of those that persist"
+        " alone."
+    )
     about: Mapping[str, About] = {
         "persistence": About("points that persist", "share", "neither"),
         "carried": About("points carried on", "share", "neither"),

@@ -24,12 +24,15 @@ class SeamScore:
     With d the mean absolute difference of consecutive frames, at least 0.1 grey levels: seam_score is the mean d from
     the last frame before each of `shifts` to the frame there, over the median d elsewhere; NaN without shifts.
     worst_jump is the largest d over the median d. Both in a slice, a transition belonging to that of its later frame,
-    and in the film. A seam score compares films of any motion, as it is relative to it. Blind spots: a seam that
-    fades, or lies in how things move alone; fast film hides seams, and what happens to begin at a shift is one.
+    and in the film. A seam score compares films of any motion, as it is relative to it.
 
     shifts: the numbers of the frames that begin a new window, chunk or latent; what of them lies past the film's end
     counts for nothing."""
 
+    blind_spots = (
+        "a seam that fades, or lies in how things move alone; fast film hides seams, and what happens to begin at a"
+        " shift is one."
+    )
     about: Mapping[str, About] = {
         "seam_score": About("change at shifts / change elsewhere", "ratio", "lower"),
         "worst_jump": About("largest change / median change", "ratio", "lower"),
@@ -71,9 +74,12 @@ class SceneCuts:
     Table 1 ("scenes"), in a slice and in the film. 0 upwards.
 
     Its content value is the mean difference in hue, saturation and brightness (0 to 255); a cut is where that is 15 or
-    more, and 3 times the mean of the two transitions before and after. Blind spots: the first fifteen frames and the
-    last two, a second cut within fifteen frames, slow dissolves, and cuts between pictures alike."""
+    more, and 3 times the mean of the two transitions before and after."""
 
+    blind_spots = (
+        "the first fifteen frames and the last two, a second cut within fifteen frames, slow dissolves, and cuts"
+        " between pictures alike."
+    )
     about: Mapping[str, About] = {"cuts": About("scene cuts", "number", "lower")}
 
     def __init__(self) -> None:

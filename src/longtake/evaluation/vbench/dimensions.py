@@ -73,6 +73,14 @@ def missing_weights(folder: Path) -> dict[str, list[str]]:
     return {name: files for name, files in absent.items() if files}
 
 
+def unmeasured(folder: Path) -> list[str]:
+    """The dimensions that a folder does not allow, in words."""
+    return [
+        f"VBench's {name} is not measured: it needs {' and '.join(files)}"
+        for name, files in missing_weights(folder).items()
+    ]
+
+
 def _subject_consistency(folder: Path, device: torch.device) -> Maker:
     network = _loaded(vit.Dino, folder, DINO, vit.DINO_NAMES, device)
     view = Viewer(network, pictures.for_dino, device)

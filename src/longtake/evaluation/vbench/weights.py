@@ -4,7 +4,6 @@ Nothing is downloaded, and nothing is unpickled: docs/measures.md shows how a pi
 by its owner. A converted file names the sha256 of what it was made from in its metadata.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from longtake.errors import ModelError
+from longtake.files import file_sha256
 from longtake.finite import require_finite
 
 SOURCE = "source_sha256"  # the key of a converted file's metadata
@@ -82,8 +82,8 @@ class Receipt:
 def check(folder: Path, file: WeightsFile) -> Receipt:
     """Hash a file of the folder and compare. ModelError, naming the hashes, if it is not the published one."""
     path = folder / file.path
-    with _reading(path), path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    with _reading(path):
+        digest = file_sha256(path)
     if digest in file.safetensors:
         return Receipt(digest, "the published sha256")
     with _reading(path), safe_open(path, framework="pt") as tensors:

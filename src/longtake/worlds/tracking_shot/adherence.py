@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from longtake.evaluation.compare import film_all
+from longtake.evaluation.compare import Comparison, film_all
 from longtake.evaluation.drift import SLICE_SECONDS, bootstrap, by_prompt
 from longtake.evaluation.films import MeasuredFilm, read_film
 from longtake.evaluation.jobs import world_prompts
@@ -35,7 +35,7 @@ def measure(
     `run` is that of a comparison, of which done(films, of) is told as film_all does. ModelError as of load_model,
     OutputError for a folder of other films."""
     chosen = world_prompts(WORLD, prompts)
-    film_all(run, Setting(seconds, model, world=WORLD), chosen, seeds, [Variant(OURS)], done)
+    film_all(run, Comparison(Setting(seconds, model, world=WORLD), chosen, seeds, [Variant(OURS)]), done)
     films = [read_film(path) for path in sorted((run / "films").glob("*.json"))]
     keys = {(prompt.name, seed) for prompt in chosen for seed in range(seeds)}
     summary = summarise([film for film in films if film.row == OURS and film.key in keys])

@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from longtake.errors import LongTakeError
 from longtake.evaluation.films import MeasuredFilm, read_film, write_film
-from longtake.evaluation.report import Origin, page, sentence, standing
-from longtake.evaluation.summary import LIKENESS, Row, Summary, statistics, summarise
-from longtake.evaluation.tables import distance_table, markdown, number, span, verdict
+from longtake.evaluation.record import Record
+from longtake.evaluation.report.columns import LIKENESS, Column, statistics
+from longtake.evaluation.report.page import Origin, page
+from longtake.evaluation.report.rows import Row
+from longtake.evaluation.report.summary import Summary, summarise
+from longtake.evaluation.report.tables import markdown, number, span, verdict
+from longtake.evaluation.report.verdicts import sentence, standing
 
 SLICES, PROMPTS = 30, 6
 ORIGIN = Origin("a <subject>", ["longtake compare -o 'a & b'"], ["<note>"], {})
@@ -45,7 +50,7 @@ def film(tmp_path: Path) -> Callable[..., MeasuredFilm]:
             "about": ABOUT,
             "cost": {"evaluations_per_frame": 2, "passes": 1, "peak_window": 1, "num_inference_steps": 8},
         }
-        write_film(path, record, clips, b"")
+        write_film(path, Record.model_validate(record), clips, b"")
         return read_film(path)
 
     return make
@@ -59,14 +64,24 @@ def summary(film: Callable[..., MeasuredFilm]) -> Summary:
     return summarise([*films, film("real film", 0, seed=1)])
 
 
+def told(summary: Summary, key: str) -> Column:
+    """A number of the curve of adherence."""
+    shown = statistics("adherence", summary.about["adherence"], summary.real)
+    return next(column for column in shown if column.key == key)
+
+
 def test_the_sentence_says_what_the_numbers_say(summary: Summary) -> None:
     """Guards the claim on top: it holds, who falls, and by how much; nothing of who cannot be told apart."""
     assert sentence(summary) == (
         "Over 60 s, progressive holds what its prompt asks for: 97.5 % at first, 97.5 % at last. Fifo ends at 50.9 %."
         " Progressive's likeness to real film ends above that of fifo."
     )
-    last = summary.columns[1]
-    assert standing(summary, summary.rows, last) == (["fifo, equal cost", "fifo"], [], ["restart"])
+    groups = standing(summary, summary.rows, summary.column("adherence.last"))
+    assert [[row.name for row in group] for group in groups] == [
+        ["fifo, equal cost", "fifo"],
+        [],
+        ["restart"],
+    ]
     assert [row.name for row in summary.rows] == [
         "progressive",
         "restart",
@@ -78,13 +93,13 @@ def test_the_sentence_says_what_the_numbers_say(summary: Summary) -> None:
 
 def test_differences_are_of_pairs(summary: Summary) -> None:
     """Guards intervals against the spread between prompts, which is in both films of a pair: 46.5 points, certain."""
-    last = summary.columns[1]
-    interval = summary.behind["fifo", last.title]
+    last = summary.column("adherence.last")
+    interval = summary.behind["fifo", last.key]
     np.testing.assert_allclose([interval.value, interval.low, interval.high], 0.4655, atol=1e-3)
     assert verdict(interval, last) == "good"
-    own = summary.cells["progressive", last.title]
+    own = summary.cells["progressive", last.key]
     assert own.low < own.value < own.high
-    assert verdict(summary.behind["restart", last.title], last) == ""
+    assert verdict(summary.behind["restart", last.key], last) == ""
 
 
 def test_likeness_is_to_other_real_film_of_the_prompt(summary: Summary) -> None:
@@ -100,7 +115,8 @@ def test_only_rows_of_the_same_prompts_have_a_best(film: Callable[..., MeasuredF
     """Guards a method against losing by harder prompts."""
     films = [film(row, 1, fall) for row, fall in (("progressive", 0.2), ("fifo", 0.5))]
     same, more = summarise(films), summarise([*films, film("progressive", 2)])
-    assert same.best(same.columns[1]) == ["progressive"] and more.best(more.columns[1]) == []
+    best = [summary.best(summary.column("adherence.last")) for summary in (same, more)]
+    assert best == [["progressive"], []]
     assert same.shared == more.shared == {("<prompt 1>", 0)}
     assert "Curves are of the 1 prompts that all rows have" in page(more, ORIGIN)
     assert "Curves are of" not in page(same, ORIGIN)
@@ -124,7 +140,7 @@ def test_few_prompts_have_no_intervals(film: Callable[..., MeasuredFilm]) -> Non
 def test_what_drifts_apart_drifts(film: Callable[..., MeasuredFilm]) -> None:
     """Guards drift against its mean: of two films, one of which gains what the other loses, neither held."""
     summary = summarise([film("progressive", 1, 0.5), film("progressive", 2, -0.5)])
-    drift, change = statistics(summary, "adherence")[2], statistics(summary, "adherence")[1]
+    drift, change = (told(summary, f"adherence.{what}") for what in ("drift", "contrast"))
     (row,) = summary.rows
     assert row.number(change.number).value == pytest.approx(0) and row.number(drift.number).value > 0.4
 
@@ -133,8 +149,8 @@ def test_what_is_kept_is_a_share_of_the_start(film: Callable[..., MeasuredFilm])
     """The last ten seconds over the first; of what began at nothing there is no share."""
     half = replace(film("progressive", 1), curves={"adherence": np.linspace(1, 0.5, 30).round(1)})
     curve = half.curves["adherence"]
-    kept = statistics(summarise([film("progressive", 1)]), "adherence")[-1]
-    assert kept.title == "kept" and kept.number(half) == pytest.approx(curve[-5:].mean() / curve[:5].mean())
+    kept = told(summarise([film("progressive", 1)]), "adherence.kept")
+    assert kept.number(half) == pytest.approx(curve[-5:].mean() / curve[:5].mean())
     assert np.isnan(kept.number(replace(half, curves={"adherence": np.zeros(30)})))
 
 
@@ -153,8 +169,8 @@ def test_distances_of_every_ten_seconds(film: Callable[..., MeasuredFilm]) -> No
     summary = summarise(films)
     assert [len(slices) for slices in summary.distances.values()] == [6, 6]
     assert summary.nearer["fifo"][-1].value < summary.nearer["fifo"][0].value
-    html = distance_table(summary)
-    assert html.count("progressive − fifo") == 1 and "50 to 60 s" in html
+    html = page(summary, ORIGIN)
+    assert html.count("progressive − fifo") == 1 and html.count("<th>50 to 60 s</th>") == 2
 
 
 def test_tables_say_no_more_than_is_known(summary: Summary) -> None:
@@ -168,6 +184,31 @@ def test_tables_say_no_more_than_is_known(summary: Summary) -> None:
     )
 
 
+def test_columns_are_told_apart_by_what_they_are(film: Callable[..., MeasuredFilm]) -> None:
+    """Guards two numbers under one title against standing in one another's cells."""
+    first, second = film("progressive", 1), film("progressive", 2)
+    about = {**first.about, "adherence": replace(first.about["adherence"], title="luma")}
+    summary = summarise([replace(first, about=about), replace(second, about=about)])
+    assert len({column.key for column in summary.columns}) == len(summary.columns) == len(summary.cells)
+
+
+def test_a_film_comes_back_as_it_was_written(film: Callable[..., MeasuredFilm]) -> None:
+    """Guards the file: nothing in it that was not given, nothing lost."""
+    record = film("progressive", 1).record
+    assert Record.model_validate(record.json_values()) == record
+    assert "notes" not in record.json_values() and record.json_values()["curves"]["luma"][-1] is None
+
+
+def test_a_file_that_is_no_films_is_one_line(tmp_path: Path) -> None:
+    """Guards pydantic's own words, which are many lines."""
+    for text in ("{", "{}", "[1]"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(
+            LongTakeError, match=r"^[^\n]*x.json is not the file of a measured film[^\n]*: delete it$"
+        ):
+            read_film(tmp_path / "x.json")
+
+
 def test_numbers_are_written_as_people_do(summary: Summary) -> None:
     """Guards signs of nothing, and numbers that are none."""
     assert [number(value, "share") for value in (0.5, np.nan, -0.00001)] == ["50.0 %", "–", "0.0 %"]
@@ -179,4 +220,4 @@ def test_numbers_are_written_as_people_do(summary: Summary) -> None:
         "123",
     ]
     assert number(0.1, "share", sign=True) == "+10.0 %" and number(3, "s") == "3.0 s"
-    assert span(summary.cells["progressive", summary.columns[2].title], "share") == "0.0 … 0.0"
+    assert span(summary.cells["progressive", "adherence.change"], "share") == "0.0 … 0.0"
