@@ -17,6 +17,7 @@ from longtake.cli.common import Device, Json, Model, Overwrite, app, quick_impor
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.shooting import KeepStates, Loading, film_it
+from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
@@ -197,9 +198,11 @@ def plan(
     if as_json:
         report = {"model": film.model, "settings": asdict(settings)}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
-        print(json.dumps(report, indent=2))
+        print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
         print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        if film.cues:
+            print(f"\n{timeline_picture(film)}")
 
 
 @app.command()
