@@ -236,6 +236,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.sheet:
         return sheet(given.run, int(given.sheet[0]), Path(given.sheet[1]))
+    if not 2 <= given.at <= given.seconds - given.blend - 1:
+        parser.error("a cue needs two seconds before it, and one after its blend")
     config = {name: getattr(given, name) for name in ("world", "model", "prompts", "seconds", "at", "blend")}
     claim(given.run, config)
     world, seconds, at = load_world(given.world), given.seconds, given.at
