@@ -16,10 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtake.cli.film import _slug
 from longtake.files import printable
 from longtake.models.load import read_spec
 from longtake.names import comparable, is_hidden, leads_out, walk
+from longtake.prompts import slug
 from longtake.start import origin
 from longtake.training.data import PreparedFilm, hashes
 from longtake.training.loss import Shares, draw_window
@@ -313,13 +313,13 @@ def test_any_name_goes_through_a_table(
 )
 def test_films_are_named_after_prompts_of_any_script(prompt: str, name: str) -> None:
     """Guards the default name: the words of the prompt, and never more bytes than a file name has."""
-    assert _slug(prompt) == name
+    assert slug(prompt) == name
 
 
 @given(st.text())
 def test_any_prompt_makes_a_name(tmp_path_factory: pytest.TempPathFactory, prompt: str) -> None:
     """Guards the default name: one part of a path, with room for what is put behind it."""
-    name = _slug(prompt)
+    name = slug(prompt)
     assert name and Path(name).name == name and not name.startswith((".", "-")) and printable(name) == name
     assert len(f"{name}.mp4.part.lock".encode()) < 143  # some encrypted folders hold no longer ones
 

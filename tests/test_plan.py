@@ -10,10 +10,15 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.cli.cost import ladder_picture
+from longtake.cli.timeline import cue_rows, timeline_picture
+from longtake.cues import Cue
 from longtake.errors import OptionError
 from longtake.frames import FilmLength, film_length
 from longtake.methods import denoise
+from longtake.models.load import read_spec
+from longtake.models.places import open_model
 from longtake.noise import sigma_table
+from longtake.options import FilmOptions
 from longtake.plan import OWN_START, Method, Sampling, make_plan, sampling_by
 
 
@@ -158,3 +163,42 @@ def test_rungs_meet(S: int, context_size: int, data: st.DataObject) -> None:
     assert solid[0] == 0
     if S % M == 0:
         assert solid[1:] == total[:-1]
+
+
+@given(st.sampled_from([name for name in get_args(Method) if name not in OWN_START]), st.data())
+def test_the_passes_of_a_chunk_are_those_in_which_it_is_made(method: Method, data: st.DataObject) -> None:
+    """Guards the timeline: the pass before which a chunk's noise is asked for, and the one after which it comes out."""
+    S, C, N, W = (data.draw(st.integers(1, most)) for most in (9, 3, 12, 9))
+    s = sampling_by(method, S, data.draw(st.integers(1, S)), C, data.draw(st.integers(0, 9)), W)
+    passes, asked = [0], dict[int, int]()
+
+    def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        passes[0] += 1
+        return latents
+
+    def noise(first: int, count: int) -> Tensor:
+        asked[first // s.chunk_size] = passes[0]
+        return torch.zeros(1, 1, count, 1, 1)
+
+    for chunk, _ in enumerate(denoise(s, velocity, noise, sigma_table(S, 1.0), N)):
+        assert s.passes_of(chunk) == (asked[chunk], passes[0])
+
+
+def test_a_timeline_is_drawn() -> None:
+    """Guards the picture: a cue where its second is, its blend behind it, and its passes in words."""
+    cues = (Cue(at=15, prompt="a red car at sunset", blend=15), Cue(at=45, seed=3))
+    spec = read_spec(open_model(None))
+    film = FilmOptions(prompt="a red car at noon", cues=cues).resolved(spec)
+    assert timeline_picture(film).splitlines() == [
+        f"0 s  {'█' * 15}1{'░' * 15}{'█' * 14}2{'█' * 14}  60 s",
+        "  1  from 15 s, latent 90: enters as noise at pass 91, clean after pass 98; blends over 15 s, 90 latents;"
+        ' "a red car at sunset"',
+        "  2  from 45 s, latent 270: enters as noise at pass 271, clean after pass 278; seed 3",
+    ]
+
+
+def test_a_method_that_makes_its_own_start_has_no_passes_to_draw() -> None:
+    """Guards against passes that are wrong where the calls of the network are of other kinds."""
+    options = FilmOptions(prompt="a car", method="fifo", cues=(Cue(at=2, prompt="a bus"),))
+    (row,) = cue_rows(options.resolved(read_spec(open_model(None))))
+    assert row["first_pass"] is None and row["latent"] == 12

@@ -45,6 +45,7 @@ ARROWS = {
     "start": {"errors", "files", "frames", "options", "video"},
     "takes": {"errors", "files", "frames", "options", "pipeline", "start", "states", "video", "models.base"},
     "retakes": {"cues", "errors", "files", "frames", "options", "states", "takes", "models.base"},
+    "batch": {"cues", "errors", "files", "options", "prompts", "states", "takes", "video", "models.base"},
     "video": {"errors", "files"},
     "finite": {"errors"},
     "models": {"errors", "files", "finite"},
@@ -71,6 +72,8 @@ ARROWS = {
     },
     "cli": {
         "",
+        "batch",
+        "retakes",
         "cues",
         "states",
         "doctor",

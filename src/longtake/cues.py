@@ -146,23 +146,33 @@ def read_script(path: Path, known: Sequence[str]) -> dict[str, Any]:
         raise OptionError(f"{name}{line} is no YAML: {error.problem}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise OptionError(f"{name} is no YAML") from error
+    try:
+        return options_in(told, known)
+    except OptionError as error:
+        raise OptionError(f"{name}: {error}") from error
+
+
+def options_in(told: Any, known: Sequence[str]) -> dict[str, Any]:
+    """The options of a film, `cues` among them if there are some, as people wrote them down. known: the options that
+    there are. OptionError, which names the cue, for what is no such mapping."""
     if not isinstance(told, Mapping):
-        raise OptionError(f"{name} must map names to values, such as prompt: a red car")
+        raise OptionError("it must map names to values, such as prompt: a red car")
     for option in told:
         if option not in known:
-            raise OptionError(f"{name}: there is no option {option}{nearest(str(option), known)}")
-    listed = told.get("cues", [])
-    if not isinstance(listed, list):
-        raise OptionError(f"{name}: cues must be a list, such as - {{at: 20s, prompt: a red car at sunset}}")
-    return {**told, "cues": tuple(_cue(each, f"{name}, cue {place}") for place, each in enumerate(listed, 1))}
+            raise OptionError(f"there is no option {option}{nearest(str(option), known)}")
+    if "cues" not in told:
+        return dict(told)
+    if not isinstance(told["cues"], list):
+        raise OptionError("cues must be a list, such as - {at: 20s, prompt: a red car at sunset}")
+    return {**told, "cues": tuple(_cue(each, place) for place, each in enumerate(told["cues"], 1))}
 
 
-def _cue(told: Any, name: str) -> Cue:
+def _cue(told: Any, place: int) -> Cue:
     if not isinstance(told, Mapping) or not all(isinstance(key, str) for key in told):
         raise OptionError(
-            f"{name} must map names to values, such as {{at: 20s, prompt: a red car at sunset}}"
+            f"cue {place} must map names to values, such as {{at: 20s, prompt: a red car at sunset}}"
         )
     try:
         return Cue(**told)
     except OptionError as error:
-        raise OptionError(f"{name}: {error}") from error
+        raise OptionError(f"cue {place}: {error}") from error

@@ -99,6 +99,15 @@ class Sampling:
         """The chunks of a window that is finished before the next one starts."""
         return _ceil_div(self.model_window, self.chunk_size)
 
+    def passes_of(self, chunk: int) -> tuple[int, int] | None:
+        """The passes that are made when a chunk enters as noise, and when it is clean; None for the methods that make
+        their own start, whose calls of the network are of other kinds."""
+        if self.method in OWN_START:
+            return None
+        run, place = divmod(chunk, self.chunks_per_run) if self.method == "restart" else (0, chunk)
+        before = run * self.ladder(self.chunks_per_run).passes + place * self.steps_per_chunk
+        return before, before + self.num_inference_steps
+
     @property
     def window(self) -> int:
         """The latents of a full window, context included: the peak_window of every film that is long enough."""

@@ -1,10 +1,13 @@
 """What may be a prompt: text, whatever it came through. Imports the standard library and pydantic alone."""
 
+import os
 import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+
+SLUG_LENGTH, SLUG_BYTES = 60, 120
 
 
 def decoded(text: str) -> str:
@@ -38,3 +41,12 @@ def _checked(text: str) -> str:
 
 
 PromptText = Annotated[str, AfterValidator(_checked)]
+
+
+def slug(prompt: str) -> str:
+    """A name of the words of a prompt, of any script, with room behind them: a file name has 255 bytes at most."""
+    text = unicodedata.normalize("NFC", prompt.lower())
+    letters = (c if c == "_" or unicodedata.category(c)[0] in "LNM" else " " for c in text)
+    words = "-".join(word for word in "".join(letters).split() if unicodedata.category(word[0])[0] != "M")
+    name = words[:SLUG_LENGTH].encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-") or "film"
+    return os.fsdecode(name.encode())  # for locales that have no such letters

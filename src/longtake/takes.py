@@ -87,12 +87,17 @@ class Beginning:
         return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
 
     def opened(self, model: LongTake) -> TakeState:
-        """The state with its tensors. StateError if it is damaged, or of a model whose weights are others by now."""
+        """The state with its tensors. StateError if it is damaged, or of a model whose weights or precision are
+        others by now."""
         from longtake.pipeline import Shot
 
         if self.about.weights != model.weights:
             raise StateError(
                 f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
+            )
+        if self.about.dtype != (dtype := str(model.model.dtype).removeprefix("torch.")):
+            raise StateError(
+                f"{printable(self.file)} was begun in {self.about.dtype}, and would go on in {dtype}"
             )
         found, shot = read_state(self.state, model.model.device), Shot(model.model, self.film)
         shot.check_state(found.shot)
@@ -159,6 +164,11 @@ class Take:
     def num_frames(self) -> int:
         """The frames that are written."""
         return self._writer.num_frames
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it goes on from pictures that are there."""
+        return self._beginning is not None
 
     @property
     def is_resumable(self) -> bool:

@@ -243,6 +243,17 @@ def test_plan_draws_the_ladder(cli: Cli, tubelet_folder: Path) -> None:
     assert len(result.out.split("\n\n")[1].splitlines()) == 3
 
 
+def test_plan_draws_cues(cli: Cli, tubelet_folder: Path) -> None:
+    """Guards the timeline below the ladder, and the same as JSON."""
+    arguments = ("plan", "--model", tubelet_folder, "--seconds", "2", "--at", "1s", "a blue bus")
+    result = cli(*arguments)
+    bar, line = result.out.split("\n\n")[2].splitlines()
+    assert bar == f"0 s  {'█' * 30}1{'█' * 29}  2 s"
+    assert line == '  1  from 1 s, latent 6: enters as noise at pass 13, clean after pass 16; "a blue bus"'
+    (cue,) = json.loads(cli(*arguments, "--json").out)["cues"]
+    assert (cue["at"], cue["latent"], cue["first_pass"], cue["last_pass"]) == (1, 6, 13, 16)
+
+
 def test_plan_by_another_method(cli: Cli, tubelet_folder: Path) -> None:
     """Guards that the plan is that of the method: here clips of two latents behind one, at one level."""
     result = cli("plan", "--model", tubelet_folder, "--seconds", "2", "--method", "replacement")

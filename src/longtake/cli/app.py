@@ -1,9 +1,7 @@
 """The application with all its commands, and what a command's end is for the shell: an exit code and one line."""
 
 import errno
-import os
 import sys
-import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,27 +10,11 @@ from typing import Annotated, TextIO
 import typer
 
 from longtake import __version__
-from longtake.cli import compare, convert, direct, doctor, film, measure, prepare, train, world  # noqa: F401  (each puts its commands on the app)
-from longtake.cli.common import BAD_INPUT, INTERRUPTED, READER_GONE, app, say
+from longtake.cli import batch, compare, convert, direct, doctor, film, measure, prepare, train, world  # noqa: F401  (each puts its commands on the app)
+from longtake.cli.common import BAD_INPUT, INTERRUPTED, READER_GONE, app, in_a_line, say
 from longtake.cli.signals import exit_code, was_interrupted
 from longtake.cli.streams import Outlet
 from longtake.errors import LongTakeError, LongTakeWarning
-
-# What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
-REFUSALS = {
-    *(
-        errno.EACCES,
-        errno.EDQUOT,
-        errno.EEXIST,
-        errno.EFBIG,
-        errno.EIO,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.EMFILE,
-    ),
-    *(errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
-    *(errno.ESTALE, errno.ETXTBSY),
-}
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +34,7 @@ def run(stdout: Outlet | None) -> int:
     except Exception as error:
         if was_interrupted():  # a library has made something else of it
             code = INTERRUPTED
-        elif line := _in_a_line(error):
+        elif line := in_a_line(error):
             say(f"error: {line}")
             code = BAD_INPUT
         else:
@@ -100,25 +82,3 @@ def _warnings_told() -> Iterator[None]:
 
         warnings.showwarning = tell
         yield
-
-
-def _in_a_line(error: Exception) -> str | None:
-    """What disk and memory refused, in words; None for any other error, which is ours."""
-    if isinstance(error, OSError) and error.errno in REFUSALS:
-        name = error.filename
-        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
-        return f"{where}{error.strerror}"
-    if _is_out_of_memory(error):
-        why = textwrap.shorten(str(error), 150, placeholder=" ...") or "there is no more"
-        return (
-            f"not enough memory ({why}): a smaller size, chunk_size, context_size or batch_size takes less, and so"
-            " does bfloat16"
-        )
-    return None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    return type(error) is RuntimeError and "DefaultCPUAllocator" in str(error)  # torch has no class for these

@@ -1,7 +1,10 @@
 """What the commands share: the application, common options, and how to talk to the terminal."""
 
+import errno
 import gc
+import os
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,22 @@ from longtake.files import printable
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
 READER_GONE = 141
+
+# What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
+REFUSALS = {
+    *(
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EMFILE,
+    ),
+    *(errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
+    *(errno.ESTALE, errno.ETXTBSY),
+}
 
 
 class Command(TyperCommand):
@@ -113,3 +132,25 @@ def bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
 def say(line: str) -> None:
     """Print one line to stderr, whatever characters the names in it hold."""
     print(printable(line), file=sys.stderr)
+
+
+def in_a_line(error: Exception) -> str | None:
+    """What disk and memory refused, in words; None for any other error, which is ours."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        name = error.filename
+        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
+        return f"{where}{error.strerror}"
+    if _is_out_of_memory(error):
+        why = textwrap.shorten(str(error), 150, placeholder=" ...") or "there is no more"
+        return (
+            f"not enough memory ({why}): a smaller size, chunk_size, context_size or batch_size takes less, and so"
+            " does bfloat16"
+        )
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return type(error) is RuntimeError and "DefaultCPUAllocator" in str(error)  # torch has no class for these

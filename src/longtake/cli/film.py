@@ -1,16 +1,14 @@
 """The commands that film: generate, plan, models."""
 
 import json
-import os
 import re
 import time
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -19,6 +17,7 @@ from longtake.cli.common import Device, Json, Model, Overwrite, app, quick_impor
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.shooting import KeepStates, Loading, film_it
+from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
@@ -28,11 +27,8 @@ from longtake.models.load import read_spec
 from longtake.models.places import list_models, open_model
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
+from longtake.prompts import slug
 
-if TYPE_CHECKING:
-    pass
-
-SLUG_LENGTH, SLUG_BYTES = 60, 120
 TEXT = "text"  # in place of a clip: begin with text alone
 
 
@@ -158,7 +154,7 @@ def generate(
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     from longtake.takes import Take
 
-    path = output or Path(f"{_slug(options.prompt)}.mp4")
+    path = output or Path(f"{slug(options.prompt)}.mp4")
     clip = None if start == TEXT else start
     take = Take(
         film, path, start=clip, fit=fit_start, overwrite=overwrite, keep_every=seconds_of(keep_states)
@@ -202,9 +198,11 @@ def plan(
     if as_json:
         report = {"model": film.model, "settings": asdict(settings)}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
-        print(json.dumps(report, indent=2))
+        print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
         print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        if film.cues:
+            print(f"\n{timeline_picture(film)}")
 
 
 @app.command()
@@ -236,16 +234,22 @@ def film_options(
         given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, _, text in said))
     if "prompt" not in given:
         raise OptionError("say what to film: give a PROMPT, or a --script that has one")
-    if size:
-        sides = re.fullmatch(r"(\d+)x(\d+)", size)
-        if sides is None:
-            raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
-        given["width"], given["height"] = map(int, sides.groups())
+    given |= sides_of(size)
     if preset:
         given = preset_options(preset, given, bfloat16_shift)
     elif bfloat16_shift:
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
+
+
+def sides_of(size: str | None) -> dict[str, int]:
+    """Width and height of what a command is given, such as 832x480. OptionError for anything else."""
+    if not size:
+        return {}
+    sides = re.fullmatch(r"(\d+)x(\d+)", size)
+    if sides is None:
+        raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
+    return {"width": int(sides[1]), "height": int(sides[2])}
 
 
 def _told(film: Path, start: str | None) -> dict[str, Any]:
@@ -283,12 +287,3 @@ def _film(
 def _model(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
     return preset_model(preset) if preset and given is None else given
-
-
-def _slug(prompt: str) -> str:
-    """A name of the words of a prompt, of any script, with room behind them: a file name has 255 bytes at most."""
-    text = unicodedata.normalize("NFC", prompt.lower())
-    letters = (c if c == "_" or unicodedata.category(c)[0] in "LNM" else " " for c in text)
-    words = "-".join(word for word in "".join(letters).split() if unicodedata.category(word[0])[0] != "M")
-    name = words[:SLUG_LENGTH].encode()[:SLUG_BYTES].decode(errors="ignore").rstrip("-") or "film"
-    return os.fsdecode(name.encode())  # for locales that have no such letters

@@ -31,7 +31,7 @@ from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
     from longtake.pipeline import LongTake
-    from longtake.takes import Take
+    from longtake.takes import Speed, Take
 
 
 KeepStates = Annotated[
@@ -54,23 +54,27 @@ class Loading(NamedTuple):
 def film_it(take: "Take", loading: Loading, started: float, as_json: bool) -> None:
     """Load the model, film a take and print the report. A signal ends it after a pass, and is told what goes on."""
     try:
-        _shoot(take, _loaded(take.film, *loading), started, as_json)
+        model = loaded(*loading)
+        tell_reading(model, take.film)
+        _shoot(take, model, started, as_json)
     except KeyboardInterrupt:
         then = f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
         say(f"stopped: {take.left}{then}")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _loaded(
-    film: FilmPlan, folder: ModelFolder, device: str, dtype: str | None, lora: str | None
-) -> "LongTake":
-    """The model, loaded. What it does not make of the prompts is told."""
+def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "LongTake":
+    """The model, loaded."""
     with quick_imports():
         from longtake.models.parts import import_code
         from longtake.pipeline import LongTake
 
         import_code(folder)
-    take = LongTake.from_pretrained(folder, device, dtype, lora)
+    return LongTake.from_pretrained(folder, device, dtype, lora)
+
+
+def tell_reading(take: "LongTake", film: FilmPlan) -> None:
+    """Tell what a model does not make of a film's prompts."""
     prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
     for text in filter(None, prompts):
         if (read := take.model.clean(text)) != " ".join(text.split()):
@@ -78,14 +82,11 @@ def _loaded(
     for text in filter(None, dict.fromkeys([film.prompt, *(cue.prompt for cue in film.cues)])):
         if unknown := take.model.unknown_words(text):
             say(f"note: {film.model} does not know {', '.join(unknown)}")
-    return take
 
 
 def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> None:
-    """Film a take and print its report. The first signal stops it after a pass, its state written."""
-    asked = Event()
-    with _progress(take.film.length.num_frames) as advance, gently(asked.set):
-        speed = take.shoot(model, advance, asked.is_set)
+    """Film a take and print its report."""
+    speed = shoot(take, model)
     report = {
         "file": printable(take.path),
         "num_frames": take.num_frames,
@@ -96,6 +97,13 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> No
         "options": take.metadata,
     }
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
+
+
+def shoot(take: "Take", model: "LongTake") -> "Speed":
+    """Film a take behind a bar. The first signal stops it after a pass, its state written, by KeyboardInterrupt."""
+    asked = Event()
+    with _progress(take.film.length.num_frames) as advance, gently(asked.set):
+        return take.shoot(model, advance, asked.is_set)
 
 
 class _FramesPerSecond(ProgressColumn):

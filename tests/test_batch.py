@@ -1,0 +1,138 @@
+"""Files of films: what a line asks for, what is refused, and what is left to do of a film."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longtake.batch import KEYS, is_whole, left_to_do, read_batch
+from longtake.errors import LongTakeError, OptionError, OutputError
+from longtake.models.base import ModelSpec
+from longtake.models.load import load_model, read_spec
+from longtake.models.places import open_model
+from longtake.pipeline import LongTake
+from longtake.states import state_path
+from longtake.video import part_path
+
+SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "steps_per_chunk": 1, "fps": 8}
+
+
+@pytest.fixture(scope="module")
+def spec(tubelet_folder: Path) -> ModelSpec:
+    return read_spec(open_model(tubelet_folder))
+
+
+def written(folder: Path, *lines: Any) -> Path:
+    path = folder / "prompts.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+CARS = st.dictionaries(st.sampled_from(KEYS), JSONS, max_size=3).map(lambda told: {"prompt": "a car", **told})
+LINES = st.text(max_size=40).map(str.encode) | (JSONS | CARS).map(lambda told: json.dumps(told).encode())
+
+
+@given(lines=st.lists(st.binary(max_size=40) | LINES, max_size=3))
+def test_any_file_is_read_or_refused_in_a_line(
+    lines: list[bytes], spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Guards the parser: never a traceback, and a name is always that of a file in the folder."""
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    try:
+        films = read_batch(path, spec)
+    except OptionError as error:
+        assert "\n" not in str(error) and str(error).startswith("any.jsonl")
+    else:
+        assert films and len({film.name for film in films}) == len(films)
+        assert all(Path(film.name).name == film.name and film.name.endswith(".mp4") for film in films)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((), "prompts.jsonl holds no film"),
+        (("", {"prompt": "a car", "sede": 3}), "line 2: there is no option sede; did you mean seed?"),
+        (({"prompt": "a car"}, "{", {"seed": 1}), "line 2: is no JSON: Expecting property name"),
+        (("[", {"prompt": "a"}, {"seed": 1}), "at character 2; nor can 3 be filmed"),
+        (('["a car"]',), "line 1: it must map names to values"),
+        (
+            ({"prompt": "a car", "cues": [{"at": 1, "promt": "b"}]},),
+            "cue 1: there is no option promt; did you",
+        ),
+        (({"prompt": "a", "name": "../x"},), "line 1: name '../x' is no name of a file"),
+        (
+            ({"prompt": "a", "name": "x"}, {"prompt": "b", "name": "X.mp4"}),
+            "line 2: X.mp4 is the film of line 1",
+        ),
+        (({"prompt": "a"}, {"prompt": "a"}), "is the film of line 1 too"),
+        (({"prompt": "a", "width": 33},), "line 1: width 33 does not fit"),
+    ],
+)
+def test_a_line_that_cannot_be_filmed_is_named(
+    lines: tuple[Any, ...], message: str, spec: ModelSpec, tmp_path: Path
+) -> None:
+    """Guards numbers of lines, and the nearest right key."""
+    with pytest.raises(OptionError) as error:
+        read_batch(written(tmp_path, *lines), spec)
+    assert message in str(error.value)
+
+
+def test_what_a_line_says_holds_before_what_holds_for_all(spec: ModelSpec, tmp_path: Path) -> None:
+    """Guards precedence, of either way to give a length too, and names that no other line and no order changes."""
+    lines = [
+        {"prompt": "a car", "name": "x"},
+        {"prompt": "a car", "seed": 4, "num_frames": 9},
+        {"prompt": "A car!"},
+    ]
+    films = read_batch(written(tmp_path, *lines), spec, {"seed": 3, "seconds": 2, "fps": 8})
+    assert [film.film.seed for film in films] == [3, 4, 3]
+    assert [film.film.length.num_frames for film in films] == [16, 9, 16]
+    names = [film.name for film in films]
+    assert names[0] == "x.mp4" and names[1] != names[2]
+    assert all(name.startswith("a-car-") and name.endswith(".mp4") for name in names[1:])
+    again = read_batch(written(tmp_path, *lines[:0:-1]), spec, {"seed": 3, "seconds": 2, "fps": 8})
+    assert [film.name for film in again] == names[:0:-1]
+
+
+@pytest.mark.slow
+def test_a_film_is_whole_goes_on_or_is_another(tubelet_folder: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    """Guards films against being made twice, and against one that takes the place of another unasked."""
+    lines = [
+        {"prompt": "a red car", "seconds": 3, "name": "x"},
+        {"prompt": "a red car", "seconds": 2, "name": "x"},
+    ]
+    (one,), (other,) = (read_batch(written(tmp_path, line), spec, SMALL) for line in lines)
+    model = LongTake(load_model(tubelet_folder))
+    first = left_to_do(one, tmp_path, spec)
+    assert first is not None and not first.is_begun and not is_whole(one, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.shoot(model, stop=lambda: first.num_frames > 8)
+    path = tmp_path / "x.mp4"
+    with pytest.raises(OutputError, match=r"x\.mp4\.part is another film"):
+        left_to_do(other, tmp_path, spec)
+    begun = left_to_do(one, tmp_path, spec)
+    assert begun is not None and begun.is_begun
+    state_path(path).rename(tmp_path / "state")  # as if it had been killed before it had one
+    anew = left_to_do(one, tmp_path, spec)
+    assert anew is not None and not anew.is_begun and part_path(path).exists()
+    anew.shoot(model)
+    whole = path.read_bytes()
+    assert is_whole(one, tmp_path) and left_to_do(one, tmp_path, spec) is None
+    with pytest.raises(LongTakeError, match="is another film"):
+        left_to_do(other, tmp_path, spec)
+    replacing = left_to_do(other, tmp_path, spec, overwrite=True)
+    assert replacing is not None
+    replacing.shoot(model)
+    assert path.read_bytes() != whole and is_whole(other, tmp_path)
