@@ -236,16 +236,21 @@ def film_options(
         given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, _, text in said))
     if "prompt" not in given:
         raise OptionError("say what to film: give a PROMPT, or a --script that has one")
-    if size:
-        sides = re.fullmatch(r"(\d+)x(\d+)", size)
-        if sides is None:
-            raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
-        given["width"], given["height"] = map(int, sides.groups())
+    given |= sides_of(size)
     if preset:
         given = preset_options(preset, given, bfloat16_shift)
     elif bfloat16_shift:
         raise OptionError("--bfloat16-shift needs a preset; without one give --shift")
     return FilmOptions(**given)
+
+
+def sides_of(size: str | None) -> dict[str, int]:
+    """Width and height in pixels of what is written as 832x480, if it is given. OptionError for anything else."""
+    if not size:
+        return {}
+    if (sides := re.fullmatch(r"(\d+)x(\d+)", size)) is None:
+        raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
+    return {"width": int(sides[1]), "height": int(sides[2])}
 
 
 def _told(film: Path, start: str | None) -> dict[str, Any]:
@@ -255,6 +260,10 @@ def _told(film: Path, start: str | None) -> dict[str, Any]:
     told = probe(film).metadata
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
+    if "draft" in told:
+        raise OptionError(
+            f"{printable(film)} was finished from a draft, {told['draft']['name']}: give that to longtake finish"
+        )
     if "start" in told and start is None:
         raise OptionError(
             f"{printable(film)} begins with a clip, {told['start']['name']}: give it with --start"
