@@ -107,6 +107,7 @@ ARROWS = {
         "presets",
         "progress",
         "prompts",
+        "retakes",
         "runs",
         "takes",
         "values",

@@ -287,10 +287,12 @@ def sampler(
     sigmas: Tensor,
     num_chunks: int,
     reencode: Reencode | None = None,
+    first_level: float = 1,
 ) -> Sampler:
-    """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly to 0, from 1 or, by
-    the progressive method, from less."""
-    check_table(sigmas, from_less=sampling.method == "progressive")
+    """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly to 0, from
+    first_level: what noise gives, 1 but for the progressive method."""
+    assert first_level == 1 or sampling.method == "progressive", "the others noise anew"
+    check_table(sigmas, first_level)
     assert len(sigmas) == sampling.num_inference_steps + 1
     kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
     return kind(

@@ -60,10 +60,9 @@ def tail(sigmas: Tensor, strength: float, num_steps: int) -> Tensor:
     return torch.cat([sigmas.new_tensor([strength]), sigmas[len(sigmas) - num_steps :]])
 
 
-def check_table(sigmas: Tensor, from_less: bool = False) -> None:
-    """OptionError unless noise levels (S+1,) fall strictly from 1 to 0. from_less: or from less than 1."""
+def check_table(sigmas: Tensor, first: float = 1) -> None:
+    """OptionError unless noise levels (S+1,) fall strictly from `first` to 0."""
     if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all():
         raise OptionError(f"sigmas must be one row of numbers that falls at every step, got {sigmas}")
-    starts = sigmas[0] <= 1 + 1e-5 if from_less else abs(sigmas[0] - 1) <= 1e-5
-    if not starts or sigmas[-1] != 0:
-        raise OptionError(f"sigmas must fall from 1 to 0, got {sigmas[0]:g} to {sigmas[-1]:g}")
+    if abs(sigmas[0] - first) > 1e-5 or sigmas[-1] != 0:
+        raise OptionError(f"sigmas must fall from {first:g} to 0, got {sigmas[0]:g} to {sigmas[-1]:g}")

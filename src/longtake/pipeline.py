@@ -158,6 +158,7 @@ class Shot:
             self._sigmas,
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
+            1 if film.strength is None else film.strength,
         )
 
     @property

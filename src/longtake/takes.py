@@ -66,7 +66,8 @@ class Beginning:
 
     @classmethod
     def read(cls, state: Path, file: Path, spec: ModelSpec) -> Beginning:
-        """spec: of the model that `read_about(state)` names. StateError if it cannot be read or is another model's."""
+        """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
+        its draft is not what it was."""
         about = read_about(state)
         options, strength = options_of(about.film), about.film.get("strength")
         film = options.resolved(spec, from_clip="start" in about.film, strength=strength)
@@ -75,6 +76,8 @@ class Beginning:
                 raise StateError(
                     f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
                 )
+        if about.draft is not None:
+            check_draft(about.draft, about.film)
         return cls(file, state, about, film)
 
     @property
@@ -90,8 +93,6 @@ class Beginning:
 
     def opened(self, model: LongTake) -> TakeState:
         """The state with its tensors. StateError if it is damaged, or of a model whose weights are others by now."""
-        if self.about.draft is not None:
-            check_draft(self.about.draft, self.about.film)
         if self.about.weights != model.weights:
             raise StateError(
                 f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
@@ -134,7 +135,7 @@ class Take:
             self._start = read_start(start, film, fit)
             self.metadata |= origin(Path(start), self._start)
         self._draft = None if draft is None else str(Path(draft).resolve())
-        if draft is not None:
+        if draft is not None and beginning is None:
             self.metadata |= draft_origin(draft)
         before, goes_on = None, False
         if beginning is not None:
