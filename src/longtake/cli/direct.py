@@ -29,7 +29,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The mp4 to write."
 
 # The options of a film that its draft does not settle.
 FINISHING = (
-    *("negative_prompt", "seed", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
+    *("negative_prompt", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
     *("solver", "shift", "guidance_scale"),
 )
 
@@ -127,6 +127,9 @@ def finish(
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="What it shows; a film of longtake says so itself.")
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another seed is another film; the draft's if not given.")
+    ] = None,
     model: Model = None,
     lora: Lora = None,
     device: Device = "cpu",
@@ -141,7 +144,7 @@ def finish(
     from longtake.video import probe
 
     folder = open_model(model or probe(draft).metadata.get("model"))
-    options = given_of(given | {"prompt": prompt}) | sides_of(size)
+    options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
     take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
     film_it(take, Loading(folder, device, dtype, lora), started, as_json)
