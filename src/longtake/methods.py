@@ -36,8 +36,10 @@ class Sampler:
     half, chunk by chunk.
 
     velocity: as for `advance`; `first` is negative for latents that come before the film.
-    noise(first, count): pure noise (B, C, count, H, W) of the latents first, first + 1, …, a function of the index.
+    noise(first, count): the latents first, first + 1, … (B, C, count, H, W) as they enter, a function of the index: of
+        level sigmas[0], pure noise where that is 1.
     sigmas: (S+1,) float32, falling strictly from 1 to 0, on the latents' device, S being sampling.num_inference_steps.
+        The progressive method may begin at less than 1.
     reencode: what a chunk goes through, frames and back, before it becomes context, if sampling says so.
     """
 
@@ -285,9 +287,12 @@ def sampler(
     sigmas: Tensor,
     num_chunks: int,
     reencode: Reencode | None = None,
+    first_level: float = 1,
 ) -> Sampler:
-    """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly from 1 to 0."""
-    check_table(sigmas)
+    """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly to 0, from
+    first_level: what noise gives, 1 but for the progressive method."""
+    assert first_level == 1 or sampling.method == "progressive", "the others noise anew"
+    check_table(sigmas, first_level)
     assert len(sigmas) == sampling.num_inference_steps + 1
     kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
     return kind(

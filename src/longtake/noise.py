@@ -52,9 +52,17 @@ def sigma_table(num_inference_steps: int, shift: float) -> Tensor:
     return scheduler.sigmas
 
 
-def check_table(sigmas: Tensor) -> None:
-    """OptionError unless noise levels (S+1,) fall strictly from 1 to 0."""
+def tail(sigmas: Tensor, strength: float, num_steps: int) -> Tensor:
+    """The end of a table, (num_steps + 1,): from noise level `strength` on to the table's own levels below it.
+
+    num_steps: those that plan.steps_from counts.
+    """
+    return torch.cat([sigmas.new_tensor([strength]), sigmas[len(sigmas) - num_steps :]])
+
+
+def check_table(sigmas: Tensor, first: float = 1) -> None:
+    """OptionError unless noise levels (S+1,) fall strictly from `first` to 0."""
     if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all():
         raise OptionError(f"sigmas must be one row of numbers that falls at every step, got {sigmas}")
-    if abs(sigmas[0] - 1) > 1e-5 or sigmas[-1] != 0:
-        raise OptionError(f"sigmas must fall from 1 to 0, got {sigmas[0]:g} to {sigmas[-1]:g}")
+    if abs(sigmas[0] - first) > 1e-5 or sigmas[-1] != 0:
+        raise OptionError(f"sigmas must fall from {first:g} to 0, got {sigmas[0]:g} to {sigmas[-1]:g}")

@@ -35,6 +35,7 @@ from longtake.plan import (
     Solver,
     make_plan,
     sampling_by,
+    steps_from,
 )
 from longtake.prompts import PromptText
 from longtake.values import Count, Options, Positive, Rate
@@ -52,7 +53,8 @@ class FilmPlan:
     `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
     `given_frames` how many frames of a clip it begins with, `notes` what is not quite as it was asked for, in
-    words, and `directions` what it follows from which latent on: its own prompt from 0, then what its `cues` say."""
+    words, and `directions` what it follows from which latent on: its own prompt from 0, then what its `cues` say.
+    `strength` is the noise level at which the latents of a draft enter, None for a film of pure noise."""
 
     model: str
     lora: LoraName | None
@@ -67,6 +69,7 @@ class FilmPlan:
     notes: tuple[str, ...] = ()
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
+    strength: float | None = None
 
     @property
     def length(self) -> FilmLength:
@@ -87,6 +90,7 @@ class FilmPlan:
             "num_frames": self.length.num_frames,
             **asdict(self.settings),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
+            **({} if self.strength is None else {"strength": self.strength}),
         }
 
 
@@ -138,11 +142,12 @@ class FilmOptions(Options):
         " for chunks that are made one by one, none shorter than the context.",
     )
 
-    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> FilmPlan:
+    def resolved(self, spec: ModelSpec, from_clip: bool = False, strength: float | None = None) -> FilmPlan:
         """The film that these options mean for a model. OptionError if they do not fit it or each other.
 
         from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
-        has groups, with one of these.
+        has groups, with one of these. strength: the noise level in (0, 1) at which the latents of a draft enter; the
+        steps are those of the model's table below it.
         """
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
@@ -151,6 +156,8 @@ class FilmOptions(Options):
         if self.negative_prompt and scales <= {1, None}:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
+        if strength is not None:
+            sampling = _from_draft(sampling, strength, settings.shift)
         rate = exact_fps(settings.fps)
         num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
         given_frames = encoded_frames(given_latents, spec)
@@ -186,6 +193,7 @@ class FilmOptions(Options):
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
             cues=self.cues,
             directions=planned,
+            strength=strength,
         )
 
     def _directions(
@@ -297,6 +305,17 @@ def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
         settings.chunk_size,
         settings.context_size,
     )
+
+
+def _from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
+    if sampling.method != "progressive" or sampling.reencode_context:
+        raise OptionError("a draft is finished by method progressive, without reencode_context")
+    if not 0 < strength < 1:
+        raise OptionError(
+            f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
+        )
+    steps = steps_from(strength, sampling.num_inference_steps, shift)
+    return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
 
 
 def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:

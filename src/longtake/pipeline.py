@@ -8,11 +8,11 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from longtake.cues import Stage, stages
 from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
-from longtake.methods import Noise, sampler
-from longtake.models.base import VideoModel
+from longtake.methods import AGAIN, Noise, sampler
+from longtake.models.base import Stateful, VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
-from longtake.noise import chunk_noise, sigma_table
+from longtake.noise import chunk_noise, sigma_table, tail
 from longtake.options import FilmOptions, FilmPlan, decoded_frames
 from longtake.progressive import Window
 from longtake.solvers import Velocity
@@ -103,23 +103,42 @@ class ShotState:
     """All that a half-made film remembers: kept, it is the film stopped; advanced twice, films that branch.
 
     num_frames: the pictures made so far. window: the sampler's. decoder: tensors by name, as `Decoder.state` gives
-    them.
+    them. draft: those of the draft's latents, if the film has a draft.
     """
 
     num_frames: int
     window: Window
     decoder: Mapping[str, Tensor]
+    draft: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class DraftLatents(Stateful, Protocol):
+    """A film's draft, encoded at the film's size."""
+
+    def latents(self, first: int, count: int) -> Tensor:
+        """Clean latents (1, C, count, H, W) first, first + 1, …; `first` never falls, but by `restore`."""
+        ...
 
 
 class Shot:
     """A film as a function from state to state: a model, a plan, and the prompts encoded. It keeps nothing of a film.
 
     noise: the pure noise (1, C, count, H, W) of latents first, first + 1, … that are made, in place of the seed's.
-    OptionError for a prompt of more tokens than the model takes, NumberError for text that is not finite.
+    draft: what enters the window, noised to film.strength, in place of pure noise; whoever has it has it to himself.
+    OptionError for a prompt of more tokens than the model takes, and for a film of a draft without it; NumberError for
+    text that is not finite.
     """
 
-    def __init__(self, model: VideoModel, film: FilmPlan, noise: Noise | None = None) -> None:
-        self.model, self.film = model, film
+    def __init__(
+        self,
+        model: VideoModel,
+        film: FilmPlan,
+        noise: Noise | None = None,
+        draft: DraftLatents | None = None,
+    ) -> None:
+        if (draft is None) != (film.strength is None):
+            raise OptionError("a film has a strength if it is made from a draft, and only then")
+        self.model, self.film, self._draft = model, film, draft
         self._stages = stages(film.directions)
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
         texts = self._texts()
@@ -135,11 +154,19 @@ class Shot:
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place),
-            noise or self._noise,
-            sigma_table(film.settings.num_inference_steps, film.settings.shift),
+            noise or (self._noise if draft is None else self._drafted),
+            self._sigmas,
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
+            1 if film.strength is None else film.strength,
         )
+
+    @property
+    def _sigmas(self) -> Tensor:
+        settings, strength = self.film.settings, self.film.strength
+        table = sigma_table(settings.num_inference_steps, settings.shift)
+        steps = self.film.cost.sampling.num_inference_steps
+        return table if strength is None else tail(table, strength, steps)
 
     def _texts(self) -> Tensor:
         """What the film is told, (T, L, D): each prompt is encoded by itself, and the states of two are mixed."""
@@ -165,7 +192,10 @@ class Shot:
         autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip."""
         self.check_start(start)
         if start is None:
-            return ShotState(0, self._sampler.begin(), {}), self._none
+            if self._draft is not None:
+                self._draft.restore({})
+            window = self._sampler.begin()
+            return ShotState(0, window, {}, self._drafted_so_far), self._none
         context = self._encoded(to_tensor(start[None]))
         return self._decoded(ShotState(0, self._sampler.begin(context), {}), context)
 
@@ -175,8 +205,10 @@ class Shot:
 
         NumberError, which names the latent or the picture, for numbers that are not finite.
         """
+        if self._draft is not None:
+            self._draft.restore(state.draft)
         window, chunk = self._sampler.advance(state.window)
-        after = ShotState(state.num_frames, window, state.decoder)
+        after = replace(state, window=window, draft=self._drafted_so_far)
         return (after, self._none) if chunk is None else self._decoded(after, chunk)
 
     def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
@@ -215,7 +247,11 @@ class Shot:
         frames = decoder.push(latents)
         _require_pictures(frames, done, self.film)
         pictures = to_uint8(frames)[0, : self.film.length.num_frames - done]
-        return ShotState(done + len(pictures), state.window, decoder.state()), pictures
+        return replace(state, num_frames=done + len(pictures), decoder=decoder.state()), pictures
+
+    @property
+    def _drafted_so_far(self) -> Mapping[str, Tensor]:
+        return {} if self._draft is None else self._draft.state()
 
     @property
     def _none(self) -> Pictures:
@@ -232,10 +268,17 @@ class Shot:
         frames = decoded_frames(place // group * group, spec)
         return f"latent {place} of the film, at second {_seconds(frames, self.film)}"
 
-    def _noise(self, first: int, count: int) -> Tensor:
+    def _drafted(self, first: int, count: int) -> Tensor:
+        """Latents of the draft at the film's strength. Their noise is of places so far ahead that the draft itself was
+        not made of it."""
+        assert self._draft is not None and self.film.strength is not None
+        clean = self._draft.latents(first, count).to(self.model.device)
+        return torch.lerp(clean, self._noise(first, count, AGAIN), self.film.strength)
+
+    def _noise(self, first: int, count: int, ahead: int = 0) -> Tensor:
         given, shape = self.film.length.given_latents, self.film.latent_shape
         latents = [
-            chunk_noise([self._stage(index).seed], given + index, 1, shape)
+            chunk_noise([self._stage(index).seed], ahead + given + index, 1, shape)
             for index in range(first, first + count)
         ]
         return torch.cat(latents, dim=2).to(self.model.device)

@@ -116,6 +116,13 @@ class Sampling:
         return min(latents, self.model_window) if self.method == "fifo" else latents
 
 
+def steps_from(strength: float, num_inference_steps: int, shift: float) -> int:
+    """The steps from noise level `strength`, in (0, 1), down to 0 by a table's own levels: one to each that is lower,
+    and one to 0. A level that is nearly `strength` takes none."""
+    shares = (i / num_inference_steps for i in range(1, num_inference_steps))
+    return 1 + sum(shift * u / (1 + (shift - 1) * u) < 0.999 * strength for u in shares)
+
+
 def sampling_by(
     method: Method,
     num_inference_steps: int,

@@ -37,11 +37,12 @@ def advance(
 ) -> tuple[Window, Tensor | None]:
     """One pass: the window after it, and the chunk (B, C, chunk, H, W) that it has made clean, if it has made one.
 
-    sigmas: (S+1,), falling strictly from 1 to 0, on the latents' device.
+    sigmas: (S+1,), falling strictly from the level at which chunks enter, 1 or less, to 0, on the latents' device.
     velocity(latents, sigma, first): the network. latents (B, C, F, H, W): the window, context included. sigma (F,): the
         noise level of each latent in it, 0 for context. first: the absolute index of its first latent, negative in a
         given context. Returns noise - data, of the latents' shape.
-    noise(k): chunk k as pure noise (B, C, chunk, H, W), asked before the pass at which it enters. Its dtype is kept.
+    noise(k): chunk k at level sigmas[0], pure noise where that is 1, (B, C, chunk, H, W), asked before the pass at
+        which it enters. Its dtype is kept.
     """
     t, size, clean, film = window.t, ladder.chunk_size, window.clean, (window.noisy, *window.memory)
     if (k := ladder.enters(t)) is not None:

@@ -1,14 +1,19 @@
-"""Films that grow out of films: a longer one from the same start, and one that branches off. The pictures that both
-have are copied, packet for packet, and the state behind them is one that was kept.
+"""Films that grow out of films: a longer one from the same start, one that branches off, and a larger one.
+
+Of the first two the pictures that both have are copied, packet for packet, and the state behind them is one that was
+kept; a larger one is made from the pictures of its draft.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from longtake.cues import Cue
+from longtake.drafts import draft_options
 from longtake.errors import StateError
 from longtake.files import printable
 from longtake.frames import frames_in, number
@@ -16,8 +21,10 @@ from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, options_of
 from longtake.states import About, read_about, states_folder
 from longtake.takes import Beginning, Take
+from longtake.video import probe
 
 ALWAYS = float("inf")  # seconds between kept states: the last one alone
+STRENGTH, SCALE = 0.45, 2.0  # of a finished film, unless told
 
 
 def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
@@ -77,6 +84,32 @@ def branched(
     return _grown(
         begun, old.model_copy(update={"cues": (*before, changes)}), path, spec, overwrite, keep_every
     )
+
+
+def finished(
+    draft: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    strength: float = STRENGTH,
+    scale: float = SCALE,
+    *,
+    overwrite: bool = False,
+    **options: Any,
+) -> Take:
+    """A film once more, larger, at `path`: its pictures, scaled, are noised to level `strength` and denoised again.
+
+    spec: of the model that makes it, the draft's or another. strength: in (0, 1), more keeps less of the draft.
+    options: fields of FilmOptions that hold before what the draft says of itself, width and height before `scale`.
+    OptionError for what does not fit the model or each other, and for a draft that does not say what it shows;
+    LongTakeError for one that cannot be read.
+    """
+    info = probe(draft)
+    film = draft_options(info, scale, **options).resolved(spec, strength=strength)
+    width, height = film.settings.width, film.settings.height
+    if Fraction(width, height) != Fraction(info.width, info.height):
+        note = f"the draft is {info.width}x{info.height}: it is cropped to the shape of {width}x{height}"
+        film = replace(film, notes=(*film.notes, note))
+    return Take(film, path, draft=draft, overwrite=overwrite)
 
 
 def _grown(

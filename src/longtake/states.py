@@ -40,7 +40,7 @@ WRONG = (
     AttributeError,
     RecursionError,
 )
-PENDING, DECODER, MEMORY = "pending", "decoder.", "memory."
+PENDING, DECODER, MEMORY, DRAFT = "pending", "decoder.", "memory.", "draft."
 
 
 class About(BaseModel):
@@ -49,7 +49,7 @@ class About(BaseModel):
     film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
     model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
-    keep_every: the seconds after which a state is kept.
+    keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +63,7 @@ class About(BaseModel):
     num_frames: int = Field(ge=0)
     num_written: int = Field(ge=0)
     keep_every: float | None = None
+    draft: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,11 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
     there = {name: x.to(device) for name, x in tensors.items() if name != PENDING}
     memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
     window = Window(about.passes, there["clean"], there["noisy"], memory)
-    decoder = {name.removeprefix(DECODER): x for name, x in there.items() if name.startswith(DECODER)}
-    return TakeState(ShotState(about.num_frames, window, decoder), tensors[PENDING].numpy())
+    decoder, draft = (
+        {name.removeprefix(kind): x for name, x in there.items() if name.startswith(kind)}
+        for kind in (DECODER, DRAFT)
+    )
+    return TakeState(ShotState(about.num_frames, window, decoder, draft), tensors[PENDING].numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:
@@ -127,6 +131,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
         **{DECODER + name: x for name, x in state.shot.decoder.items()},
+        **{DRAFT + name: x for name, x in state.shot.draft.items()},
     }
 
 

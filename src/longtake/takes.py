@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from longtake.drafts import EncodedDraft, check_draft, draft_origin
 from longtake.errors import NumberError, StateError
 from longtake.files import file_sha256, printable
 from longtake.frames import number
@@ -65,14 +66,18 @@ class Beginning:
 
     @classmethod
     def read(cls, state: Path, file: Path, spec: ModelSpec) -> Beginning:
-        """spec: of the model that `read_about(state)` names. StateError if it cannot be read or is another model's."""
+        """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
+        its draft is not what it was."""
         about = read_about(state)
-        film = options_of(about.film).resolved(spec, from_clip="start" in about.film)
+        options, strength = options_of(about.film), about.film.get("strength")
+        film = options.resolved(spec, from_clip="start" in about.film, strength=strength)
         for name, value in film.metadata.items():
             if (told := about.film.get(name)) != value:
                 raise StateError(
                     f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
                 )
+        if about.draft is not None:
+            check_draft(about.draft, about.film)
         return cls(file, state, about, film)
 
     @property
@@ -89,8 +94,6 @@ class Beginning:
     def opened(self, model: LongTake) -> TakeState:
         """The state with its tensors. StateError if it is damaged, or of a model whose weights or precision are
         others by now."""
-        from longtake.pipeline import Shot
-
         if self.about.weights != model.weights:
             raise StateError(
                 f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
@@ -99,7 +102,7 @@ class Beginning:
             raise StateError(
                 f"{printable(self.file)} was begun in {self.about.dtype}, and would go on in {dtype}"
             )
-        found, shot = read_state(self.state, model.model.device), Shot(model.model, self.film)
+        found, shot = read_state(self.state, model.model.device), _shot(model, self.film, self.about.draft)
         shot.check_state(found.shot)
         state, pictures = found.shot, [found.pending]
         while state.num_frames < self.until:
@@ -113,9 +116,9 @@ class Take:
 
     start: the clip that it begins with, if film.given_frames says that it does. fit: the clip is scaled, cropped and
     resampled to fit. beginning: what it goes on from. keep_every: the seconds of film after which its state is kept, in
-    `states_folder`, to branch from; and so is the last one that a longer film has too, to extend it. `metadata` is what
-    the file will say of itself. OptionError and LongTakeError for a clip, as read_start raises them; OutputError for a
-    path that is no good.
+    `states_folder`, to branch from; and so is the last one that a longer film has too, to extend it. draft: the film
+    file that it is finished from, if film.strength says that it is. `metadata` is what the file will say of itself.
+    OptionError and LongTakeError for a clip, as read_start raises them; OutputError for a path that is no good.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Take:
         overwrite: bool = False,
         beginning: Beginning | None = None,
         keep_every: float | None = None,
+        draft: str | os.PathLike[str] | None = None,
     ) -> None:
         self.film, self.metadata, self._start = film, film.metadata, None
         self._beginning, self._keep_every = beginning, keep_every
@@ -135,6 +139,9 @@ class Take:
         if start is not None:
             self._start = read_start(start, film, fit)
             self.metadata |= origin(Path(start), self._start)
+        self._draft = None if draft is None else str(Path(draft).resolve())
+        if draft is not None and beginning is None:
+            self.metadata |= draft_origin(draft)
         before, goes_on = None, False
         if beginning is not None:
             before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
@@ -154,7 +161,8 @@ class Take:
         Arguments and errors as for Beginning.read.
         """
         begun = Beginning.read(state_path(path), part_path(path), spec)
-        return cls(begun.film, path, beginning=begun, keep_every=begun.about.keep_every)
+        about = begun.about
+        return cls(begun.film, path, beginning=begun, keep_every=about.keep_every, draft=about.draft)
 
     @property
     def path(self) -> Path:
@@ -197,9 +205,7 @@ class Take:
         the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
         a model whose weights are others by now.
         """
-        from longtake.pipeline import Shot
-
-        shot, first_frame = Shot(model.model, self.film), 0.0
+        shot, first_frame = _shot(model, self.film, self._draft), 0.0
         if self._beginning is None:
             begun = shot.begin(self._start)
         else:
@@ -264,5 +270,12 @@ class Take:
             num_frames=state.shot.num_frames,
             num_written=state.num_written,
             keep_every=self._keep_every,
+            draft=self._draft,
         )
         write_state(path, state, about)
+
+
+def _shot(model: LongTake, film: FilmPlan, draft: str | None) -> Shot:
+    from longtake.pipeline import Shot
+
+    return Shot(model.model, film, draft=None if draft is None else EncodedDraft(draft, model.model, film))

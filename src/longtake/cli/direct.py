@@ -1,4 +1,4 @@
-"""The commands that go on from a film: resume, extend, branch; and what a film says of itself, info."""
+"""The commands that go on from a film: resume, extend, branch, finish; and what a film says of itself, info."""
 
 import json
 import time
@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from longtake.cli.common import Device, Json, Overwrite, app
+from longtake.cli.common import Device, Json, Model, Overwrite, app
+from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
+from longtake.cli.parameters import given_of, takes
 from longtake.cli.shooting import KeepStates, Loading, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
+from longtake.options import FilmOptions
 
 if TYPE_CHECKING:
     from longtake.states import About
@@ -21,7 +24,14 @@ if TYPE_CHECKING:
 Part = Annotated[Path, typer.Argument(help="The film, its .part or its .state.", show_default=False)]
 Film = Annotated[Path, typer.Argument(help="A film whose states were kept.", show_default=False)]
 Another = Annotated[str | None, typer.Argument(help="What to film from there on.", show_default=False)]
+Draft = Annotated[Path, typer.Argument(help="A film, made by longtake or not.", show_default=False)]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The mp4 to write.", show_default=False)]
+
+# The options of a film that its draft does not settle.
+FINISHING = (
+    *("negative_prompt", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
+    *("solver", "shift", "guidance_scale"),
+)
 
 
 @app.command()
@@ -99,6 +109,45 @@ def branch(
         keep_every=seconds_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json)
+
+
+@app.command()
+@takes(FilmOptions, FINISHING)
+def finish(
+    draft: Draft,
+    output: Output,
+    scale: Annotated[float, typer.Option("--scale", min=0.01, help="How much larger.")] = 2.0,
+    size: Size = None,
+    strength: Annotated[
+        float,
+        typer.Option(
+            "--strength", help="The noise level that the draft is noised to, 0 to 1: more keeps less of it."
+        ),
+    ] = 0.45,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="What it shows; a film of longtake says so itself.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another seed is another film; the draft's if not given.")
+    ] = None,
+    model: Model = None,
+    lora: Lora = None,
+    device: Device = "cpu",
+    dtype: DtypeName = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    **given: Any,
+) -> None:
+    """Make a film larger: scale its pictures, noise them in part and denoise them again, of any length."""
+    started = time.perf_counter()
+    from longtake.retakes import finished
+    from longtake.video import probe
+
+    folder = open_model(model or probe(draft).metadata.get("model"))
+    options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
+    take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
+    say_notes(take.film)
+    film_it(take, Loading(folder, device, dtype, lora), started, as_json)
 
 
 @app.command()

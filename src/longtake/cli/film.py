@@ -243,11 +243,10 @@ def film_options(
 
 
 def sides_of(size: str | None) -> dict[str, int]:
-    """Width and height of what a command is given, such as 832x480. OptionError for anything else."""
+    """Width and height in pixels of what is written as 832x480, if it is given. OptionError for anything else."""
     if not size:
         return {}
-    sides = re.fullmatch(r"(\d+)x(\d+)", size)
-    if sides is None:
+    if (sides := re.fullmatch(r"(\d+)x(\d+)", size)) is None:
         raise OptionError(f"size is two numbers of pixels such as 832x480, not {size!r}")
     return {"width": int(sides[1]), "height": int(sides[2])}
 
@@ -259,6 +258,10 @@ def _told(film: Path, start: str | None) -> dict[str, Any]:
     told = probe(film).metadata
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
+    if "draft" in told:
+        raise OptionError(
+            f"{printable(film)} was finished from a draft, {told['draft']['name']}: give that to longtake finish"
+        )
     if "start" in told and start is None:
         raise OptionError(
             f"{printable(film)} begins with a clip, {told['start']['name']}: give it with --start"
