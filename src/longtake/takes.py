@@ -37,7 +37,7 @@ from longtake.video import Pictures, VideoWriter, check_output, film_bytes, part
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
-    from longtake.pipeline import LongTake, Shot, ShotState
+    from longtake.pipeline import LongTake, Look, Shot, ShotState
 
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
@@ -179,8 +179,10 @@ class Take:
         tell: Callable[[int], object] = lambda frames: None,
         stop: Callable[[], bool] = lambda: False,
         state_every: float = STATE_EVERY,
+        look: Look | None = None,
     ) -> Speed:
         """Film it. tell(frames) hears of every portion that is written. stop() is asked at first and after every pass.
+        look: as for Shot; a `Preview` shows what the window holds.
 
         The state of the film is written beside it every `state_every` seconds, and when it is to stop, which ends in
         KeyboardInterrupt. What was written stays, as `left` says, when it is interrupted or fails: OutputError when
@@ -189,7 +191,7 @@ class Take:
         """
         from longtake.pipeline import Shot
 
-        shot, first_frame = Shot(model.model, self.film), 0.0
+        shot, first_frame = Shot(model.model, self.film, look=look), 0.0
         if self._beginning is None:
             begun = shot.begin(self._start)
         else:

@@ -16,12 +16,15 @@ from longtake.files import printable
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
 READER_GONE = 141
+PREVIEW, TERMINAL = "--preview", "terminal"  # where a preview is shown that is given no file
 
 
 class Command(TyperCommand):
-    """A command that takes each option once. The library lets the last of several win, unsaid."""
+    """A command that takes each option once. The library lets the last of several win, unsaid. --preview is an option
+    that needs no value, of which the library has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = with_place(args)
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option, times in Counter(given).items():
             if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.count):
@@ -86,6 +89,17 @@ def stoppable(then: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"stopped: {then}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def with_place(words: list[str]) -> list[str]:
+    """The words of a command, where --preview has a PNG behind it, or else the terminal."""
+    end = words.index("--") if "--" in words else len(words)
+    told = []
+    for word, follows in zip(words[:end], [*words[1:end], ""], strict=True):
+        told.append(word)
+        if word == PREVIEW and not follows.lower().endswith(".png"):
+            told.append(TERMINAL)
+    return told + words[end:]
 
 
 def say(line: str) -> None:
