@@ -56,6 +56,15 @@ ARROWS = {
         "video",
         "models.base",
     },
+    "preview": {
+        "errors",
+        "options",
+        "progress",
+        "runs",
+        "models.base",
+        "models.folder",
+        "models.weights",
+    },
     "retakes": {
         "cues",
         "drafts",
@@ -108,6 +117,7 @@ ARROWS = {
         "pipeline",
         "plan",
         "presets",
+        "preview",
         "progress",
         "prompts",
         "runs",

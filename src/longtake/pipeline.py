@@ -34,6 +34,7 @@ from longtake.progressive import Window
 from longtake.solvers import Velocity
 
 Pictures = NDArray[np.uint8]
+Look = Callable[[Tensor, Tensor, Tensor, int], None]
 
 
 class LongTake:
@@ -44,20 +45,20 @@ class LongTake:
         self, model: VideoModel, folder: ModelFolder | None = None, lora: str | Path | None = None
     ) -> None:
         """folder, lora: what it was loaded from, if films are to say so."""
-        self.model, self._folder = model, folder
+        self.model, self.folder = model, folder
         self.lora = None if lora is None else str(Path(lora).resolve())
 
     @property
     def reference(self) -> str | None:
         """What opens the model again: a folder, a name on the hub, or None for the embedded one."""
-        if self._folder is None or self._folder.path == EMBEDDED:
+        if self.folder is None or self.folder.path == EMBEDDED:
             return None
-        return self._folder.hub or str(self._folder.path.resolve())
+        return self.folder.hub or str(self.folder.path.resolve())
 
     @property
     def weights(self) -> str:
         """The sha256 of the model's weights, and of the JSON that says how to use them; nothing if it has no folder."""
-        return "" if self._folder is None else self._folder.sha256
+        return "" if self.folder is None else self.folder.sha256
 
     @classmethod
     def from_pretrained(
@@ -125,6 +126,8 @@ class Shot:
 
     noise: the pure noise (1, C, count, H, W) of latents first, first + 1, … that are made, in place of the seed's.
     draft: what enters the window, noised to film.strength, in place of pure noise; whoever has it has it to himself.
+    look(latents, velocity, sigma, first): sees every call of the network, what a Velocity takes and what it gave, and
+    changes nothing.
     OptionError for a prompt of more tokens than the model takes, and for a film of a draft without it; NumberError for
     text that is not finite.
     """
@@ -135,6 +138,7 @@ class Shot:
         film: FilmPlan,
         noise: Noise | None = None,
         draft: DraftLatents | None = None,
+        look: Look | None = None,
     ) -> None:
         if (draft is None) != (film.strength is None):
             raise OptionError("a film has a strength if it is made from a draft, and only then")
@@ -153,7 +157,7 @@ class Shot:
         )
         self._sampler = sampler(
             film.cost.sampling,
-            watched(velocity, self._place),
+            watched(velocity, self._place, look),
             noise or (self._noise if draft is None else self._drafted),
             self._sigmas,
             film.length.num_chunks,
@@ -284,10 +288,10 @@ class Shot:
         return torch.cat(latents, dim=2).to(self.model.device)
 
 
-def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
+def watched(velocity: Velocity, place: Callable[[int], str], look: Look | None = None) -> Velocity:
     """The same velocity. NumberError, which names the first latent, when a noisy one's is not finite.
 
-    place(index): a latent in words. It costs one look at the velocity a pass.
+    place(index): a latent in words. look: as for Shot. It costs one look at the velocity a pass.
     """
 
     def watching(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
@@ -297,6 +301,8 @@ def watched(velocity: Velocity, place: Callable[[int], str]) -> Velocity:
             wrong = ~v.isfinite().all(dim=(0, 1, 3, 4)) & noisy
             where = place(first + int(wrong.nonzero()[0]))
             raise NumberError(f"the network makes numbers of {where}, that are not finite: {ADVICE}")
+        if look is not None:
+            look(latents, v, sigma, first)
         return v
 
     return watching

@@ -38,7 +38,7 @@ from longtake.video import Pictures, VideoWriter, check_output, film_bytes, part
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
-    from longtake.pipeline import LongTake, Shot, ShotState
+    from longtake.pipeline import LongTake, Look, Shot, ShotState
 
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
@@ -197,15 +197,17 @@ class Take:
         tell: Callable[[int], object] = lambda frames: None,
         stop: Callable[[], bool] = lambda: False,
         state_every: float = STATE_EVERY,
+        look: Look | None = None,
     ) -> Speed:
         """Film it. tell(frames) hears of every portion that is written. stop() is asked at first and after every pass.
+        look: as for Shot; a `Preview` shows what the window holds.
 
         The state of the film is written beside it every `state_every` seconds, and when it is to stop, which ends in
         KeyboardInterrupt. What was written stays, as `left` says, when it is interrupted or fails: OutputError when
         the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
         a model whose weights are others by now.
         """
-        shot, first_frame = _shot(model, self.film, self._draft), 0.0
+        shot, first_frame = _shot(model, self.film, self._draft, look), 0.0
         if self._beginning is None:
             begun = shot.begin(self._start)
         else:
@@ -275,7 +277,8 @@ class Take:
         write_state(path, state, about)
 
 
-def _shot(model: LongTake, film: FilmPlan, draft: str | None) -> Shot:
+def _shot(model: LongTake, film: FilmPlan, draft: str | None, look: Look | None = None) -> Shot:
     from longtake.pipeline import Shot
 
-    return Shot(model.model, film, draft=None if draft is None else EncodedDraft(draft, model.model, film))
+    latents = None if draft is None else EncodedDraft(draft, model.model, film)
+    return Shot(model.model, film, draft=latents, look=look)

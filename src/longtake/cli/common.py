@@ -21,6 +21,7 @@ from longtake.files import printable
 BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
 READER_GONE = 141
+PREVIEW, TERMINAL = "--preview", "terminal"  # where a preview is shown that is given no file
 
 # What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
 REFUSALS = {
@@ -40,9 +41,11 @@ REFUSALS = {
 
 
 class Command(TyperCommand):
-    """A command that takes each option once. The library lets the last of several win, unsaid."""
+    """A command that takes each option once. The library lets the last of several win, unsaid. --preview is an option
+    that needs no value, of which the library has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = with_place(args)
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option, times in Counter(given).items():
             if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.count):
@@ -127,6 +130,17 @@ def bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
             progress.update(task, completed=done, total=of, description=about)
 
         yield show
+
+
+def with_place(words: list[str]) -> list[str]:
+    """The words of a command, where --preview has a PNG behind it, or else the terminal."""
+    end = words.index("--") if "--" in words else len(words)
+    told = []
+    for word, follows in zip(words[:end], [*words[1:end], ""], strict=True):
+        told.append(word)
+        if word == PREVIEW and not follows.lower().endswith(".png"):
+            told.append(TERMINAL)
+    return told + words[end:]
 
 
 def say(line: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from longtake.cli.common import Device, Json, Model, Overwrite, app
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
@@ -35,7 +35,7 @@ FINISHING = (
 
 
 @app.command()
-def resume(film: Part, device: Device = "cpu", as_json: Json = False) -> None:
+def resume(film: Part, preview: PreviewTo = None, device: Device = "cpu", as_json: Json = False) -> None:
     """Go on with a film that was stopped or killed, to the same pictures."""
     started = time.perf_counter()
     from longtake.states import read_about, state_path
@@ -44,7 +44,7 @@ def resume(film: Part, device: Device = "cpu", as_json: Json = False) -> None:
     path = film.with_suffix("") if film.suffix in (".part", ".state") else film
     about = read_about(state_path(path))
     loading = _loading(about, device)
-    film_it(Take.resumed(path, read_spec(loading.folder, about.lora)), loading, started, as_json)
+    film_it(Take.resumed(path, read_spec(loading.folder, about.lora)), loading, started, as_json, preview)
 
 
 @app.command()
@@ -54,6 +54,7 @@ def extend(
     prompt: Another = None,
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="How much longer.")] = "30",
     keep_states: KeepStates = None,
+    preview: PreviewTo = None,
     device: Device = "cpu",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -73,7 +74,7 @@ def extend(
         overwrite=overwrite,
         keep_every=seconds_of(keep_states) or ALWAYS,
     )
-    film_it(take, loading, started, as_json)
+    film_it(take, loading, started, as_json, preview)
 
 
 @app.command()
@@ -87,6 +88,7 @@ def branch(
         float | None, typer.Option("--guidance", help="Another guidance from there on.")
     ] = None,
     keep_states: KeepStates = None,
+    preview: PreviewTo = None,
     device: Device = "cpu",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -108,7 +110,7 @@ def branch(
         overwrite=overwrite,
         keep_every=seconds_of(keep_states) or ALWAYS,
     )
-    film_it(take, loading, started, as_json)
+    film_it(take, loading, started, as_json, preview)
 
 
 @app.command()

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from longtake.cli.common import Device, Json, Model, Overwrite, app, quick_imports, say
+from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.cost import cost_in_words, ladder_picture
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
 from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
@@ -106,7 +105,7 @@ DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of t
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
-class WithCues(TyperCommand):
+class WithCues(Command):
     """A command whose --at takes two words: typer has no option of two that may be given again."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -137,6 +136,7 @@ def generate(
     dtype: DtypeName = None,
     size: Size = None,
     keep_states: KeepStates = None,
+    preview: PreviewTo = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     **given: Any,
@@ -162,7 +162,7 @@ def generate(
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film)
-    film_it(take, Loading(folder, device, dtype, lora), started, as_json)
+    film_it(take, Loading(folder, device, dtype, lora), started, as_json, preview)
 
 
 @app.command(cls=WithCues)

@@ -4,13 +4,12 @@ import json
 import resource
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from longtake.cli.common import INTERRUPTED, quick_imports, say
+from longtake.cli.common import INTERRUPTED, PREVIEW, TERMINAL, quick_imports, say
 from longtake.cli.signals import gently
 from longtake.files import printable
 from longtake.frames import number
@@ -30,7 +29,7 @@ from longtake.models.folder import ModelFolder
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
-    from longtake.pipeline import LongTake
+    from longtake.pipeline import LongTake, Look
     from longtake.takes import Speed, Take
 
 
@@ -38,6 +37,14 @@ KeepStates = Annotated[
     str | None,
     typer.Option(
         "--keep-states", metavar="TIME", help="Keep a state so often, to branch from; one is kept anyway."
+    ),
+]
+PreviewTo = Annotated[
+    str | None,
+    typer.Option(
+        PREVIEW,
+        metavar="[FILE.png]",
+        help="Show what the window holds, here or in a picture that is rewritten while the film is made.",
     ),
 ]
 
@@ -51,12 +58,21 @@ class Loading(NamedTuple):
     lora: str | None
 
 
-def film_it(take: "Take", loading: Loading, started: float, as_json: bool) -> None:
-    """Load the model, film a take and print the report. A signal ends it after a pass, and is told what goes on."""
+def film_it(
+    take: "Take", loading: Loading, started: float, as_json: bool, preview: str | None = None
+) -> None:
+    """Load the model, film a take and print the report. A signal ends it after a pass, and is told what goes on.
+
+    preview: where the window is shown while it is filmed, the terminal or a PNG.
+    """
+    if preview is not None:
+        from longtake.cli.conveyor import check_place
+
+        check_place(preview)
     try:
         model = loaded(*loading)
         tell_reading(model, take.film)
-        _shoot(take, model, started, as_json)
+        _shoot(take, model, started, as_json, preview)
     except KeyboardInterrupt:
         then = f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
         say(f"stopped: {take.left}{then}")
@@ -84,9 +100,9 @@ def tell_reading(take: "LongTake", film: FilmPlan) -> None:
             say(f"note: {film.model} does not know {', '.join(unknown)}")
 
 
-def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> None:
+def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool, preview: str | None) -> None:
     """Film a take and print its report."""
-    speed = shoot(take, model)
+    speed = shoot(take, model, preview)
     report = {
         "file": printable(take.path),
         "num_frames": take.num_frames,
@@ -99,11 +115,24 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> No
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
-def shoot(take: "Take", model: "LongTake") -> "Speed":
+def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed":
     """Film a take behind a bar. The first signal stops it after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
-    with _progress(take.film.length.num_frames) as advance, gently(asked.set):
-        return take.shoot(model, advance, asked.is_set)
+    new_look = None if preview is None else _previewing(preview, take.film, model)
+    with _progress(take.film.length.num_frames, preview == TERMINAL) as bar, gently(asked.set):
+        look = new_look and new_look(bar.put_above)
+        return take.shoot(model, bar.move, asked.is_set, look=look)
+
+
+def _previewing(
+    place: str, film: FilmPlan, model: "LongTake"
+) -> Callable[[Callable[[RenderableType], None]], "Look"]:
+    """What looks at the window and shows it, once it is told how something is put above the bar."""
+    from longtake.cli.conveyor import Shown
+    from longtake.preview import Preview, colour_map
+
+    colours, count = colour_map(model.model, model.folder), film.cost.peak_window
+    return lambda above: Preview(colours, film, model.model.spec, Shown(place, count, above))
 
 
 class _FramesPerSecond(ProgressColumn):
@@ -111,9 +140,26 @@ class _FramesPerSecond(ProgressColumn):
         return Text(f"{task.speed or 0:.1f} frames/s")
 
 
-@contextmanager
-def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where that is a terminal; yields the function to call with the frames just done."""
+class _Bar(Progress):
+    """The bar of one film, and what lies above it. With something above, it is drawn when that changes."""
+
+    above: RenderableType | None = None
+
+    def move(self, frames: int) -> None:
+        self.advance(self.task_ids[0], frames)
+
+    def put_above(self, what: RenderableType) -> None:
+        self.above = what
+        self.refresh()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.above is not None:
+            yield self.above
+        yield from super().get_renderables()
+
+
+def _progress(num_frames: int, has_above: bool) -> _Bar:
+    """A bar on stderr, where that is a terminal."""
     console = Console(stderr=True)
     columns = (
         BarColumn(),
@@ -122,9 +168,9 @@ def _progress(num_frames: int) -> Iterator[Callable[[int], None]]:
         _FramesPerSecond(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=num_frames)
-        yield lambda frames: progress.advance(task, frames)
+    bar = _Bar(*columns, console=console, disable=not console.is_terminal, auto_refresh=not has_above)
+    bar.add_task("", total=num_frames)
+    return bar
 
 
 def _one_line(report: dict[str, Any]) -> str:
