@@ -435,7 +435,7 @@ def test_folders_whose_names_are_no_text(
         ("train", "--data", "out", "-o", odd / "new", *model),
         ("train", "--data", "\udcfe", "-o", "new", *model),
         ("evaluate", odd / "\udcfe.mp4", "-o", odd / "new"),
-        ("compare", "--world", "1", "-o", odd / "new"),
+        ("compare", "--world", "tracking-shot", "-o", odd / "new"),
     ]:
         result = cli(*command)
         assert result.code == 2 and "is no name in UTF-8: " in result.err.splitlines()[-1]

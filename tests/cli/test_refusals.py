@@ -125,7 +125,7 @@ REFUSED = [
     ("evaluate", "short", "-o", "deep/new"),
     ("evaluate", "gone.mp4", "-o", "deep/new"),
     ("evaluate", "a-file", "-o", "deep/new", "--real", "data"),
-    ("evaluate", "gone.mp4", "-o", "deep/new", "--world"),
+    ("evaluate", "gone.mp4", "-o", "deep/new", "--world", "tracking-shot"),
     (*COMPARE, "--prompts", "prompts.txt", *MODEL, "-o", "other"),
     (*COMPARE, "--prompts", "prompts.txt", *MODEL, "-o", "odd"),
     (*COMPARE, "--prompts", "prompts.txt", *MODEL, "-o", "a-file"),

@@ -321,7 +321,7 @@ def test_a_folder_gives_the_dimensions_it_can(
         assert measure.curves([slice(0, 3)])[name][0] == measure.totals()[name]
     no_folder = tmp_path / "file"
     no_folder.touch()
-    for command in (("evaluate", "no.mp4"), ("compare", "--world", "1", "-o", no_folder)):
+    for command in (("evaluate", "no.mp4"), ("compare", "--world", "flight", "-o", no_folder)):
         _, _, said = cli(*command, "--weights-dir", tmp_path)
         assert said.count("is not measured: it needs") == 4
         assert "note: VBench's imaging_quality is not measured: it needs " in said
