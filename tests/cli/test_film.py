@@ -371,7 +371,9 @@ def test_ctrl_c_leaves_a_playable_film_and_says_where(cli: Cli, tubelet_folder: 
     assert (result.code, result.out, result.err.count("\n")) == (130, "", 1)
     num_frames = sum(1 for _ in read_frames(part))
     assert num_frames > 0
-    assert re.fullmatch(rf"stopped: (\d+) frames \(.* s\) are in {part}\n", result.err)
+    assert re.fullmatch(
+        rf"stopped: (\d+) frames \(.* s\) are in {part}; longtake resume {part} goes on\n", result.err
+    )
     assert int(result.err.split()[1]) in (num_frames, num_frames - 1)
     assert not Path("film.mp4").exists()
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_resumed_is_a_line(cli: Cli, tmp_path: Path) -> None:
     [
         ("prompt: a car\nsize: 3", (), "there is no option size"),
         ("prompt: a car", ("--at", "70s", "a bus"), "cue 1 holds from 70 s on, and the film ends at 12 s"),
-        ("seed: 3", (), "give a PROMPT, or a --script that has one"),
+        ("seed: 3", (), "give a prompt, or a --script that has one"),
         ("prompt: a car", ("--at", "soon", "a bus"), "at should be a valid number"),
     ],
 )

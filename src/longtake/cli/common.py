@@ -136,7 +136,7 @@ def with_place(words: list[str]) -> list[str]:
     """The words of a command, where --preview has a PNG behind it, or else the terminal."""
     end = words.index("--") if "--" in words else len(words)
     told = []
-    for word, follows in zip(words[:end], [*words[1:end], ""], strict=True):
+    for word, follows in zip(words[:end], [*words[1:end], ""], strict=False):
         told.append(word)
         if word == PREVIEW and not follows.lower().endswith(".png"):
             told.append(TERMINAL)

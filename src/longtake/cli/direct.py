@@ -145,7 +145,7 @@ def finish(
     from longtake.retakes import finished
     from longtake.video import probe
 
-    folder = open_model(model or probe(draft).metadata.get("model"))
+    folder = open_model(probe(draft).metadata.get("model") if model is None else model)
     options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
     take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)

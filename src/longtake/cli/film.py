@@ -148,7 +148,7 @@ def generate(
     started = time.perf_counter()
     told = {} if like is None else _told(like, start)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
-    folder = open_model(_model(model or told.get("model"), preset))
+    folder = open_model(_model(told.get("model") if model is None else model, preset))
     film = _film(options, folder, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
@@ -233,7 +233,7 @@ def film_options(
         said = (each.partition(" ") for each in at)
         given["cues"] = (*given.get("cues", ()), *(Cue(at=time, prompt=text) for time, _, text in said))
     if "prompt" not in given:
-        raise OptionError("say what to film: give a PROMPT, or a --script that has one")
+        raise OptionError("say what to film: give a prompt, or a --script that has one")
     given |= sides_of(size)
     if preset:
         given = preset_options(preset, given, bfloat16_shift)
