@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from longtake import LongTake
 from longtake.cli.common import with_place
 from longtake.cli.conveyor import Shown, grid, half_blocks, png
+from longtake.options import FilmOptions
 from longtake.preview import Conveyor
+from longtake.takes import Take
 
 Cli = Callable[..., Any]
 QUICK = ("--frames", "14", "--steps", "2", "--size", "32x32")
@@ -113,6 +117,29 @@ def test_films_with_a_preview_are_the_same_files(
         assert image.format == "PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "c.mp4", "p.png"]
     assert len([path for path in cache.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.slow
+def test_a_film_that_goes_on_is_watched_too(
+    cli: Cli, tubelet_folder: Path, tmp_path: Path, cache: Path
+) -> None:
+    """Guards resume, extend and branch: a preview each, and resume's film is that of one that was left alone."""
+    film = FilmOptions(prompt="a red car", num_frames=14, width=32, height=32, num_inference_steps=2)
+    model = LongTake.from_pretrained(tubelet_folder)
+    for name in ("a.mp4", "b.mp4"):
+        take = Take(film.resolved(model.model.spec), tmp_path / name, keep_every=0.1)
+        with suppress(KeyboardInterrupt):
+            take.shoot(model, stop=iter([name == "a.mp4", *[False] * 99]).__next__)
+    for command in (
+        ("resume", "a.mp4", "--preview", "a.png"),
+        ("extend", "b.mp4", "--seconds", "0.5", "-o", "longer.mp4", "--preview", "longer.png"),
+        ("branch", "b.mp4", "a blue bus", "--at", "0.4s", "-o", "other.mp4", "--preview", "other.png"),
+    ):
+        result = cli(*command)
+        assert (result.code, result.err) == (0, "")
+        with Image.open(command[-1]) as image:
+            assert image.format == "PNG"
+    assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
 
 
 def test_previews_that_cannot_be_shown_are_refused(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
