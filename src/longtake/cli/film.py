@@ -152,7 +152,8 @@ def generate(
     film = _film(options, folder, preset, lora, start)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
-    from longtake.takes import Take
+    with quick_imports():
+        from longtake.takes import Take
 
     path = output or Path(f"{slug(options.prompt)}.mp4")
     clip = None if start == TEXT else start
