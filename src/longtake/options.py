@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -45,14 +45,19 @@ DEFAULT_SECONDS = 60.0
 MOST_STEPS, LONGEST_WINDOW, LONGEST_SIDE = 10_000, 10_000, 16_384
 
 
+Given = Literal["clip", "photo"]  # what a film may begin or end with
+
+
 @dataclass(frozen=True)
 class FilmPlan:
     """A film that can be made: options that fit one model, none of them open.
 
     `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
-    `given_frames` how many frames of a clip it begins with, `notes` what is not quite as it was asked for, in
-    words, and `directions` what it follows from which latent on: its own prompt from 0, then what its `cues` say."""
+    `given_frames` how many frames of a clip or of a photo it begins with, `end_frames` how many it ends with,
+    `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, `notes` what is not quite
+    as it was asked for, in words, and `directions` what it follows from which latent on: its own prompt from 0, then
+    what its `cues` say."""
 
     model: str
     lora: LoraName | None
@@ -64,6 +69,9 @@ class FilmPlan:
     cost: Plan
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
+    end_frames: int = 0
+    end_latents: int = 0
+    loop: bool = False
     notes: tuple[str, ...] = ()
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
@@ -85,6 +93,7 @@ class FilmPlan:
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
+            **({"loop": True} if self.loop else {}),
             **asdict(self.settings),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
         }
@@ -138,11 +147,18 @@ class FilmOptions(Options):
         " for chunks that are made one by one, none shorter than the context.",
     )
 
-    def resolved(self, spec: ModelSpec, from_clip: bool = False) -> FilmPlan:
+    loop: bool = Field(
+        False, description="Let the film run into its own beginning; its length becomes whole chunks."
+    )
+
+    def resolved(
+        self, spec: ModelSpec, from_clip: bool = False, *, photo: bool = False, end: Given | None = None
+    ) -> FilmPlan:
         """The film that these options mean for a model. OptionError if they do not fit it or each other.
 
         from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
-        has groups, with one of these.
+        has groups, with one of these. photo: that is a photo: one latent of it is enough. end: what it ends with, if
+        anything: with as many latents of a clip as the last ones that it makes see, or with a chunk of a photo.
         """
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
@@ -152,21 +168,29 @@ class FilmOptions(Options):
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         rate = exact_fps(settings.fps)
-        num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
+        num_frames, given_latents = self._num_frames(rate), 0
+        if from_clip:
+            given_latents = _given_latents(sampling, spec, photo)
         given_frames = encoded_frames(given_latents, spec)
+        end_latents = _end_latents(sampling, spec, "loop" if self.loop else end)
+        end_frames = 0 if self.loop else end_latents * spec.temporal_factor
+        if self.loop and end:
+            raise OptionError("a loop ends with its own beginning: give --loop or --end, not both")
         if num_frames <= given_frames:
             raise OptionError(
                 f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
                 f" {num_frames:,} frames were asked for: ask for {given_frames + 1:,} or more"
             )
-        length = film_length(
-            num_frames,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            chunk_size=sampling.chunk_size,
-            group_latents=spec.group_latents,
-            given_latents=given_latents,
-        )
+        if num_frames <= given_frames + end_frames:
+            raise OptionError(
+                f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
+                f" for: ask for {given_frames + end_frames + 1:,} or more"
+            )
+        length = self._length(spec, sampling, num_frames, given_latents)
+        if length.num_chunks * sampling.chunk_size <= end_latents:
+            raise OptionError(
+                f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
+            )
         planned = self._directions(spec, settings, sampling, rate, num_frames)
         return FilmPlan(
             model=spec.name,
@@ -183,10 +207,30 @@ class FilmOptions(Options):
                 _latent_side("width", settings.width, spec),
             ),
             given_frames=given_frames,
+            end_frames=end_frames,
+            end_latents=end_latents,
+            loop=self.loop,
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
             cues=self.cues,
             directions=planned,
         )
+
+    def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
+        """How long the film is; a loop has whole chunks, and enough of them to have begun before it ends."""
+        length = film_length(
+            num_frames,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            chunk_size=sampling.chunk_size,
+            group_latents=spec.group_latents,
+            given_latents=given_latents,
+        )
+        if not self.loop:
+            return length
+        if length.num_chunks < 2 * sampling.rungs + 1:
+            least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
+            raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
+        return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)
 
     def _directions(
         self, spec: ModelSpec, settings: ModelDefaults, sampling: Sampling, rate: Fraction, num_frames: int
@@ -231,6 +275,8 @@ class FilmOptions(Options):
         seconds = DEFAULT_SECONDS if self.seconds is None else self.seconds
         if self.num_frames is None and (words := rounding(seconds, rate, num_frames)):
             yield words
+        if self.loop and self.num_frames not in (None, num_frames):
+            yield f"a loop has whole chunks: {lasting(num_frames, rate)}"
         if self.context_size == 0 and sampling.context_size:
             yield (
                 f"method {self.method} cannot do without a context: it has {sampling.context_size} latents of it, a"
@@ -299,7 +345,7 @@ def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
     )
 
 
-def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:
+def _given_latents(sampling: Sampling, spec: ModelSpec, photo: bool) -> int:
     if sampling.method in OWN_START:
         raise OptionError(f"method {sampling.method} makes its own start: it cannot begin with a clip")
     if not sampling.context_size:
@@ -307,7 +353,23 @@ def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:
             "a film that begins with a clip needs a context_size of 1 or more, to see the clip: give one (--context),"
             f" each latent of it holds up to {spec.temporal_factor} of the film's frames"
         )
-    return spec.group_latents or sampling.context_size
+    return spec.group_latents or (1 if photo else sampling.context_size)
+
+
+def _end_latents(sampling: Sampling, spec: ModelSpec, end: Given | Literal["loop"] | None) -> int:
+    """The known latents that a film runs into. OptionError if it could not see them, or they would not fit."""
+    if end is None:
+        return 0
+    if sampling.method != "progressive" or sampling.rungs == 1:
+        raise OptionError(
+            "a film sees the end that it runs into behind the noise of its window: that takes method progressive, with"
+            " fewer steps_per_chunk than num_inference_steps"
+        )
+    if spec.group_latents:
+        raise OptionError(
+            f"{spec.name} begins anew after every {spec.group_latents} latents: it runs into no end"
+        )
+    return sampling.chunk_size * (1 if end == "photo" else sampling.rungs - 1)
 
 
 def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:

@@ -8,7 +8,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longtake.cues import Stage, stages
+from longtake.ends import Toward
 from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite, require_finite
 from longtake.guidance import emptied, guided_velocity
-from longtake.methods import Noise, sampler
+from longtake.methods import Noise, Sampler, sampler
 from longtake.models.base import VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
@@ -73,29 +74,48 @@ class LongTake:
         return cls(load_model(folder, device, dtype, lora), folder, lora)
 
     def stream(
-        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        start: Pictures | None = None,
+        end: Pictures | None = None,
+        **options: Any,
     ) -> Generator[Pictures, None, None]:
         """Films `prompt`, yielding pictures (F, height, width, 3) uint8 as soon as they are clean.
 
         `seconds` become the nearest whole number of frames.
-        start: pictures of the film's own size and rate that it begins with; `FilmOptions.resolved` says how many.
+        start, end: pictures of the film's own size and rate that it begins and ends with; `FilmOptions.resolved` says
+        how many. One alone is a photo, and held still.
         `options` are the fields of `FilmOptions`. OptionError, at once, if they do not fit the model or the
         prompt is longer than it takes. NumberError, at the pass or the picture that it comes with, when numbers are
         not finite. Call `close()` on the result to end early."""
         wanted = FilmOptions(prompt=prompt, seconds=seconds, **options)
-        return self.shoot(wanted.resolved(self.model.spec, from_clip=start is not None), start)
+        film = wanted.resolved(
+            self.model.spec,
+            from_clip=start is not None,
+            photo=start is not None and len(start) == 1,
+            end=None if end is None else "photo" if len(end) == 1 else "clip",
+        )
+        return self.shoot(film, _held(start, film.given_frames), _held(end, film.end_frames))
 
     def generate(
-        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        start: Pictures | None = None,
+        end: Pictures | None = None,
+        **options: Any,
     ) -> Pictures:
         """The whole film of `stream`, (num_frames, height, width, 3) uint8, held in memory."""
-        return np.concatenate(list(self.stream(prompt, seconds, start, **options)))
+        return np.concatenate(list(self.stream(prompt, seconds, start, end, **options)))
 
-    def shoot(self, film: FilmPlan, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+    def shoot(
+        self, film: FilmPlan, start: Pictures | None = None, end: Pictures | None = None
+    ) -> Generator[Pictures, None, None]:
         """`stream` for options that are resolved already."""
         shot = Shot(self.model, film)
-        shot.check_start(start)
-        return shot.pictures(start)
+        shot.check_given(start, end)
+        return shot.pictures(start, end)
 
 
 @dataclass(frozen=True)
@@ -103,12 +123,14 @@ class ShotState:
     """All that a half-made film remembers: kept, it is the film stopped; advanced twice, films that branch.
 
     num_frames: the pictures made so far. window: the sampler's. decoder: tensors by name, as `Decoder.state` gives
-    them.
+    them. end: the latents (1, C, F, H, W) that it runs into, behind one that leads there; of a loop its first ones, as
+    many as there are.
     """
 
     num_frames: int
     window: Window
     decoder: Mapping[str, Tensor]
+    end: Tensor | None = None
 
 
 class Shot:
@@ -152,22 +174,26 @@ class Shot:
         place = self.film.length.given_latents + index
         return self._stages[max(0, bisect_right(self._stages, place, key=lambda stage: stage.first) - 1)]
 
-    def check_start(self, start: Pictures | None) -> None:
-        """OptionError for pictures that are not those, as many and as large, that the film begins with."""
-        settings, given = self.film.settings, self.film.given_frames
-        wanted = (given, settings.height, settings.width, 3) if given else None
-        if (found := None if start is None else start.shape) != wanted:
-            raise OptionError(f"the film begins with pictures of shape {wanted}, not {found}")
+    def check_given(self, start: Pictures | None, end: Pictures | None) -> None:
+        """OptionError for pictures that are not those, as many and as large, that the film begins and ends with."""
+        settings, film = self.film.settings, self.film
+        for side, given, count in (("begins", start, film.given_frames), ("ends", end, film.end_frames)):
+            wanted = (count, settings.height, settings.width, 3) if count else None
+            if (found := None if given is None else given.shape) != wanted:
+                raise OptionError(f"the film {side} with pictures of shape {wanted}, not {found}")
 
     @torch.inference_mode()
-    def begin(self, start: Pictures | None = None) -> tuple[ShotState, Pictures]:
+    def begin(self, start: Pictures | None = None, end: Pictures | None = None) -> tuple[ShotState, Pictures]:
         """The state before the first pass, and the pictures that are there by then: those of `start`, as the model's
-        autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip."""
-        self.check_start(start)
+        autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip or photo;
+        end: (end_frames, height, width, 3), if it ends with one."""
+        self.check_given(start, end)
+        known = None if end is None else self._encoded_behind(to_tensor(end[None]))
         if start is None:
-            return ShotState(0, self._sampler.begin(), {}), self._none
+            return ShotState(0, self._sampler.begin(), {}, known), self._none
         context = self._encoded(to_tensor(start[None]))
-        return self._decoded(ShotState(0, self._sampler.begin(context), {}), context)
+        state = ShotState(0, self._sampler.begin(context), {}, known)
+        return self._decoded(self._begun(state, context), context)
 
     @torch.inference_mode()
     def advance(self, state: ShotState) -> tuple[ShotState, Pictures]:
@@ -175,9 +201,44 @@ class Shot:
 
         NumberError, which names the latent or the picture, for numbers that are not finite.
         """
-        window, chunk = self._sampler.advance(state.window)
-        after = ShotState(state.num_frames, window, state.decoder)
-        return (after, self._none) if chunk is None else self._decoded(after, chunk)
+        window, chunk = self._toward(state.end).advance(state.window)
+        after = replace(state, window=window)
+        return (after, self._none) if chunk is None else self._decoded(self._begun(after, chunk), chunk)
+
+    def _toward(self, end: Tensor | None) -> Sampler:
+        """The film's sampler, toward its end as soon as that is known."""
+        count = self.film.end_latents
+        if not count or end is None or end.shape[2] <= count:
+            return self._sampler
+        return Toward.of(self._sampler, end[:, :, -count:], self.film.loop)
+
+    def _begun(self, state: ShotState, latents: Tensor) -> ShotState:
+        """The state of a loop when these come out of it: it remembers its beginning, to run into it.
+
+        Where a latent stands for its frames alone, it remembers the latents, and otherwise what the autoencoder makes
+        of their pictures behind others.
+        """
+        spec, missing = self.model.spec, self.film.end_latents + 1
+        end = latents[:, :, :0] if state.end is None else state.end
+        if not self.film.loop or (missing := missing - end.shape[2]) <= 0:
+            return state
+        end = torch.cat([end, latents[:, :, :missing].to(end)], dim=2)
+        if missing <= latents.shape[2]:
+            if spec.first_frames == spec.temporal_factor and not spec.lookahead_latents:
+                end = end.roll(1, dims=2)
+            else:
+                frames = self.model.decoder().push(end)
+                end = self._encoded_behind(frames[:, :, : self.film.end_latents * spec.temporal_factor])
+        return replace(state, end=end)
+
+    def _encoded_behind(self, frames: Tensor) -> Tensor:
+        """The latents of pictures (1, 3, N, height, width) that come behind others, and before them one that leads
+        there: the first picture is held for it, and the last one where latents reach ahead."""
+        spec = self.model.spec
+        factor, count = spec.temporal_factor, frames.shape[2]
+        wanted = spec.first_frames + self.film.end_latents * factor + spec.lookahead_latents * factor
+        places = torch.arange(wanted).sub(spec.first_frames).clamp(0, count - 1)
+        return self._encoded(frames[:, :, places])[:, :, : self.film.end_latents + 1]
 
     def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
         """What `advance` gives, from a state to the film's end."""
@@ -185,9 +246,11 @@ class Shot:
             state, pictures = self.advance(state)
             yield state, pictures
 
-    def pictures(self, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+    def pictures(
+        self, start: Pictures | None = None, end: Pictures | None = None
+    ) -> Generator[Pictures, None, None]:
         """The whole film's pictures (F, height, width, 3), portion by portion as they are finished."""
-        state, portion = self.begin(start)
+        state, portion = self.begin(start, end)
         portions = (portion for _, portion in self.passes(state))
         yield from filter(len, chain([portion], portions))
 
@@ -201,9 +264,10 @@ class Shot:
 
     def is_open(self, state: ShotState) -> bool:
         """Whether a film that is longer has the same state on its way: nothing drains, and no picture was cut off."""
-        length = self.film.length
+        length, sampling = self.film.length, self.film.cost.sampling
+        given = 0 if self.film.loop else self.film.end_latents // sampling.chunk_size
         is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
-        return state.window.t <= self._sampler.open_until and not is_cut
+        return state.window.t <= self._sampler.open_until - given * sampling.steps_per_chunk and not is_cut
 
     def is_whole(self, state: ShotState) -> bool:
         """Whether the film has all its pictures."""
@@ -215,7 +279,7 @@ class Shot:
         frames = decoder.push(latents)
         _require_pictures(frames, done, self.film)
         pictures = to_uint8(frames)[0, : self.film.length.num_frames - done]
-        return ShotState(done + len(pictures), state.window, decoder.state()), pictures
+        return replace(state, num_frames=done + len(pictures), decoder=decoder.state()), pictures
 
     @property
     def _none(self) -> Pictures:
@@ -271,6 +335,11 @@ def _require_pictures(frames: Tensor, first: int, film: FilmPlan) -> None:
 
 def _seconds(frames: int, film: FilmPlan) -> str:
     return f"{float(frames / film.rate):.2f}"
+
+
+def _held(pictures: Pictures | None, count: int) -> Pictures | None:
+    """Pictures, or one alone so many times."""
+    return pictures.repeat(count, axis=0) if pictures is not None and len(pictures) == 1 else pictures
 
 
 def to_tensor(pictures: Pictures) -> Tensor:

@@ -14,6 +14,7 @@ from longtake.files import printable
 from longtake.frames import frames_in, number
 from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, options_of
+from longtake.start import given_in
 from longtake.states import About, read_about, states_folder
 from longtake.takes import Beginning, Take
 
@@ -87,7 +88,8 @@ def _grown(
     overwrite: bool,
     keep_every: float,
 ) -> Take:
-    film = options.resolved(spec, from_clip="start" in begun.about.film)
+    given = given_in(begun.about.film) | {"end": None}
+    film = options.model_copy(update={"loop": False}).resolved(spec, **given)
     return Take(film, path, beginning=begun, overwrite=overwrite, keep_every=keep_every)
 
 

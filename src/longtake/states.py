@@ -40,7 +40,7 @@ WRONG = (
     AttributeError,
     RecursionError,
 )
-PENDING, DECODER, MEMORY = "pending", "decoder.", "memory."
+PENDING, DECODER, MEMORY, END = "pending", "decoder.", "memory.", "end"
 
 
 class About(BaseModel):
@@ -116,7 +116,7 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
     memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
     window = Window(about.passes, there["clean"], there["noisy"], memory)
     decoder = {name.removeprefix(DECODER): x for name, x in there.items() if name.startswith(DECODER)}
-    return TakeState(ShotState(about.num_frames, window, decoder), tensors[PENDING].numpy())
+    return TakeState(ShotState(about.num_frames, window, decoder, there.get(END)), tensors[PENDING].numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:
@@ -127,6 +127,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
         **{DECODER + name: x for name, x in state.shot.decoder.items()},
+        **({} if state.shot.end is None else {END: state.shot.end}),
     }
 
 

@@ -23,7 +23,7 @@ from longtake.errors import NumberError, StateError
 from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.options import FilmPlan, options_of
-from longtake.start import origin, read_start
+from longtake.start import given_in, origin, read_given
 from longtake.states import (
     About,
     TakeState,
@@ -33,7 +33,7 @@ from longtake.states import (
     states_folder,
     write_state,
 )
-from longtake.video import Pictures, VideoWriter, check_output, film_bytes, part_path
+from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
@@ -67,7 +67,7 @@ class Beginning:
     def read(cls, state: Path, file: Path, spec: ModelSpec) -> Beginning:
         """spec: of the model that `read_about(state)` names. StateError if it cannot be read or is another model's."""
         about = read_about(state)
-        film = options_of(about.film).resolved(spec, from_clip="start" in about.film)
+        film = options_of(about.film).resolved(spec, **given_in(about.film))
         for name, value in film.metadata.items():
             if (told := about.film.get(name)) != value:
                 raise StateError(
@@ -106,11 +106,11 @@ class Beginning:
 class Take:
     """A film that is to be in a file: checked before any model is loaded.
 
-    start: the clip that it begins with, if film.given_frames says that it does. fit: the clip is scaled, cropped and
-    resampled to fit. beginning: what it goes on from. keep_every: the seconds of film after which its state is kept, in
-    `states_folder`, to branch from; and so is the last one that a longer film has too, to extend it. `metadata` is what
-    the file will say of itself. OptionError and LongTakeError for a clip, as read_start raises them; OutputError for a
-    path that is no good.
+    start, end: the clip or the photo that it begins and ends with, if film.given_frames and film.end_frames say that it
+    does. fit: how they are made to fit; `notes` tells it. beginning: what it goes on from. keep_every: the seconds of
+    film after which its state is kept, in `states_folder`, to branch from; and so is the last one that a longer film
+    has too, to extend it. `metadata` is what the file will say of itself. OptionError and LongTakeError for a clip, as
+    read_given raises them; OutputError for a path that is no good.
     """
 
     def __init__(
@@ -119,17 +119,27 @@ class Take:
         path: str | os.PathLike[str],
         *,
         start: str | os.PathLike[str] | None = None,
-        fit: bool = False,
+        end: str | os.PathLike[str] | None = None,
+        fit: Fit | None = None,
         overwrite: bool = False,
         beginning: Beginning | None = None,
         keep_every: float | None = None,
     ) -> None:
-        self.film, self.metadata, self._start = film, film.metadata, None
+        self.film, self.metadata = film, film.metadata
+        self._start: Pictures | None = None
+        self._end: Pictures | None = None
+        self.notes: tuple[str, ...] = ()
         self._beginning, self._keep_every = beginning, keep_every
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
-            self._start = read_start(start, film, fit)
+            self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
+        if end is not None:
+            self._end, notes = read_given(end, film, film.end_frames, fit, "end")
+            self.notes, self.metadata = (
+                (*self.notes, *notes),
+                self.metadata | origin(Path(end), self._end, "end"),
+            )
         before, goes_on = None, False
         if beginning is not None:
             before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
@@ -191,7 +201,7 @@ class Take:
 
         shot, first_frame = Shot(model.model, self.film), 0.0
         if self._beginning is None:
-            begun = shot.begin(self._start)
+            begun = shot.begin(self._start, self._end)
         else:
             found = self._beginning.opened(model)
             begun = found.shot, found.pending

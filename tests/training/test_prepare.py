@@ -332,7 +332,7 @@ def test_a_file_that_is_replaced_is_prepared_anew(
 
     def opening(video: IO[bytes], *sides: int) -> Iterator[TimedPicture]:
         opened.append(Path(video.name).name)
-        return read_timed(video, *sides)
+        return read_timed(video, sides[0], sides[1])
 
     monkeypatch.setattr(preparing, "read_timed", opening)
     for changed, skipped, clips in [

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Json, Model, app, needs_extra, say, stoppable
-from longtake.cli.film import DtypeName, Fit, Lora
+from longtake.cli.film import DtypeName, FitStart, Lora
 from longtake.errors import OptionError
 from longtake.files import exclusive, exclusive_folder, printable
 from longtake.plan import Method
@@ -67,7 +67,7 @@ def compare(
             " folder of the prompts.",
         ),
     ] = None,
-    fit_start: Fit = False,
+    fit_start: FitStart = False,
     world: Annotated[
         WorldName | None,
         typer.Option(

@@ -103,7 +103,7 @@ def table1(file: Path, setting: Setting, fit_start: bool = False) -> tuple[Setti
         plan = setting.film(variant, from_clip=True)
         for prompt in prompts:
             assert prompt.start is not None
-            read_start(file.parent / prompt.start, plan, fit_start)
+            read_start(file.parent / prompt.start, plan, "crop" if fit_start else None)
     return setting, prompts
 
 
