@@ -45,7 +45,8 @@ DEFAULT_SECONDS = 60.0
 MOST_STEPS, LONGEST_WINDOW, LONGEST_SIDE = 10_000, 10_000, 16_384
 
 
-Given = Literal["clip", "photo"]  # what a film may begin or end with
+# What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
+Given = Literal["clip", "photo", "behind"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class FilmPlan:
     `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
     `given_frames` how many frames of a clip or of a photo it begins with, `end_frames` how many it ends with,
-    `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, `notes` what is not quite
-    as it was asked for, in words, and `directions` what it follows from which latent on: its own prompt from 0, then
-    what its `cues` say."""
+    `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
+    `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
+    latent on: its own prompt from 0, then what its `cues` say."""
 
     model: str
     lora: LoraName | None
@@ -72,6 +73,7 @@ class FilmPlan:
     end_frames: int = 0
     end_latents: int = 0
     loop: bool = False
+    behind: bool = False
     notes: tuple[str, ...] = ()
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
@@ -181,13 +183,14 @@ class FilmOptions(Options):
                 f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
                 f" {num_frames:,} frames were asked for: ask for {given_frames + 1:,} or more"
             )
-        if num_frames <= given_frames + end_frames:
+        behind = self.loop or end == "behind"
+        if not behind and num_frames <= given_frames + end_frames:
             raise OptionError(
                 f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
                 f" for: ask for {given_frames + end_frames + 1:,} or more"
             )
         length = self._length(spec, sampling, num_frames, given_latents)
-        if length.num_chunks * sampling.chunk_size <= end_latents:
+        if not behind and length.num_chunks * sampling.chunk_size <= end_latents:
             raise OptionError(
                 f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
             )
@@ -210,6 +213,7 @@ class FilmOptions(Options):
             end_frames=end_frames,
             end_latents=end_latents,
             loop=self.loop,
+            behind=behind,
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
             cues=self.cues,
             directions=planned,

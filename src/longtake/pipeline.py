@@ -188,12 +188,18 @@ class Shot:
         autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip or photo;
         end: (end_frames, height, width, 3), if it ends with one."""
         self.check_given(start, end)
-        known = None if end is None else self._encoded_behind(to_tensor(end[None]))
-        if start is None:
-            return ShotState(0, self._sampler.begin(), {}, known), self._none
-        context = self._encoded(to_tensor(start[None]))
-        state = ShotState(0, self._sampler.begin(context), {}, known)
+        context = None if start is None else self._encoded(to_tensor(start[None]))
+        state = ShotState(0, self._sampler.begin(context), {})
+        if end is not None:
+            state = self.toward(state, end)
+        if context is None:
+            return state, self._none
         return self._decoded(self._begun(state, context), context)
+
+    @torch.inference_mode()
+    def toward(self, state: ShotState, end: Pictures) -> ShotState:
+        """The same state, which runs into pictures (end_frames, height, width, 3) from now on."""
+        return replace(state, end=self._encoded_behind(to_tensor(end[None])))
 
     @torch.inference_mode()
     def advance(self, state: ShotState) -> tuple[ShotState, Pictures]:
@@ -210,7 +216,7 @@ class Shot:
         count = self.film.end_latents
         if not count or end is None or end.shape[2] <= count:
             return self._sampler
-        return Toward.of(self._sampler, end[:, :, -count:], self.film.loop)
+        return Toward.of(self._sampler, end[:, :, -count:], self.film.behind)
 
     def _begun(self, state: ShotState, latents: Tensor) -> ShotState:
         """The state of a loop when these come out of it: it remembers its beginning, to run into it.
@@ -265,7 +271,7 @@ class Shot:
     def is_open(self, state: ShotState) -> bool:
         """Whether a film that is longer has the same state on its way: nothing drains, and no picture was cut off."""
         length, sampling = self.film.length, self.film.cost.sampling
-        given = 0 if self.film.loop else self.film.end_latents // sampling.chunk_size
+        given = 0 if self.film.behind else self.film.end_latents // sampling.chunk_size
         is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
         return state.window.t <= self._sampler.open_until - given * sampling.steps_per_chunk and not is_cut
 

@@ -5,18 +5,23 @@ have are copied, packet for packet, and the state behind them is one that was ke
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from longtake.cues import Cue
-from longtake.errors import StateError
+from longtake.errors import OptionError, StateError
 from longtake.files import printable
-from longtake.frames import frames_in, number
+from longtake.frames import MOST_FRAMES, frames_in, number
 from longtake.models.base import ModelSpec
-from longtake.options import FilmOptions, options_of
+from longtake.options import FilmOptions, decoded_frames, latent_of, options_of
 from longtake.start import given_in
 from longtake.states import About, read_about, states_folder
-from longtake.takes import Beginning, Take
+from longtake.takes import Beginning, Head, Tail, Take
+from longtake.video import probe, read_frames
 
 ALWAYS = float("inf")  # seconds between kept states: the last one alone
 
@@ -78,6 +83,75 @@ def branched(
     return _grown(
         begun, old.model_copy(update={"cues": (*before, changes)}), path, spec, overwrite, keep_every
     )
+
+
+def retaken(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    changes: Cue,
+    to: float,
+    *,
+    overwrite: bool = False,
+) -> Take:
+    """A film with other pictures from the second of `changes` to second `to`, at `path`: they begin as a branch does,
+    and run into the old ones, which follow them.
+
+    The section ends with a whole chunk, at `to` or behind it. Arguments and errors as for `branched`; OptionError for a
+    section with less behind it than a window sees, or of no length. Take.seam tells how much it jumps where it ends.
+    """
+    if to <= changes.at:
+        raise OptionError(
+            f"the section ends at {number(to)} s and begins at {number(changes.at)} s: end it later"
+        )
+    begun = _last(Path(film), spec, changes.at)
+    old, length, rate = options_of(begun.about.film), begun.film.length, begun.film.rate
+    chunk, latent = begun.film.cost.sampling.chunk_size, latent_of(max(0, round(to * rate) - 1), spec)
+    chunks = -(-(latent + 1 - length.given_latents) // chunk)
+    end = decoded_frames(length.given_latents + chunks * chunk, spec)
+    before = tuple(cue for cue in old.cues if cue.at < changes.at)
+    changed = {"num_frames": end, "cues": (*before, changes), "loop": False}
+    given = given_in(begun.about.film) | {"end": "behind"}
+    plan = old.model_copy(update=changed).resolved(spec, **given)
+    behind, total = plan.end_frames, probe(film).num_frames
+    if end + behind > total:
+        raise OptionError(
+            f"behind the section, which ends at {number(end / rate)} s, the film has {max(0, total - end)} frames, and"
+            f" the window sees {behind}: end it earlier, or branch"
+        )
+    seen = np.stack(list(islice(read_frames(film), end, end + behind)))
+    take = Take(plan, path, beginning=begun, overwrite=overwrite, tail=Tail(Path(film), end, total, seen))
+    return take
+
+
+def continued(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    seconds: float,
+    prompt: str | None = None,
+    context: int | None = None,
+    *,
+    overwrite: bool = False,
+) -> Take:
+    """`seconds` more of anybody's film, at `path`, in its size and rate: a film of `spec`'s model begins with its last
+    pictures, as many as `context` latents hold, and stands behind it.
+
+    prompt: what to film; None: what the film says of itself. OptionError for a film that says nothing, is too short for
+    the context, or of a size that the model cannot film; LongTakeError for one that cannot be read.
+    """
+    info = probe(film)
+    if prompt is None and (prompt := info.metadata.get("prompt")) is None:
+        raise OptionError(f"{printable(str(film))} does not say what it shows: give a PROMPT")
+    sides = {"width": info.width, "height": info.height, "fps": float(info.fps)}
+    first = FilmOptions(prompt=prompt, num_frames=MOST_FRAMES, context_size=context, **sides)
+    given = first.resolved(spec, from_clip=True).given_frames
+    seen = np.stack(deque(read_frames(film), maxlen=given))
+    if len(seen) < given:
+        raise OptionError(f"{printable(str(film))} has {len(seen)} frames, and the context holds {given}")
+    num_frames = given + frames_in(seconds, info.fps)
+    plan = first.model_copy(update={"num_frames": num_frames}).resolved(spec, from_clip=True)
+    return Take(plan, path, head=Head(Path(film), info.num_frames, seen), overwrite=overwrite)
 
 
 def _grown(

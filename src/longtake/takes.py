@@ -12,14 +12,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from longtake.errors import NumberError, StateError
+from longtake.errors import NumberError, OutputError, StateError
 from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.options import FilmPlan, options_of
@@ -33,12 +34,13 @@ from longtake.states import (
     states_folder,
     write_state,
 )
-from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
+from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path, read_frames
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
     from longtake.pipeline import LongTake, Shot, ShotState
 
+TINY = 0.1  # grey levels; pictures that differ by less are the same
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
 
@@ -103,14 +105,60 @@ class Beginning:
         return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
 
 
+@dataclass(frozen=True)
+class Tail:
+    """What comes behind a film, of another file of such a writer: its pictures from `first` to `end`, those of whole
+    seconds packet for packet. seen: the first of them (F, height, width, 3), which the film runs into."""
+
+    file: Path
+    first: int
+    end: int
+    seen: Pictures
+
+    def written(self, writer: VideoWriter) -> None:
+        """Write it behind a film."""
+        second = writer.frames_per_second
+        whole = min(self.end, -(-self.first // second) * second)
+        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
+            for picture in islice(frames, self.first, whole):
+                writer.write(picture[None])
+        if whole < self.end:
+            writer.copy(self.file, whole, self.end)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What comes before a film: `num_frames` pictures of another file. seen: the last of them, with which the film
+    begins (film.given_frames, height, width, 3)."""
+
+    file: Path
+    num_frames: int
+    seen: Pictures
+
+    def written(self, writer: VideoWriter) -> str:
+        """Write it before a film: the whole seconds of one of such a writer packet for packet. How, in words."""
+        copied = self.num_frames - self.num_frames % writer.frames_per_second
+        try:
+            writer.copy(self.file, 0, copied)
+        except OutputError:
+            if writer.num_frames:
+                raise
+        how = f"{writer.num_frames} of its {self.num_frames} pictures were copied, the others encoded again"
+        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
+            for picture in islice(frames, writer.num_frames, None):
+                writer.write(picture[None])
+        return how
+
+
 class Take:
     """A film that is to be in a file: checked before any model is loaded.
 
     start, end: the clip or the photo that it begins and ends with, if film.given_frames and film.end_frames say that it
     does. fit: how they are made to fit; `notes` tells it. beginning: what it goes on from. keep_every: the seconds of
     film after which its state is kept, in `states_folder`, to branch from; and so is the last one that a longer film
-    has too, to extend it. `metadata` is what the file will say of itself. OptionError and LongTakeError for a clip, as
-    read_given raises them; OutputError for a path that is no good.
+    has too, to extend it. head, tail: what comes before and behind it; it has no states then, and is not resumed.
+    `metadata` is what the file will say of itself. OptionError and LongTakeError for a clip, as read_given raises them;
+    OutputError for a path that is no good.
     """
 
     def __init__(
@@ -124,12 +172,18 @@ class Take:
         overwrite: bool = False,
         beginning: Beginning | None = None,
         keep_every: float | None = None,
+        head: Head | None = None,
+        tail: Tail | None = None,
     ) -> None:
         self.film, self.metadata = film, film.metadata
         self._start: Pictures | None = None
         self._end: Pictures | None = None
         self.notes: tuple[str, ...] = ()
-        self._beginning, self._keep_every = beginning, keep_every
+        self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
+        self._head = head
+        self.seam: float | None = (
+            None  # of a film with a tail: how much changes there, over its own median change
+        )
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
@@ -140,13 +194,22 @@ class Take:
                 (*self.notes, *notes),
                 self.metadata | origin(Path(end), self._end, "end"),
             )
+        if head is not None:
+            self._start, total = head.seen, head.num_frames + film.length.num_frames - film.given_frames
+            told = {"name": printable(head.file.name), "sha256": file_sha256(head.file)}
+            self.metadata |= {"num_frames": total, "continues": told}
         before, goes_on = None, False
         if beginning is not None:
             before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
             self.metadata = beginning.about.film if goes_on else self.metadata | beginning.origin
+        num_frames = film.length.num_frames
+        if beginning is not None and tail is not None:
+            section = {"from": beginning.until, "to": num_frames}
+            num_frames = tail.end
+            self.metadata |= {"num_frames": num_frames, "retake": section}
         width, height = film.settings.width, film.settings.height
         if not goes_on:
-            num_bytes = film_bytes(width, height, film.length.num_frames)
+            num_bytes = film_bytes(width, height, num_frames)
             check_output(path, overwrite=overwrite, num_bytes=num_bytes)
         self._writer = VideoWriter(
             path, width, height, film.rate, self.metadata, overwrite=overwrite, before=before
@@ -205,29 +268,47 @@ class Take:
         else:
             found = self._beginning.opened(model)
             begun = found.shot, found.pending
+        if self._tail is not None:
+            begun = shot.toward(begun[0], self._tail.seen), begun[1]
+        changes, last = [], begun[1][:0]
         saved = started = time.perf_counter()
         try:
             with self._writer:
+                if self._head is not None:
+                    self.notes = (*self.notes, self._head.written(self._writer))
+                    begun = begun[0], begun[1][:0]
                 copied, pending = self.num_frames, begun[1][:0]
                 if copied:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
                     self._writer.write(pictures)
-                    pending = self._unsafe(state, np.concatenate([pending, pictures]))
+                    if self._tail is not None:
+                        last = np.concatenate([last[-1:], pictures])
+                        changes += [_change(a, b) for a, b in pairwise(last)]
+                    if not self._is_joined:
+                        pending = self._unsafe(state, np.concatenate([pending, pictures]))
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
                     self._keep(shot, TakeState(state, pending), model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
-                    if stopped or now - saved >= state_every:
+                    if not self._is_joined and (stopped or now - saved >= state_every):
                         self._save(state_path(self.path), TakeState(state, pending), model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
+                if self._tail is not None:
+                    self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
+                    self._tail.written(self._writer)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
+
+    @property
+    def _is_joined(self) -> bool:
+        """Whether parts of the file are not of this film: its states would not tell of them."""
+        return self._head is not None or self._tail is not None
 
     def _keep(self, shot: Shot, state: TakeState, model: LongTake) -> None:
         """Keep a state to branch from, if it is time, and the last one from which the film can be extended."""
@@ -266,3 +347,8 @@ class Take:
             keep_every=self._keep_every,
         )
         write_state(path, state, about)
+
+
+def _change(a: Pictures, b: Pictures) -> float:
+    """How much two pictures differ, in grey levels."""
+    return float(np.abs(a.astype(np.int16) - b).mean())

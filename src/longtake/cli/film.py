@@ -287,6 +287,8 @@ def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
     told = probe(film).metadata
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
+    if "retake" in told or "continues" in told:
+        raise OptionError(f"{printable(film)} is put together of two films, and not filmed in one go")
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
             raise OptionError(

@@ -95,6 +95,11 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool) -> No
         "peak_memory_bytes": _peak_memory(),
         "options": take.metadata,
     }
+    if take.seam is not None:
+        report["seam"] = round(take.seam, 2)
+        say(
+            f"note: where the new pictures end it changes {take.seam:.1f} times as much as between two of them"
+        )
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
