@@ -291,9 +291,7 @@ def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
         raise OptionError(f"{printable(film)} is put together of two films, and not filmed in one go")
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
-            raise OptionError(
-                f"{printable(film)} {side}s with a clip, {told[side]['name']}: give it with --{side}"
-            )
+            raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
     return told
 
 
