@@ -14,9 +14,10 @@ from longtake.errors import LongTakeError, OptionError, StateError
 from longtake.models.base import VideoModel
 from longtake.noise import check_table, sigma_table, tail
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import Shot, to_tensor, to_uint8
+from longtake.pictures import to_tensor, to_uint8
 from longtake.plan import steps_from
 from longtake.retakes import finished
+from longtake.shot import Shot
 from longtake.states import read_about, state_path
 from longtake.takes import Take
 from longtake.video import Pictures, VideoWriter, probe, read_frames

@@ -19,9 +19,9 @@ from longtake.models.places import EMBEDDED, open_model
 from longtake.models.wan import WanModel
 from longtake.models.weights import weights_hash
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import Shot
 from longtake.plan import OWN_SETTINGS, Method
 from longtake.preview import ColourMap, Conveyor, Preview, cached, colour_map, fitted
+from longtake.shot import Shot
 from longtake.takes import Take
 
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}

@@ -18,7 +18,7 @@ from longtake.errors import OptionError, StateError
 from longtake.files import file_sha256, printable
 from longtake.models.base import VideoModel
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.video import Pictures, VideoInfo, read_timed, resampled
 
 # What a draft says of itself that its finished film follows too; all else is the model's.

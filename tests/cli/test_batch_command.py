@@ -80,7 +80,7 @@ def test_one_failure_does_not_stop_the_others(
 
 def test_a_batch_that_is_stopped_goes_on(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards that no pass is lost, and a command that can be copied."""
-    from longtake.pipeline import Shot
+    from longtake.shot import Shot
 
     arguments = batch(tubelet_folder, "films", LINES)
     assert cli(*batch(tubelet_folder, "whole", LINES)).code == 0

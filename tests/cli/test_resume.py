@@ -74,7 +74,7 @@ def test_the_first_signal_ends_a_pass_and_says_how_to_go_on(
     cli: Cli, tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Guards that no work is lost, the exit code, and a command that can be copied."""
-    from longtake.pipeline import Shot
+    from longtake.shot import Shot
 
     arguments = ("a red car", "--model", tubelet_folder, *OPTIONS, *CUES)
     assert cli("generate", *arguments, "-o", "whole.mp4").code == 0
