@@ -180,6 +180,7 @@ def test_a_film_follows_what_its_draft_does(tubelet_folder: Path, tmp_path: Path
         ({"scale": 1.1}, "does not fit"),
         ({"scale": 1e9}, "less than or equal"),
         ({"prompt": " "}, "prompt is empty"),
+        ({"loop": True, "num_inference_steps": 8, "steps_per_chunk": 1}, "runs into no end"),
     ],
 )
 def test_what_cannot_be_finished_is_refused(

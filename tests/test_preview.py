@@ -85,6 +85,19 @@ def test_a_film_that_is_watched_is_the_same(wan_model: WanModel, tmp_path: Path,
     assert len(shown) >= film.cost.passes - 3 and shown[0].sigmas[-1] == 1
 
 
+def test_an_end_is_shown_as_it_is_and_changes_nothing_when_watched(
+    wan_model: WanModel, tmp_path: Path
+) -> None:
+    """Guards films that run into what is known: it is shown clean, behind what is not."""
+    film, shown = film_of(wan_model, loop=True), list[Conveyor]()
+    look = Preview(flat(4), film, wan_model.spec, shown.append, every=0, share=float("inf"))
+    for name, seen_by in (("plain.mp4", None), ("watched.mp4", look)):
+        Take(film, tmp_path / name).shoot(LongTake(wan_model), look=seen_by)
+    assert (tmp_path / "plain.mp4").read_bytes() == (tmp_path / "watched.mp4").read_bytes()
+    assert all(len(each.pictures) <= film.cost.peak_window for each in shown)
+    assert shown[-1].sigmas[-1] == 0 < max(shown[-1].sigmas)
+
+
 def test_places_are_those_of_the_film(wan_model: WanModel) -> None:
     """A latent begins where those before it end; what comes before the film is not shown."""
     film, shown = film_of(wan_model, fps=16), list[Conveyor]()

@@ -78,19 +78,16 @@ class Take:
         self.notes: tuple[str, ...] = ()
         self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
         self._head = head
-        self.seam: float | None = (
-            None  # of a film with a tail: how much changes there, over its own median change
-        )
+        # Of a film with a tail: how much changes where that begins, over its own median change.
+        self.seam: float | None = None
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
         if end is not None:
             self._end, notes = read_given(end, film, film.end_frames, fit, "end")
-            self.notes, self.metadata = (
-                (*self.notes, *notes),
-                self.metadata | origin(Path(end), self._end, "end"),
-            )
+            self.notes = (*self.notes, *notes)
+            self.metadata |= origin(Path(end), self._end, "end")
         if head is not None:
             self._start, total = head.seen, head.num_frames + film.length.num_frames - film.given_frames
             told = {"name": printable(head.file.name), "sha256": file_sha256(head.file)}

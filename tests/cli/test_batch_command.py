@@ -62,10 +62,10 @@ def test_one_failure_does_not_stop_the_others(
 
     shoot = Take.shoot
 
-    def failing(self: Take, *given: Any) -> Any:
+    def failing(self: Take, *given: Any, **options: Any) -> Any:
         if self.film.seed == 7:
             raise NumberError("numbers of latent 3 are not finite")
-        return shoot(self, *given)
+        return shoot(self, *given, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Take, "shoot", failing)

@@ -61,4 +61,8 @@ def test_a_section_is_retaken_and_anybodys_film_goes_on(
     more = cli("extend", "new.mp4", *longer, "-o", "longer.mp4", "--json")
     assert more.code == 0 and "64 of its 64 pictures were copied" in more.err
     assert json.loads(more.out)["num_frames"] == 72
+    stateless = cli("extend", "new.mp4", *longer, "--keep-states", "1s", "-o", "c.mp4")
+    assert stateless.code == 2 and "leave out --keep-states" in stateless.err
+    other = cli("extend", "old.mp4", *longer, "-o", "c.mp4")
+    assert other.code == 2 and "leave out --model and --context" in other.err
     assert cli("generate", "--like", "new.mp4", "-o", "b.mp4").code == 2

@@ -72,12 +72,16 @@ def extend(
     from longtake.states import states_folder
 
     if film.is_file() and not states_folder(film).is_dir():
+        if keep_states:
+            raise OptionError("a film that is put together of two has no states: leave out --keep-states")
         loading = Loading(open_model(model), device, None, None)
         spec, more = read_spec(loading.folder), seconds_of(seconds) or 0
         take = continued(film, output, spec, more, prompt, context, overwrite=overwrite)
         film_it(take, loading, started, as_json, preview)
         say(f"note: {take.notes[-1]}")
         return
+    if model or context is not None:
+        raise OptionError("a film with states goes on as it was made: leave out --model and --context")
     about = kept_states(film)[-1][1]
     loading = _loading(about, device)
     take = extended(
