@@ -62,7 +62,7 @@ def enlarged(path: str | os.PathLike[str], film: FilmPlan) -> Iterator[Pictures]
 
 
 class EncodedDraft:
-    """The latents of a draft at the size of a film, `DraftLatents` in pipeline.py: it holds those that were asked for
+    """The latents of a draft at the size of a film, `DraftLatents` in shot.py: it holds those that were asked for
     last, and what the encoder gave beyond them, however long the draft is.
 
     Errors as for `enlarged`, when the pictures are read.
