@@ -26,7 +26,7 @@ from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.grid import GridRatio
 from longtake.models.lapped import FRAMES, PIXELS, AutoencoderLapped
 from longtake.models.load import load_autoencoder
-from longtake.pipeline import to_tensor, to_uint8
+from longtake.pictures import to_tensor, to_uint8
 from longtake.progress import track
 from longtake.training.checkpoint import Checkpoints
 from longtake.training.lapped import start_from_components

@@ -30,7 +30,8 @@ from longtake.drafts import EncodedDraft, enlarged
 from longtake.evaluation.measures.picture import REC_709, statistics
 from longtake.machine import processor
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import LongTake, to_uint8
+from longtake.pictures import to_uint8
+from longtake.pipeline import LongTake
 from longtake.retakes import finished
 from longtake.takes import Take
 from longtake.video import Pictures, VideoWriter, read_frames

@@ -28,7 +28,8 @@ from longtake.evaluation.measures.clips import ClipFeatures, Clips
 from longtake.evaluation.measures.distribution import RealFilm
 from longtake.evaluation.measures.grid import GridRatio
 from longtake.models.lapped import PIXELS, AutoencoderLapped
-from longtake.pipeline import LongTake, Pictures
+from longtake.pictures import Pictures
+from longtake.pipeline import LongTake
 from longtake.progress import track
 from longtake.training.checkpoint import Checkpoints
 from longtake.worlds.flight.clips import flight_clips

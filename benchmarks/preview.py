@@ -27,8 +27,9 @@ from longtake.cli.conveyor import Shown, png
 from longtake.models.places import EMBEDDED
 from longtake.models.weights import weights_hash
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import Shot, to_tensor
+from longtake.pictures import to_tensor
 from longtake.preview import FILE, Conveyor, Preview, colour_map, fitted, write
+from longtake.shot import Shot
 from longtake.takes import Take
 
 PROMPTS = [

@@ -46,6 +46,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from longtake.files import write_text
 from longtake.frames import frames_in
+from longtake.given import decoded_frames
 from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.base import ModelDefaults, ModelSpec
@@ -58,8 +59,8 @@ from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 from longtake.models.t5 import T5VideoModel
 from longtake.noise import chunk_noise, sigma_table
-from longtake.options import FilmOptions, FilmPlan, decoded_frames
-from longtake.pipeline import to_uint8
+from longtake.options import FilmOptions, FilmPlan
+from longtake.pictures import to_uint8
 from longtake.progressive import Velocity
 
 GIB, TERA = 2**30, 1e12

@@ -14,9 +14,10 @@ from longtake.errors import LongTakeError, OptionError, StateError
 from longtake.models.base import VideoModel
 from longtake.noise import check_table, sigma_table, tail
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import Shot, to_tensor, to_uint8
+from longtake.pictures import to_tensor, to_uint8
 from longtake.plan import steps_from
 from longtake.retakes import finished
+from longtake.shot import Shot
 from longtake.states import read_about, state_path
 from longtake.takes import Take
 from longtake.video import Pictures, VideoWriter, probe, read_frames
@@ -179,6 +180,7 @@ def test_a_film_follows_what_its_draft_does(tubelet_folder: Path, tmp_path: Path
         ({"scale": 1.1}, "does not fit"),
         ({"scale": 1e9}, "less than or equal"),
         ({"prompt": " "}, "prompt is empty"),
+        ({"loop": True, "num_inference_steps": 8, "steps_per_chunk": 1}, "runs into no end"),
     ],
 )
 def test_what_cannot_be_finished_is_refused(

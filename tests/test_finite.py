@@ -23,8 +23,8 @@ from longtake.evaluation.vbench.pictures import Viewer
 from longtake.finite import is_finite, require_finite
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.wan import WanModel
+from longtake.pictures import to_uint8
 from longtake.pipeline import LongTake as Pipeline
-from longtake.pipeline import to_uint8
 
 PROMPT = "a red car"
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from longtake.errors import OptionError
 from longtake.frames import exact_fps
 from longtake.models.base import ModelDefaults, ModelSpec
-from longtake.options import DEFAULT_SECONDS, FilmOptions, equal_cost_steps
-from longtake.plan import Method
+from longtake.options import DEFAULT_SECONDS, FilmOptions
 
 SPEC = ModelSpec(
     name="tiny",
@@ -147,20 +146,6 @@ def test_a_method_films_with_the_models_own_window() -> None:
     assert (film.cost.sampling.chunk_size, film.cost.sampling.context_size) == (12, 4)
     assert (film.length.num_chunks, film.length.num_latent_frames, film.length.surplus_frames) == (3, 36, 44)
     assert film.metadata["method"] == "replacement" and film.settings.chunk_size == 1
-
-
-@given(st.sampled_from(get_args(Method)), st.integers(1, 3000), st.integers(1, 200))
-def test_equal_cost(method: Method, budget: int, num_frames: int) -> None:
-    """No other number of steps costs nearer to the budget, and none that is as near is smaller."""
-    options = FilmOptions(prompt="a", num_frames=num_frames, method=method)
-
-    def off(steps: int) -> int:
-        film = FilmOptions(prompt="a", num_frames=num_frames, method=method, num_inference_steps=steps)
-        return abs(film.resolved(SPEC).cost.latent_evaluations - budget)
-
-    least = 2 if method in ("progressive", "restart", "full-window") else 1
-    found = equal_cost_steps(options, SPEC, budget)
-    assert found == min(range(least, found + 12), key=off)
 
 
 def test_a_prompt_is_needed() -> None:

@@ -16,8 +16,9 @@ from longtake.errors import OptionError
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
-from longtake.pipeline import Pictures, Shot, ShotState, to_uint8
+from longtake.pictures import Pictures, to_uint8
 from longtake.plan import OWN_SETTINGS, Method
+from longtake.shot import Shot, ShotState
 
 PROMPT = "a red car driving past snowy mountains at dawn"
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}

@@ -19,9 +19,9 @@ from longtake.models.places import EMBEDDED, open_model
 from longtake.models.wan import WanModel
 from longtake.models.weights import weights_hash
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import Shot
 from longtake.plan import OWN_SETTINGS, Method
 from longtake.preview import ColourMap, Conveyor, Preview, cached, colour_map, fitted
+from longtake.shot import Shot
 from longtake.takes import Take
 
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
@@ -83,6 +83,19 @@ def test_a_film_that_is_watched_is_the_same(wan_model: WanModel, tmp_path: Path,
         assert each.sigmas == sorted(each.sigmas) and each.seconds == sorted(each.seconds)
         assert each.seconds[0] >= 0
     assert len(shown) >= film.cost.passes - 3 and shown[0].sigmas[-1] == 1
+
+
+def test_an_end_is_shown_as_it_is_and_changes_nothing_when_watched(
+    wan_model: WanModel, tmp_path: Path
+) -> None:
+    """Guards films that run into what is known: it is shown clean, behind what is not."""
+    film, shown = film_of(wan_model, loop=True), list[Conveyor]()
+    look = Preview(flat(4), film, wan_model.spec, shown.append, every=0, share=float("inf"))
+    for name, seen_by in (("plain.mp4", None), ("watched.mp4", look)):
+        Take(film, tmp_path / name).shoot(LongTake(wan_model), look=seen_by)
+    assert (tmp_path / "plain.mp4").read_bytes() == (tmp_path / "watched.mp4").read_bytes()
+    assert all(len(each.pictures) <= film.cost.peak_window for each in shown)
+    assert shown[-1].sigmas[-1] == 0 < max(shown[-1].sigmas)
 
 
 def test_places_are_those_of_the_film(wan_model: WanModel) -> None:

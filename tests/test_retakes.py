@@ -11,7 +11,7 @@ from longtake.cues import Cue
 from longtake.errors import OptionError, StateError
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS, Method
-from longtake.retakes import branched, extended, kept_states
+from longtake.retakes import branched, continued, extended, kept_states, retaken
 from longtake.states import states_folder
 from longtake.takes import Take
 from longtake.video import Pictures, probe, read_frames
@@ -104,3 +104,51 @@ def test_what_cannot_grow_says_so(tubelet_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="the film ends at"):
         branched(kept, path, spec, Cue(at=60, seed=3))
     assert not path.exists()
+
+
+@pytest.mark.parametrize("family", ["tubelet_folder", "wan_folder"])
+def test_a_section_is_filmed_anew(request: pytest.FixtureRequest, tmp_path: Path, family: str) -> None:
+    """Guards what is kept on both sides: pictures before the section, and behind it packets, at their places."""
+    model = LongTake.from_pretrained(request.getfixturevalue(family))
+    old = film(model, tmp_path / "old.mp4", num_frames=69)
+    take = retaken(old, tmp_path / "new.mp4", model.model.spec, Cue(at=3, seed=5), 5.5)
+    take.shoot(model)
+    new, was, end = pictures(tmp_path / "new.mp4"), pictures(old), take.film.length.num_frames
+    assert 44 <= end < 52 and new.shape == was.shape
+    assert np.array_equal(new[:24], was[:24]) and np.array_equal(new[56:], was[56:])
+    assert not np.array_equal(new[24:end], was[24:end])
+    assert np.abs(new[end:56].astype(int) - was[end:56]).mean() < 4  # encoded again
+    assert take.seam is not None and take.seam > 0
+    told = probe(tmp_path / "new.mp4").metadata
+    assert told["num_frames"] == 69 and told["retake"] == {"from": 24, "to": end}
+    assert not states_folder(tmp_path / "new.mp4").exists() and not take.is_resumable
+    with pytest.raises(OptionError, match="end it earlier, or branch"):
+        retaken(old, tmp_path / "late.mp4", model.model.spec, Cue(at=3, seed=5), 8.4)
+    with pytest.raises(OptionError, match="end it later"):
+        retaken(old, tmp_path / "none.mp4", model.model.spec, Cue(at=3, seed=5), 2)
+
+
+def test_anybodys_film_goes_on(wan_folder: Path, tmp_path: Path) -> None:
+    """Guards films without states: ours are copied, others encoded again, and the new pictures follow the last."""
+    import av
+
+    model = LongTake.from_pretrained(wan_folder)
+    spec, old = model.model.spec, film(model, tmp_path / "old.mp4", keep=None, num_frames=45)
+    foreign = tmp_path / "foreign.mkv"
+    with av.open(foreign, "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+        for picture in pictures(old):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for path, copied in ((old, 40), (foreign, 0)):
+        take = continued(path, tmp_path / "new.mp4", spec, 2, "a blue bus", 2, overwrite=True)
+        take.shoot(model)
+        assert f"{copied} of its 45 pictures were copied" in take.notes[-1]
+        new, was = pictures(tmp_path / "new.mp4"), pictures(path)
+        assert len(new) == 45 + 16 and np.array_equal(new[:copied], was[:copied])
+        assert np.abs(new[:45].astype(int) - was).mean() < 4
+        assert probe(tmp_path / "new.mp4").metadata["num_frames"] == 61
+    with pytest.raises(OptionError, match="give a PROMPT"):
+        continued(foreign, tmp_path / "new.mp4", spec, 2)

@@ -14,9 +14,9 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.models.base import VideoModel
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import to_tensor, to_uint8
+from longtake.pictures import to_tensor, to_uint8
 from longtake.start import read_start
-from longtake.video import VideoWriter, read_frames
+from longtake.video import Fit, VideoWriter, read_frames
 
 pytestmark = pytest.mark.slow
 
@@ -55,10 +55,10 @@ def test_another_size_or_rate_is_resampled_on_request(film: FilmPlan, tmp_path: 
         clip(tmp_path / "large.mp4", 17, 96, 64),
         clip(tmp_path / "slow.mp4", 9, fps=12),
     ):
-        with pytest.raises(OptionError, match="the film 32x32 at 24 fps: give --fit-start"):
+        with pytest.raises(OptionError, match="the film 32x32 at 24 fps: give --fit crop"):
             read_start(path, film)
-        assert read_start(path, film, fit=True).shape == (17, 32, 32, 3)
-    slow = read_start(tmp_path / "slow.mp4", film, fit=True)[:, :, :16].mean(axis=(1, 2, 3))
+        assert read_start(path, film, fit="crop").shape == (17, 32, 32, 3)
+    slow = read_start(tmp_path / "slow.mp4", film, fit="crop")[:, :, :16].mean(axis=(1, 2, 3))
     assert np.abs(slow - np.arange(17) // 2 * 8).max() < 4
 
 
@@ -98,15 +98,15 @@ def test_a_clip_of_varying_rate_is_resampled_on_request(film: FilmPlan, tmp_path
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     with pytest.raises(
-        OptionError, match="at a varying rate, about 24 fps, the film 32x32 at 24 fps: give --fit-start"
+        OptionError, match="at a varying rate, about 24 fps, the film 32x32 at 24 fps: give --fit crop"
     ):
         read_start(path, film)
-    shown = read_start(path, film, fit=True)[:, 0, 0, 0] // 7
+    shown = read_start(path, film, fit="crop")[:, 0, 0, 0] // 7
     assert shown.tolist() == [0, 1, 2, 3, 4, 4, 4, *range(5, 15)]
 
 
-@pytest.mark.parametrize("fit", [False, True])
-def test_bad_clips_are_one_line(film: FilmPlan, tmp_path: Path, fit: bool) -> None:
+@pytest.mark.parametrize("fit", [None, "crop"])
+def test_bad_clips_are_one_line(film: FilmPlan, tmp_path: Path, fit: Fit | None) -> None:
     """Guards clips that are too short, cut off, missing or no film."""
     short, cut, no_film = clip(tmp_path / "short.mp4", 16), tmp_path / "cut.mp4", tmp_path / "no.mp4"
     cut.write_bytes(clip(tmp_path / "whole.mp4", 60).read_bytes()[:-2000])
@@ -127,8 +127,8 @@ def test_bad_clips_are_one_line(film: FilmPlan, tmp_path: Path, fit: bool) -> No
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("fit", [False, True])
-def test_another_kind_of_video_is_told_what_is_taken(film: FilmPlan, tmp_path: Path, fit: bool) -> None:
+@pytest.mark.parametrize("fit", [None, "crop"])
+def test_another_kind_of_video_is_told_what_is_taken(film: FilmPlan, tmp_path: Path, fit: Fit | None) -> None:
     """Guards kinds that some other program calls video."""
     (tmp_path / "clip.swf").write_bytes(b"FWS\x06 no film")
     with pytest.raises(
@@ -137,15 +137,13 @@ def test_another_kind_of_video_is_told_what_is_taken(film: FilmPlan, tmp_path: P
         read_start(tmp_path / "clip.swf", film, fit)
 
 
-@pytest.mark.parametrize("name", ["photo.png", "IMG_1.JPG", "IMG_1.HEIC"])
-def test_photos_are_named_for_what_they_are(film: FilmPlan, tmp_path: Path, name: str) -> None:
-    """Guards a photo in place of a clip: what is taken is said, and how to make it, in one line."""
-    (tmp_path / name).write_bytes(b"a photo")
-    with pytest.raises(
-        OptionError, match=r"is a photo, and films begin with video \(mp4, mov, mkv or webm\)"
-    ) as error:
-        read_start(tmp_path / name, film)
-    assert "-frames:v 17 " in str(error.value) and "\n" not in str(error.value)
+def test_photos_that_cannot_be_read_are_one_line(film: FilmPlan, tmp_path: Path) -> None:
+    """Guards photos in tiles, of which FFmpeg shows one, and what is no photo at all."""
+    for name, message in (("IMG_1.HEIC", "of a kind that is not read: make a png"), ("a.png", "as a photo")):
+        (tmp_path / name).write_bytes(b"a photo")
+        with pytest.raises(LongTakeError, match=message) as error:
+            read_start(tmp_path / name, film)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["tubelet_model", "wan_model", "open_sora_model"])
@@ -176,7 +174,7 @@ def test_noise_goes_on_where_the_clip_ends(
         places.extend(range(first, first + count))
         return torch.zeros(1, shape[0], count, *shape[1:])
 
-    monkeypatch.setattr("longtake.pipeline.chunk_noise", recorded)
+    monkeypatch.setattr("longtake.shot.chunk_noise", recorded)
     start = np.zeros((17, 32, 32, 3), np.uint8)
     LongTake(open_sora_model).generate(PROMPT, start=start, num_frames=51, **SMALL)
     assert sorted(set(places)) == list(range(5, 15))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from longtake.errors import OutputError, StateError
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
-from longtake.pipeline import Shot
+from longtake.shot import Shot
 from longtake.states import HEADER, About, TakeState, read_about, read_state, write_state
 
 OPTIONS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}

@@ -18,7 +18,7 @@ from longtake.errors import OptionError, StateError
 from longtake.files import file_sha256, printable
 from longtake.models.base import VideoModel
 from longtake.options import FilmOptions, FilmPlan
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.video import Pictures, VideoInfo, read_timed, resampled
 
 # What a draft says of itself that its finished film follows too; all else is the model's.
@@ -62,7 +62,7 @@ def enlarged(path: str | os.PathLike[str], film: FilmPlan) -> Iterator[Pictures]
 
 
 class EncodedDraft:
-    """The latents of a draft at the size of a film, `DraftLatents` in pipeline.py: it holds those that were asked for
+    """The latents of a draft at the size of a film, `DraftLatents` in shot.py: it holds those that were asked for
     last, and what the encoder gave beyond them, however long the draft is.
 
     Errors as for `enlarged`, when the pictures are read.

@@ -6,7 +6,6 @@ option is None the model's own default holds."""
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
-from itertools import count
 from typing import Any
 
 from pydantic import Field
@@ -19,15 +18,22 @@ from longtake.frames import (
     exact_fps,
     film_length,
     frames_in,
-    frames_of,
     lasting,
     number,
     rounding,
 )
+from longtake.given import (
+    Given,
+    decoded_frames,
+    encoded_frames,
+    from_draft,
+    latent_of,
+    latents_at_end,
+    latents_at_start,
+)
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
 from longtake.plan import (
     OWN_SETTINGS,
-    OWN_START,
     RENOISING,
     Method,
     Plan,
@@ -35,7 +41,6 @@ from longtake.plan import (
     Solver,
     make_plan,
     sampling_by,
-    steps_from,
 )
 from longtake.prompts import PromptText
 from longtake.values import Count, Options, Positive, Rate
@@ -52,9 +57,11 @@ class FilmPlan:
 
     `settings` are the sampling options, `rate` is the exact frames a second, `cost` the film's length in every unit,
     how its method takes the settings, and its cost, `latent_shape` the (C, H, W) of one latent frame,
-    `given_frames` how many frames of a clip it begins with, `notes` what is not quite as it was asked for, in
-    words, and `directions` what it follows from which latent on: its own prompt from 0, then what its `cues` say.
-    `strength` is the noise level at which the latents of a draft enter, None for a film of pure noise."""
+    `given_frames` how many frames of a clip or of a photo it begins with, `end_frames` how many it ends with,
+    `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
+    `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
+    latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
+    draft enter, None for a film of pure noise."""
 
     model: str
     lora: LoraName | None
@@ -66,6 +73,10 @@ class FilmPlan:
     cost: Plan
     latent_shape: tuple[int, int, int]
     given_frames: int = 0
+    end_frames: int = 0
+    end_latents: int = 0
+    loop: bool = False
+    behind: bool = False
     notes: tuple[str, ...] = ()
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
@@ -88,6 +99,7 @@ class FilmPlan:
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
+            **({"loop": True} if self.loop else {}),
             **asdict(self.settings),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
             **({} if self.strength is None else {"strength": self.strength}),
@@ -142,12 +154,26 @@ class FilmOptions(Options):
         " for chunks that are made one by one, none shorter than the context.",
     )
 
-    def resolved(self, spec: ModelSpec, from_clip: bool = False, strength: float | None = None) -> FilmPlan:
+    loop: bool = Field(
+        False, description="Let the film run into its own beginning; its length becomes whole chunks."
+    )
+
+    def resolved(
+        self,
+        spec: ModelSpec,
+        from_clip: bool = False,
+        *,
+        photo: bool = False,
+        end: Given | None = None,
+        strength: float | None = None,
+    ) -> FilmPlan:
         """The film that these options mean for a model. OptionError if they do not fit it or each other.
 
         from_clip: it begins with frames of a clip: with as many latents as it has context, or, where the autoencoder
-        has groups, with one of these. strength: the noise level in (0, 1) at which the latents of a draft enter; the
-        steps are those of the model's table below it.
+        has groups, with one of these. photo: that is a photo: one latent of it is enough. end: what it ends with, if
+        anything: with as many latents of a clip as the last ones that it makes see, or with a chunk of a photo.
+        strength: the noise level in (0, 1) at which the latents of a draft enter; the steps are those of the model's
+        table below it.
         """
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
@@ -157,23 +183,34 @@ class FilmOptions(Options):
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         if strength is not None:
-            sampling = _from_draft(sampling, strength, settings.shift)
+            sampling = from_draft(sampling, strength, settings.shift)
         rate = exact_fps(settings.fps)
-        num_frames, given_latents = self._num_frames(rate), _given_latents(sampling, spec) if from_clip else 0
+        num_frames, given_latents = self._num_frames(rate), 0
+        if from_clip:
+            given_latents = latents_at_start(sampling, spec, photo)
         given_frames = encoded_frames(given_latents, spec)
+        end_latents = latents_at_end(sampling, spec, "loop" if self.loop else end)
+        end_frames = 0 if self.loop else end_latents * spec.temporal_factor
+        if self.loop and end:
+            raise OptionError("a loop ends with its own beginning: give --loop or --end, not both")
+        if strength is not None and end_latents:
+            raise OptionError("a draft is finished as it is: it runs into no end, nor into its own beginning")
         if num_frames <= given_frames:
             raise OptionError(
                 f"the film begins with {lasting(given_frames, rate)} of the clip, as many as its context holds, and"
                 f" {num_frames:,} frames were asked for: ask for {given_frames + 1:,} or more"
             )
-        length = film_length(
-            num_frames,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            chunk_size=sampling.chunk_size,
-            group_latents=spec.group_latents,
-            given_latents=given_latents,
-        )
+        behind = self.loop or end == "behind"
+        if not behind and num_frames <= given_frames + end_frames:
+            raise OptionError(
+                f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
+                f" for: ask for {given_frames + end_frames + 1:,} or more"
+            )
+        length = self._length(spec, sampling, num_frames, given_latents)
+        if not behind and length.num_chunks * sampling.chunk_size <= end_latents:
+            raise OptionError(
+                f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
+            )
         planned = self._directions(spec, settings, sampling, rate, num_frames)
         return FilmPlan(
             model=spec.name,
@@ -190,11 +227,32 @@ class FilmOptions(Options):
                 _latent_side("width", settings.width, spec),
             ),
             given_frames=given_frames,
+            end_frames=end_frames,
+            end_latents=end_latents,
+            loop=self.loop,
+            behind=behind,
             notes=tuple(self._notes(sampling, rate, length.num_frames)),
             cues=self.cues,
             directions=planned,
             strength=strength,
         )
+
+    def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
+        """How long the film is; a loop has whole chunks, and enough of them to have begun before it ends."""
+        length = film_length(
+            num_frames,
+            temporal_factor=spec.temporal_factor,
+            first_frames=spec.first_frames,
+            chunk_size=sampling.chunk_size,
+            group_latents=spec.group_latents,
+            given_latents=given_latents,
+        )
+        if not self.loop:
+            return length
+        if length.num_chunks < 2 * sampling.rungs + 1:
+            least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
+            raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
+        return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)
 
     def _directions(
         self, spec: ModelSpec, settings: ModelDefaults, sampling: Sampling, rate: Fraction, num_frames: int
@@ -239,6 +297,8 @@ class FilmOptions(Options):
         seconds = DEFAULT_SECONDS if self.seconds is None else self.seconds
         if self.num_frames is None and (words := rounding(seconds, rate, num_frames)):
             yield words
+        if self.loop and self.num_frames not in (None, num_frames):
+            yield f"a loop has whole chunks: {lasting(num_frames, rate)}"
         if self.context_size == 0 and sampling.context_size:
             yield (
                 f"method {self.method} cannot do without a context: it has {sampling.context_size} latents of it, a"
@@ -260,44 +320,6 @@ def options_of(metadata: Mapping[str, Any]) -> FilmOptions:
     return FilmOptions(**{name: value for name, value in metadata.items() if name in known})
 
 
-def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
-    """The num_inference_steps at which a film costs as nearly `budget` latent evaluations as it can; of two, the fewer.
-
-    Everything else stays as `options` say, steps_per_chunk and so the least number of steps included.
-    """
-
-    def cost(steps: int) -> int:
-        film = options.model_copy(update={"num_inference_steps": steps}).resolved(spec)
-        return film.cost.latent_evaluations
-
-    own = "steps_per_chunk" in OWN_SETTINGS.get(options.method, ())
-    least = 1 if own else options.steps_per_chunk or spec.defaults.steps_per_chunk
-    enough = next(steps for steps in count(least) if cost(steps) >= budget)
-    return min(range(max(least, enough - 1), enough + 1), key=lambda steps: abs(cost(steps) - budget))
-
-
-def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
-    """The frames that a model makes of the first latents of a film."""
-    return frames_of(
-        num_latents,
-        temporal_factor=spec.temporal_factor,
-        first_frames=spec.first_frames,
-        group_latents=spec.group_latents,
-    )
-
-
-def latent_of(frame: int, spec: ModelSpec) -> int:
-    """The latent with which a frame of a film comes out."""
-    return next(
-        n for n in count(max(0, frame // spec.temporal_factor - 1)) if decoded_frames(n + 1, spec) > frame
-    )
-
-
-def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
-    """The frames that a model needs to encode so many latents."""
-    return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
-
-
 def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
     return (
         settings.num_inference_steps,
@@ -305,28 +327,6 @@ def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
         settings.chunk_size,
         settings.context_size,
     )
-
-
-def _from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
-    if sampling.method != "progressive" or sampling.reencode_context:
-        raise OptionError("a draft is finished by method progressive, without reencode_context")
-    if not 0 < strength < 1:
-        raise OptionError(
-            f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
-        )
-    steps = steps_from(strength, sampling.num_inference_steps, shift)
-    return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
-
-
-def _given_latents(sampling: Sampling, spec: ModelSpec) -> int:
-    if sampling.method in OWN_START:
-        raise OptionError(f"method {sampling.method} makes its own start: it cannot begin with a clip")
-    if not sampling.context_size:
-        raise OptionError(
-            "a film that begins with a clip needs a context_size of 1 or more, to see the clip: give one (--context),"
-            f" each latent of it holds up to {spec.temporal_factor} of the film's frames"
-        )
-    return spec.group_latents or sampling.context_size
 
 
 def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:

@@ -2,39 +2,22 @@
 
 Knows nothing of files: pictures leave as uint8 arrays while the film is made, and memory does not grow with
 its length.
-
-B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from longtake.cues import Stage, stages
-from longtake.errors import NumberError, OptionError, StateError
-from longtake.finite import ADVICE, is_finite, require_finite
-from longtake.guidance import emptied, guided_velocity
-from longtake.methods import AGAIN, Noise, sampler
-from longtake.models.base import Stateful, VideoModel
+from longtake.models.base import VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
-from longtake.noise import chunk_noise, sigma_table, tail
-from longtake.options import FilmOptions, FilmPlan, decoded_frames
-from longtake.progressive import Window
-from longtake.solvers import Velocity
-
-Pictures = NDArray[np.uint8]
-Look = Callable[[Tensor, Tensor, Tensor, int], None]
+from longtake.options import FilmOptions, FilmPlan
+from longtake.pictures import Pictures
+from longtake.shot import Shot
 
 
 class LongTake:
@@ -74,263 +57,50 @@ class LongTake:
         return cls(load_model(folder, device, dtype, lora), folder, lora)
 
     def stream(
-        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        start: Pictures | None = None,
+        end: Pictures | None = None,
+        **options: Any,
     ) -> Generator[Pictures, None, None]:
         """Films `prompt`, yielding pictures (F, height, width, 3) uint8 as soon as they are clean.
 
         `seconds` become the nearest whole number of frames.
-        start: pictures of the film's own size and rate that it begins with; `FilmOptions.resolved` says how many.
+        start, end: pictures of the film's own size and rate that it begins and ends with; `FilmOptions.resolved` says
+        how many. One alone is a photo, and held still.
         `options` are the fields of `FilmOptions`. OptionError, at once, if they do not fit the model or the
         prompt is longer than it takes. NumberError, at the pass or the picture that it comes with, when numbers are
         not finite. Call `close()` on the result to end early."""
         wanted = FilmOptions(prompt=prompt, seconds=seconds, **options)
-        return self.shoot(wanted.resolved(self.model.spec, from_clip=start is not None), start)
+        film = wanted.resolved(
+            self.model.spec,
+            from_clip=start is not None,
+            photo=start is not None and len(start) == 1,
+            end=None if end is None else "photo" if len(end) == 1 else "clip",
+        )
+        return self.shoot(film, _held(start, film.given_frames), _held(end, film.end_frames))
 
     def generate(
-        self, prompt: str, seconds: float | None = None, start: Pictures | None = None, **options: Any
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        start: Pictures | None = None,
+        end: Pictures | None = None,
+        **options: Any,
     ) -> Pictures:
         """The whole film of `stream`, (num_frames, height, width, 3) uint8, held in memory."""
-        return np.concatenate(list(self.stream(prompt, seconds, start, **options)))
+        return np.concatenate(list(self.stream(prompt, seconds, start, end, **options)))
 
-    def shoot(self, film: FilmPlan, start: Pictures | None = None) -> Generator[Pictures, None, None]:
+    def shoot(
+        self, film: FilmPlan, start: Pictures | None = None, end: Pictures | None = None
+    ) -> Generator[Pictures, None, None]:
         """`stream` for options that are resolved already."""
         shot = Shot(self.model, film)
-        shot.check_start(start)
-        return shot.pictures(start)
+        shot.check_given(start, end)
+        return shot.pictures(start, end)
 
 
-@dataclass(frozen=True)
-class ShotState:
-    """All that a half-made film remembers: kept, it is the film stopped; advanced twice, films that branch.
-
-    num_frames: the pictures made so far. window: the sampler's. decoder: tensors by name, as `Decoder.state` gives
-    them. draft: those of the draft's latents, if the film has a draft.
-    """
-
-    num_frames: int
-    window: Window
-    decoder: Mapping[str, Tensor]
-    draft: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class DraftLatents(Stateful, Protocol):
-    """A film's draft, encoded at the film's size."""
-
-    def latents(self, first: int, count: int) -> Tensor:
-        """Clean latents (1, C, count, H, W) first, first + 1, …; `first` never falls, but by `restore`."""
-        ...
-
-
-class Shot:
-    """A film as a function from state to state: a model, a plan, and the prompts encoded. It keeps nothing of a film.
-
-    noise: the pure noise (1, C, count, H, W) of latents first, first + 1, … that are made, in place of the seed's.
-    draft: what enters the window, noised to film.strength, in place of pure noise; whoever has it has it to himself.
-    look(latents, velocity, sigma, first): sees every call of the network, what a Velocity takes and what it gave, and
-    changes nothing.
-    OptionError for a prompt of more tokens than the model takes, and for a film of a draft without it; NumberError for
-    text that is not finite.
-    """
-
-    def __init__(
-        self,
-        model: VideoModel,
-        film: FilmPlan,
-        noise: Noise | None = None,
-        draft: DraftLatents | None = None,
-        look: Look | None = None,
-    ) -> None:
-        if (draft is None) != (film.strength is None):
-            raise OptionError("a film has a strength if it is made from a draft, and only then")
-        self.model, self.film, self._draft = model, film, draft
-        self._stages = stages(film.directions)
-        self._told = list(dict.fromkeys(stage.told for stage in self._stages))
-        texts = self._texts()
-        null_text = model.encode_prompt([film.negative_prompt])
-        null_texts = null_text.expand_as(texts) if film.negative_prompt else emptied(texts, null_text)
-        velocity = guided_velocity(
-            partial(model.velocity, fps=float(film.rate)),
-            texts[:, None],
-            null_texts[:, None],
-            lambda index: self._stage(index).guidance_scale,
-            lambda index: self._told.index(self._stage(index).told),
-        )
-        self._sampler = sampler(
-            film.cost.sampling,
-            watched(velocity, self._place, look),
-            noise or (self._noise if draft is None else self._drafted),
-            self._sigmas,
-            film.length.num_chunks,
-            lambda latents: self._encoded(model.decoder().push(latents)),
-            1 if film.strength is None else film.strength,
-        )
-
-    @property
-    def _sigmas(self) -> Tensor:
-        settings, strength = self.film.settings, self.film.strength
-        table = sigma_table(settings.num_inference_steps, settings.shift)
-        steps = self.film.cost.sampling.num_inference_steps
-        return table if strength is None else tail(table, strength, steps)
-
-    def _texts(self) -> Tensor:
-        """What the film is told, (T, L, D): each prompt is encoded by itself, and the states of two are mixed."""
-        prompts = dict.fromkeys(prompt for told in self._told for prompt in told[:2])
-        states = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
-        return torch.cat([torch.lerp(states[a], states[b], share) for a, b, share in self._told])
-
-    def _stage(self, index: int) -> Stage:
-        """The stage that a latent belongs to, by its index, counted from the first that is made."""
-        place = self.film.length.given_latents + index
-        return self._stages[max(0, bisect_right(self._stages, place, key=lambda stage: stage.first) - 1)]
-
-    def check_start(self, start: Pictures | None) -> None:
-        """OptionError for pictures that are not those, as many and as large, that the film begins with."""
-        settings, given = self.film.settings, self.film.given_frames
-        wanted = (given, settings.height, settings.width, 3) if given else None
-        if (found := None if start is None else start.shape) != wanted:
-            raise OptionError(f"the film begins with pictures of shape {wanted}, not {found}")
-
-    @torch.inference_mode()
-    def begin(self, start: Pictures | None = None) -> tuple[ShotState, Pictures]:
-        """The state before the first pass, and the pictures that are there by then: those of `start`, as the model's
-        autoencoder gives them back. start: (given_frames, height, width, 3), if the film begins with a clip."""
-        self.check_start(start)
-        if start is None:
-            if self._draft is not None:
-                self._draft.restore({})
-            window = self._sampler.begin()
-            return ShotState(0, window, {}, self._drafted_so_far), self._none
-        context = self._encoded(to_tensor(start[None]))
-        return self._decoded(ShotState(0, self._sampler.begin(context), {}), context)
-
-    @torch.inference_mode()
-    def advance(self, state: ShotState) -> tuple[ShotState, Pictures]:
-        """The state a pass later, and the pictures (F, height, width, 3), 0 or more, that are finished with it.
-
-        NumberError, which names the latent or the picture, for numbers that are not finite.
-        """
-        if self._draft is not None:
-            self._draft.restore(state.draft)
-        window, chunk = self._sampler.advance(state.window)
-        after = replace(state, window=window, draft=self._drafted_so_far)
-        return (after, self._none) if chunk is None else self._decoded(after, chunk)
-
-    def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
-        """What `advance` gives, from a state to the film's end."""
-        while not self.is_whole(state):
-            state, pictures = self.advance(state)
-            yield state, pictures
-
-    def pictures(self, start: Pictures | None = None) -> Generator[Pictures, None, None]:
-        """The whole film's pictures (F, height, width, 3), portion by portion as they are finished."""
-        state, portion = self.begin(start)
-        portions = (portion for _, portion in self.passes(state))
-        yield from filter(len, chain([portion], portions))
-
-    def check_state(self, state: ShotState) -> None:
-        """StateError for a state of latents of another shape."""
-        noisy = state.window.noisy.shape
-        if (noisy[1], *noisy[3:]) != self.film.latent_shape:
-            raise StateError(
-                f"the state is of latents {tuple(noisy)}, the film's are {self.film.latent_shape}"
-            )
-
-    def is_open(self, state: ShotState) -> bool:
-        """Whether a film that is longer has the same state on its way: nothing drains, and no picture was cut off."""
-        length = self.film.length
-        is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
-        return state.window.t <= self._sampler.open_until and not is_cut
-
-    def is_whole(self, state: ShotState) -> bool:
-        """Whether the film has all its pictures."""
-        return state.window.t == self._sampler.end
-
-    def _decoded(self, state: ShotState, latents: Tensor) -> tuple[ShotState, Pictures]:
-        decoder, done = self.model.decoder(), state.num_frames
-        decoder.restore(state.decoder)
-        frames = decoder.push(latents)
-        _require_pictures(frames, done, self.film)
-        pictures = to_uint8(frames)[0, : self.film.length.num_frames - done]
-        return replace(state, num_frames=done + len(pictures), decoder=decoder.state()), pictures
-
-    @property
-    def _drafted_so_far(self) -> Mapping[str, Tensor]:
-        return {} if self._draft is None else self._draft.state()
-
-    @property
-    def _none(self) -> Pictures:
-        return np.empty((0, self.film.settings.height, self.film.settings.width, 3), np.uint8)
-
-    def _encoded(self, frames: Tensor) -> Tensor:
-        """The latents of pictures that are encoded by themselves, as a film's first."""
-        return self.model.encoder().push(frames)
-
-    def _place(self, index: int) -> str:
-        """A latent by its index, counted from the first that is made, in words."""
-        spec, place = self.model.spec, self.film.length.given_latents + index
-        group = spec.group_latents or 1
-        frames = decoded_frames(place // group * group, spec)
-        return f"latent {place} of the film, at second {_seconds(frames, self.film)}"
-
-    def _drafted(self, first: int, count: int) -> Tensor:
-        """Latents of the draft at the film's strength. Their noise is of places so far ahead that the draft itself was
-        not made of it."""
-        assert self._draft is not None and self.film.strength is not None
-        clean = self._draft.latents(first, count).to(self.model.device)
-        return torch.lerp(clean, self._noise(first, count, AGAIN), self.film.strength)
-
-    def _noise(self, first: int, count: int, ahead: int = 0) -> Tensor:
-        given, shape = self.film.length.given_latents, self.film.latent_shape
-        latents = [
-            chunk_noise([self._stage(index).seed], ahead + given + index, 1, shape)
-            for index in range(first, first + count)
-        ]
-        return torch.cat(latents, dim=2).to(self.model.device)
-
-
-def watched(velocity: Velocity, place: Callable[[int], str], look: Look | None = None) -> Velocity:
-    """The same velocity. NumberError, which names the first latent, when a noisy one's is not finite.
-
-    place(index): a latent in words. look: as for Shot. It costs one look at the velocity a pass.
-    """
-
-    def watching(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-        v = velocity(latents, sigma, first)
-        noisy = sigma.to(v.device) > 0
-        if not is_finite(v[:, :, noisy]):
-            wrong = ~v.isfinite().all(dim=(0, 1, 3, 4)) & noisy
-            where = place(first + int(wrong.nonzero()[0]))
-            raise NumberError(f"the network makes numbers of {where}, that are not finite: {ADVICE}")
-        if look is not None:
-            look(latents, v, sigma, first)
-        return v
-
-    return watching
-
-
-def _require_pictures(frames: Tensor, first: int, film: FilmPlan) -> None:
-    """NumberError, which names the first picture, for frames (1, 3, N, height, width) that are not finite."""
-    if not is_finite(frames):
-        number = first + int((~frames.isfinite()).any(dim=(0, 1, 3, 4)).nonzero()[0])
-        raise NumberError(
-            f"the autoencoder makes numbers of picture {number} of the film, at second {_seconds(number, film)}, that"
-            f" are not finite: {ADVICE}"
-        )
-
-
-def _seconds(frames: int, film: FilmPlan) -> str:
-    return f"{float(frames / film.rate):.2f}"
-
-
-def to_tensor(pictures: Pictures) -> Tensor:
-    """Pictures (B, N, height, width, 3), 0 to 255, as frames (B, 3, N, height, width), float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-
-def to_uint8(frames: Tensor) -> Pictures:
-    """Frames (B, 3, N, height, width) in [-1, 1] as pictures (B, N, height, width, 3), 0 to 255, rounded.
-
-    NumberError for frames that are not finite: NaN would be black."""
-    require_finite(frames, "what is to become pictures")
-    levels = frames.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
+def _held(pictures: Pictures | None, count: int) -> Pictures | None:
+    """Pictures, or one alone so many times."""
+    return pictures.repeat(count, axis=0) if pictures is not None and len(pictures) == 1 else pictures

@@ -25,10 +25,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from longtake.errors import LongTakeWarning, OutputError
+from longtake.given import decoded_frames
 from longtake.models.base import ModelSpec, VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.weights import weights_hash
-from longtake.options import FilmPlan, decoded_frames
+from longtake.options import FilmPlan
 from longtake.progress import track
 from longtake.runs import write_tensors
 

@@ -1,27 +1,34 @@
-"""Films that grow out of films: a longer one from the same start, one that branches off, and a larger one.
+"""Films that grow out of films: a longer one, one that branches off, one with a section made anew, and a larger one.
 
-Of the first two the pictures that both have are copied, packet for packet, and the state behind them is one that was
-kept; a larger one is made from the pictures of its draft.
+The pictures that both have are copied, packet for packet, and the state behind them is one that was kept; one behind
+anybody's film begins with its last pictures, and a larger one is made from the pictures of its draft.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from longtake.cues import Cue
 from longtake.drafts import draft_options
-from longtake.errors import StateError
+from longtake.errors import OptionError, StateError
 from longtake.files import printable
-from longtake.frames import frames_in, number
+from longtake.frames import MOST_FRAMES, frames_in, number
+from longtake.given import decoded_frames, latent_of
+from longtake.joins import Beginning, Head, Tail
 from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, options_of
+from longtake.start import given_in
 from longtake.states import About, read_about, states_folder
-from longtake.takes import Beginning, Take
-from longtake.video import probe
+from longtake.takes import Take
+from longtake.video import probe, read_frames
 
 ALWAYS = float("inf")  # seconds between kept states: the last one alone
 STRENGTH, SCALE = 0.45, 2.0  # of a finished film, unless told
@@ -112,6 +119,75 @@ def finished(
     return Take(film, path, draft=draft, overwrite=overwrite)
 
 
+def retaken(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    changes: Cue,
+    to: float,
+    *,
+    overwrite: bool = False,
+) -> Take:
+    """A film with other pictures from the second of `changes` to second `to`, at `path`: they begin as a branch does,
+    and run into the old ones, which follow them.
+
+    The section ends with a whole chunk, at `to` or behind it. Arguments and errors as for `branched`; OptionError for a
+    section with less behind it than a window sees, or of no length. Take.seam tells how much it jumps where it ends.
+    """
+    if to <= changes.at:
+        raise OptionError(
+            f"the section ends at {number(to)} s and begins at {number(changes.at)} s: end it later"
+        )
+    begun = _last(Path(film), spec, changes.at)
+    old, length, rate = options_of(begun.about.film), begun.film.length, begun.film.rate
+    chunk, latent = begun.film.cost.sampling.chunk_size, latent_of(max(0, round(to * rate) - 1), spec)
+    chunks = -(-(latent + 1 - length.given_latents) // chunk)
+    end = decoded_frames(length.given_latents + chunks * chunk, spec)
+    before = tuple(cue for cue in old.cues if cue.at < changes.at)
+    changed = {"num_frames": end, "cues": (*before, changes), "loop": False}
+    given = given_in(begun.about.film) | {"end": "behind"}
+    plan = old.model_copy(update=changed).resolved(spec, **given)
+    behind, total = plan.end_frames, probe(film).num_frames
+    if end + behind > total:
+        raise OptionError(
+            f"behind the section, which ends at {number(end / rate)} s, the film has {max(0, total - end)} frames, and"
+            f" the window sees {behind}: end it earlier, or branch"
+        )
+    seen = np.stack(list(islice(read_frames(film), end, end + behind)))
+    take = Take(plan, path, beginning=begun, overwrite=overwrite, tail=Tail(Path(film), end, total, seen))
+    return take
+
+
+def continued(
+    film: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    seconds: float,
+    prompt: str | None = None,
+    context: int | None = None,
+    *,
+    overwrite: bool = False,
+) -> Take:
+    """`seconds` more of anybody's film, at `path`, in its size and rate: a film of `spec`'s model begins with its last
+    pictures, as many as `context` latents hold, and stands behind it.
+
+    prompt: what to film; None: what the film says of itself. OptionError for a film that says nothing, is too short for
+    the context, or of a size that the model cannot film; LongTakeError for one that cannot be read.
+    """
+    info = probe(film)
+    if prompt is None and (prompt := info.metadata.get("prompt")) is None:
+        raise OptionError(f"{printable(str(film))} does not say what it shows: give a PROMPT")
+    sides = {"width": info.width, "height": info.height, "fps": float(info.fps)}
+    first = FilmOptions(prompt=prompt, num_frames=MOST_FRAMES, context_size=context, **sides)
+    given = first.resolved(spec, from_clip=True).given_frames
+    seen = np.stack(deque(read_frames(film), maxlen=given))
+    if len(seen) < given:
+        raise OptionError(f"{printable(str(film))} has {len(seen)} frames, and the context holds {given}")
+    num_frames = given + frames_in(seconds, info.fps)
+    plan = first.model_copy(update={"num_frames": num_frames}).resolved(spec, from_clip=True)
+    return Take(plan, path, head=Head(Path(film), info.num_frames, seen), overwrite=overwrite)
+
+
 def _grown(
     begun: Beginning,
     options: FilmOptions,
@@ -120,7 +196,8 @@ def _grown(
     overwrite: bool,
     keep_every: float,
 ) -> Take:
-    film = options.resolved(spec, from_clip="start" in begun.about.film)
+    given = given_in(begun.about.film) | {"end": None}
+    film = options.model_copy(update={"loop": False}).resolved(spec, **given)
     return Take(film, path, beginning=begun, overwrite=overwrite, keep_every=keep_every)
 
 

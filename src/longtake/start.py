@@ -1,8 +1,9 @@
-"""The clip that a film begins with."""
+"""The clip or the photo that a film begins or ends with."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from longtake.errors import LongTakeError, OptionError
 from longtake.files import printable
 from longtake.frames import apart, number
 from longtake.options import FilmPlan
-from longtake.video import Pictures, probe, read_timed, resampled, same_rate
+from longtake.video import Fit, Pictures, probe, read_photo, read_timed, resampled, same_rate
 
 KINDS = "mp4, mov, mkv or webm"
 VIDEOS = {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm"}
@@ -22,53 +23,105 @@ PHOTOS = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff"),
     *(".heic", ".heif", ".avif", ".jxl", ".dng"),
 }
+UNREAD = {".heic", ".heif", ".dng"}  # photos in tiles, and raw ones
+FITTED: dict[Fit, str] = {
+    "crop": "scaled to cover that, and cropped to its middle",
+    "pad": "scaled to fit into that, and padded with black",
+    "scale": "stretched to that",
+}
 
 
-def read_start(path: str | os.PathLike[str], film: FilmPlan, fit: bool = False) -> Pictures:
-    """The first pictures (F, height, width, 3) of a clip, as many as the film begins with.
+def is_photo(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name is that of a photo."""
+    return Path(path).suffix.lower() in PHOTOS
 
-    fit: a clip of another size is scaled to cover the film's and cropped to its centre, one of another rate is
-    resampled. Raises OptionError for such a clip otherwise, and for one that is too short; LongTakeError for one that
-    cannot be read.
+
+def read_start(path: str | os.PathLike[str], film: FilmPlan, fit: Fit | None = None) -> Pictures:
+    """The pictures (film.given_frames, height, width, 3) of the clip or the photo that a film begins with; as
+    `read_given`."""
+    return read_given(path, film, film.given_frames, fit)[0]
+
+
+def read_given(
+    path: str | os.PathLike[str], film: FilmPlan, num_frames: int, fit: Fit | None = None, side: str = "begin"
+) -> tuple[Pictures, tuple[str, ...]]:
+    """The first pictures (num_frames, height, width, 3) of a clip, or a photo as many times, and notes in words.
+
+    fit: a clip of another size or rate is resampled, and fitted so; None: it is refused. A photo is fitted anyway,
+    cropped unless `fit` says otherwise, and that is noted. side: "begin" or "end", what the film does with it.
+    OptionError also for a clip that is too short; LongTakeError for a file that cannot be read.
     """
-    width, height, rate = film.settings.width, film.settings.height, film.rate
     if not Path(path).is_file():
-        raise OptionError(f"no clip {path} to begin with")
-    if Path(path).suffix.lower() in PHOTOS:
-        raise OptionError(
-            f"{path} is a photo, and films begin with video ({KINDS}): make a clip of it, such as with ffmpeg -loop 1"
-            f" -framerate {rate} -i PHOTO -frames:v {film.given_frames} -pix_fmt yuv420p CLIP.mp4"
+        raise OptionError(f"no clip {path} to {side} with")
+    if is_photo(path):
+        return _photo(Path(path), film, num_frames, fit or "crop", side)
+    return _clip(path, film, num_frames, fit, side), ()
+
+
+def _photo(
+    path: Path, film: FilmPlan, num_frames: int, fit: Fit, side: str
+) -> tuple[Pictures, tuple[str, ...]]:
+    if path.suffix.lower() in UNREAD:
+        raise OptionError(f"{printable(path)} is a photo of a kind that is not read: make a png of it")
+    width, height = film.settings.width, film.settings.height
+    picture, size = read_photo(path, width, height, fit)
+    notes = []
+    if size != (width, height):
+        notes.append(
+            f"{printable(path)} is {size[0]}x{size[1]}, the film {width}x{height}: it is {FITTED[fit]}"
         )
+    if num_frames > 1:
+        seconds = number(num_frames / film.rate)
+        notes.append(f"the film {side}s with the photo held still for {seconds} s, {num_frames} frames")
+    return np.repeat(picture[None], num_frames, axis=0), tuple(notes)
+
+
+def _clip(
+    path: str | os.PathLike[str], film: FilmPlan, num_frames: int, fit: Fit | None, side: str
+) -> Pictures:
+    width, height, rate = film.settings.width, film.settings.height, film.rate
     try:
         info = probe(path)
     except LongTakeError as error:
         raise LongTakeError(f"{error}{_other_kind(path)}") from error
     at_rate = info.is_constant and same_rate(info.fps, rate)
-    if not fit and ((info.width, info.height) != (width, height) or not at_rate):
+    if fit is None and ((info.width, info.height) != (width, height) or not at_rate):
         its, wanted = apart(info.fps, rate)
         varying = "" if info.is_constant else "a varying rate, about "
         raise OptionError(
             f"{path} is {info.width}x{info.height} at {varying}{its} fps, the film {width}x{height} at {wanted} fps:"
-            " give --fit-start to scale, crop and resample it"
+            " give --fit crop, pad or scale to fit and resample it"
         )
     try:
         with open(path, "rb") as file:
-            frames = resampled(read_timed(file, width, height), info.fps if at_rate else rate)
-            pictures = list(islice(frames, film.given_frames))
+            timed = read_timed(file, width, height, fit or "crop")
+            pictures = list(islice(resampled(timed, info.fps if at_rate else rate), num_frames))
     except LongTakeError as error:
         raise LongTakeError(f"{path} {error}{_other_kind(path)}") from error
-    if len(pictures) < film.given_frames:
+    if len(pictures) < num_frames:
+        why = "as many as its context holds" if side == "begin" else "as many as its window sees"
         raise OptionError(
             f"{path} lasts {number(len(pictures) / rate)} s, {len(pictures)} frames at the film's {number(rate)} fps;"
-            f" the film begins with the first {number(film.given_frames / rate)} s of a clip, {film.given_frames} such"
-            " frames, as many as its context holds: take a longer clip"
+            f" the film {side}s with the first {number(num_frames / rate)} s of a clip, {num_frames} such"
+            f" frames, {why}: take a longer clip"
         )
     return np.stack(pictures)
 
 
-def origin(path: os.PathLike[str], pictures: Pictures) -> dict[str, Any]:
-    """What a film's metadata say of the clip that it begins with: its name, and what its pictures are."""
-    return {"start": {"name": printable(Path(path).name), "sha256": sha256(pictures.tobytes()).hexdigest()}}
+def origin(path: os.PathLike[str], pictures: Pictures, side: str = "start") -> dict[str, Any]:
+    """What a film's metadata say of the clip or photo at its start or end: its name, and what its pictures are."""
+    told = {"name": printable(Path(path).name), "sha256": sha256(pictures.tobytes()).hexdigest()}
+    return {side: told | ({"photo": True} if is_photo(path) else {})}
+
+
+def given_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What FilmOptions.resolved is to be told of the start and the end of a film that says this of itself."""
+    start, end = metadata.get("start"), metadata.get("end")
+    return {
+        "from_clip": start is not None,
+        "photo": bool(start and start.get("photo")),
+        "end": end and ("photo" if end.get("photo") else "clip"),
+    }
 
 
 def _other_kind(path: str | os.PathLike[str]) -> str:

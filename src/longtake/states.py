@@ -25,8 +25,9 @@ from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
-from longtake.pipeline import Pictures, ShotState
+from longtake.pictures import Pictures
 from longtake.progressive import Window
+from longtake.shot import ShotState
 
 SCHEMA = 1
 HEADER = "longtake"  # the key, in the file's metadata, of what the tensors belong to
@@ -40,7 +41,7 @@ WRONG = (
     AttributeError,
     RecursionError,
 )
-PENDING, DECODER, MEMORY, DRAFT = "pending", "decoder.", "memory.", "draft."
+PENDING, DECODER, MEMORY, DRAFT, END = "pending", "decoder.", "memory.", "draft.", "end"
 
 
 class About(BaseModel):
@@ -120,7 +121,8 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
         {name.removeprefix(kind): x for name, x in there.items() if name.startswith(kind)}
         for kind in (DECODER, DRAFT)
     )
-    return TakeState(ShotState(about.num_frames, window, decoder, draft), tensors[PENDING].numpy())
+    shot = ShotState(about.num_frames, window, decoder, draft, there.get(END))
+    return TakeState(shot, tensors[PENDING].numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:
@@ -132,6 +134,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
         **{DECODER + name: x for name, x in state.shot.decoder.items()},
         **{DRAFT + name: x for name, x in state.shot.draft.items()},
+        **({} if state.shot.end is None else {END: state.shot.end}),
     }
 
 

@@ -13,33 +13,28 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.drafts import EncodedDraft, check_draft, draft_origin
-from longtake.errors import NumberError, StateError
+from longtake.drafts import draft_origin
+from longtake.errors import NumberError
 from longtake.files import file_sha256, printable
 from longtake.frames import number
-from longtake.options import FilmPlan, options_of
-from longtake.start import origin, read_start
-from longtake.states import (
-    About,
-    TakeState,
-    read_about,
-    read_state,
-    state_path,
-    states_folder,
-    write_state,
-)
-from longtake.video import Pictures, VideoWriter, check_output, film_bytes, part_path
+from longtake.joins import Beginning, Head, Tail, shot_of
+from longtake.options import FilmPlan
+from longtake.start import origin, read_given
+from longtake.states import About, TakeState, state_path, states_folder, write_state
+from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
-    from longtake.pipeline import LongTake, Look, Shot, ShotState
+    from longtake.pipeline import LongTake
+    from longtake.shot import Look, Shot, ShotState
 
+TINY = 0.1  # grey levels; pictures that differ by less are the same
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
 
@@ -51,74 +46,15 @@ class Speed:
     frames_per_second: float
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """What a film goes on from: the first pictures of a file, and the state of its own film behind them.
-
-    film: what the state belongs to. until: pictures of it that are made before another one takes over.
-    """
-
-    file: Path
-    state: Path
-    about: About
-    film: FilmPlan
-    until: int = 0
-
-    @classmethod
-    def read(cls, state: Path, file: Path, spec: ModelSpec) -> Beginning:
-        """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
-        its draft is not what it was."""
-        about = read_about(state)
-        options, strength = options_of(about.film), about.film.get("strength")
-        film = options.resolved(spec, from_clip="start" in about.film, strength=strength)
-        for name, value in film.metadata.items():
-            if (told := about.film.get(name)) != value:
-                raise StateError(
-                    f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
-                )
-        if about.draft is not None:
-            check_draft(about.draft, about.film)
-        return cls(file, state, about, film)
-
-    @property
-    def num_written(self) -> int:
-        """The pictures that are taken from the file, in whole seconds."""
-        return max(self.about.num_written, self.until - self.until % max(1, round(self.film.rate)))
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What a film that begins so says of it: the clip at its start, and the file."""
-        start = {"start": self.about.film["start"]} if "start" in self.about.film else {}
-        return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
-
-    def opened(self, model: LongTake) -> TakeState:
-        """The state with its tensors. StateError if it is damaged, or of a model whose weights or precision are
-        others by now."""
-        if self.about.weights != model.weights:
-            raise StateError(
-                f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
-            )
-        if self.about.dtype != (dtype := str(model.model.dtype).removeprefix("torch.")):
-            raise StateError(
-                f"{printable(self.file)} was begun in {self.about.dtype}, and would go on in {dtype}"
-            )
-        found, shot = read_state(self.state, model.model.device), _shot(model, self.film, self.about.draft)
-        shot.check_state(found.shot)
-        state, pictures = found.shot, [found.pending]
-        while state.num_frames < self.until:
-            state, portion = shot.advance(state)
-            pictures.append(portion)
-        return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
-
-
 class Take:
     """A film that is to be in a file: checked before any model is loaded.
 
-    start: the clip that it begins with, if film.given_frames says that it does. fit: the clip is scaled, cropped and
-    resampled to fit. beginning: what it goes on from. keep_every: the seconds of film after which its state is kept, in
-    `states_folder`, to branch from; and so is the last one that a longer film has too, to extend it. draft: the film
-    file that it is finished from, if film.strength says that it is. `metadata` is what the file will say of itself.
-    OptionError and LongTakeError for a clip, as read_start raises them; OutputError for a path that is no good.
+    start, end: the clip or the photo that it begins and ends with, if film.given_frames and film.end_frames say that it
+    does. fit: how they are made to fit; `notes` tells it. beginning: what it goes on from. keep_every: the seconds of
+    film after which its state is kept, in `states_folder`, to branch from; and so is the last one that a longer film
+    has too, to extend it. draft: the film file that it is finished from, if film.strength says that it is. head, tail:
+    what comes before and behind it; it has no states then, and is not resumed. `metadata` is what the file will say of
+    itself. OptionError and LongTakeError for a clip, as read_given raises them; OutputError for a path that is no good.
     """
 
     def __init__(
@@ -127,18 +63,35 @@ class Take:
         path: str | os.PathLike[str],
         *,
         start: str | os.PathLike[str] | None = None,
-        fit: bool = False,
+        end: str | os.PathLike[str] | None = None,
+        fit: Fit | None = None,
         overwrite: bool = False,
         beginning: Beginning | None = None,
         keep_every: float | None = None,
         draft: str | os.PathLike[str] | None = None,
+        head: Head | None = None,
+        tail: Tail | None = None,
     ) -> None:
-        self.film, self.metadata, self._start = film, film.metadata, None
-        self._beginning, self._keep_every = beginning, keep_every
+        self.film, self.metadata = film, film.metadata
+        self._start: Pictures | None = None
+        self._end: Pictures | None = None
+        self.notes: tuple[str, ...] = ()
+        self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
+        self._head = head
+        # Of a film with a tail: how much changes where that begins, over its own median change.
+        self.seam: float | None = None
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
-            self._start = read_start(start, film, fit)
+            self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
+        if end is not None:
+            self._end, notes = read_given(end, film, film.end_frames, fit, "end")
+            self.notes = (*self.notes, *notes)
+            self.metadata |= origin(Path(end), self._end, "end")
+        if head is not None:
+            self._start, total = head.seen, head.num_frames + film.length.num_frames - film.given_frames
+            told = {"name": printable(head.file.name), "sha256": file_sha256(head.file)}
+            self.metadata |= {"num_frames": total, "continues": told}
         self._draft = None if draft is None else str(Path(draft).resolve())
         if draft is not None and beginning is None:
             self.metadata |= draft_origin(draft)
@@ -146,9 +99,14 @@ class Take:
         if beginning is not None:
             before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
             self.metadata = beginning.about.film if goes_on else self.metadata | beginning.origin
+        num_frames = film.length.num_frames
+        if beginning is not None and tail is not None:
+            section = {"from": beginning.until, "to": num_frames}
+            num_frames = tail.end
+            self.metadata |= {"num_frames": num_frames, "retake": section}
         width, height = film.settings.width, film.settings.height
         if not goes_on:
-            num_bytes = film_bytes(width, height, film.length.num_frames)
+            num_bytes = film_bytes(width, height, num_frames)
             check_output(path, overwrite=overwrite, num_bytes=num_bytes)
         self._writer = VideoWriter(
             path, width, height, film.rate, self.metadata, overwrite=overwrite, before=before
@@ -207,35 +165,53 @@ class Take:
         the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
         a model whose weights are others by now.
         """
-        shot, first_frame = _shot(model, self.film, self._draft, look), 0.0
+        shot, first_frame = shot_of(model, self.film, self._draft, look), 0.0
         if self._beginning is None:
-            begun = shot.begin(self._start)
+            begun = shot.begin(self._start, self._end)
         else:
             found = self._beginning.opened(model)
             begun = found.shot, found.pending
+        if self._tail is not None:
+            begun = shot.toward(begun[0], self._tail.seen), begun[1]
+        changes, last = [], begun[1][:0]
         saved = started = time.perf_counter()
         try:
             with self._writer:
+                if self._head is not None:
+                    self.notes = (*self.notes, self._head.written(self._writer))
+                    begun = begun[0], begun[1][:0]
                 copied, pending = self.num_frames, begun[1][:0]
                 if copied:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
                     self._writer.write(pictures)
-                    pending = self._unsafe(state, np.concatenate([pending, pictures]))
+                    if self._tail is not None:
+                        last = np.concatenate([last[-1:], pictures])
+                        changes += [_change(a, b) for a, b in pairwise(last)]
+                    if not self._is_joined:
+                        pending = self._unsafe(state, np.concatenate([pending, pictures]))
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
                     self._keep(shot, TakeState(state, pending), model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
-                    if stopped or now - saved >= state_every:
+                    if not self._is_joined and (stopped or now - saved >= state_every):
                         self._save(state_path(self.path), TakeState(state, pending), model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
+                if self._tail is not None:
+                    self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
+                    self._tail.written(self._writer)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
+
+    @property
+    def _is_joined(self) -> bool:
+        """Whether parts of the file are not of this film: its states would not tell of them."""
+        return self._head is not None or self._tail is not None
 
     def _keep(self, shot: Shot, state: TakeState, model: LongTake) -> None:
         """Keep a state to branch from, if it is time, and the last one from which the film can be extended."""
@@ -277,8 +253,6 @@ class Take:
         write_state(path, state, about)
 
 
-def _shot(model: LongTake, film: FilmPlan, draft: str | None, look: Look | None = None) -> Shot:
-    from longtake.pipeline import Shot
-
-    latents = None if draft is None else EncodedDraft(draft, model.model, film)
-    return Shot(model.model, film, draft=latents, look=look)
+def _change(a: Pictures, b: Pictures) -> float:
+    """How much two pictures differ, in grey levels."""
+    return float(np.abs(a.astype(np.int16) - b).mean())

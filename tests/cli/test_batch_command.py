@@ -62,10 +62,10 @@ def test_one_failure_does_not_stop_the_others(
 
     shoot = Take.shoot
 
-    def failing(self: Take, *given: Any, **how: Any) -> Any:
+    def failing(self: Take, *given: Any, **options: Any) -> Any:
         if self.film.seed == 7:
             raise NumberError("numbers of latent 3 are not finite")
-        return shoot(self, *given, **how)
+        return shoot(self, *given, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Take, "shoot", failing)
@@ -80,7 +80,7 @@ def test_one_failure_does_not_stop_the_others(
 
 def test_a_batch_that_is_stopped_goes_on(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards that no pass is lost, and a command that can be copied."""
-    from longtake.pipeline import Shot
+    from longtake.shot import Shot
 
     arguments = batch(tubelet_folder, "films", LINES)
     assert cli(*batch(tubelet_folder, "whole", LINES)).code == 0

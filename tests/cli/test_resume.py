@@ -74,7 +74,7 @@ def test_the_first_signal_ends_a_pass_and_says_how_to_go_on(
     cli: Cli, tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Guards that no work is lost, the exit code, and a command that can be copied."""
-    from longtake.pipeline import Shot
+    from longtake.shot import Shot
 
     arguments = ("a red car", "--model", tubelet_folder, *OPTIONS, *CUES)
     assert cli("generate", *arguments, "-o", "whole.mp4").code == 0
@@ -166,8 +166,7 @@ def test_films_grow_out_of_films(cli: Cli, tubelet_folder: Path, tmp_path: Path)
     """Guards extend, branch, info and --like through the command line: equal pictures where that is promised."""
     arguments = ("a red car", "--model", tubelet_folder, *OPTIONS)
     assert cli("generate", *arguments, "-o", "film.mp4", "--keep-states", "2s").code == 0
-    longer = [*arguments[:-1], "16"]
-    assert cli("generate", *longer, "-o", "whole.mp4").code == 0
+    assert cli("generate", *arguments[:-1], "16", "-o", "whole.mp4").code == 0
     assert cli("extend", "film.mp4", "--seconds", "4", "-o", "longer.mp4").code == 0
     assert cli("branch", "film.mp4", "a blue bus", "--at", "0:05", "-o", "branch.mp4").code == 0
     again = cli("generate", "--like", "branch.mp4", "--model", tubelet_folder, "-o", "again.mp4", "--json")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from longtake.models.lapped import AutoencoderLapped, LappedDecoder, LappedEncoder, in_space, lapped
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.lapped import start_from_components
 from portable import close, rounding

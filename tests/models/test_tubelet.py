@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.tubelet import principal_components, start_from_pca
 from longtake.worlds.tracking_shot.shot import Shot

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from longtake.errors import DataError, ModelError, OptionError, OutputError
 from longtake.models.base import VideoModel
 from longtake.models.wan import WanModel
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.training import prepare as preparing
 from longtake.training.data import MANIFEST, Manifest, PreparedClip, caption_path, read_stored
 from longtake.training.prepare import Summary, prepare
@@ -332,7 +332,7 @@ def test_a_file_that_is_replaced_is_prepared_anew(
 
     def opening(video: IO[bytes], *sides: int) -> Iterator[TimedPicture]:
         opened.append(Path(video.name).name)
-        return read_timed(video, *sides)
+        return read_timed(video, sides[0], sides[1])
 
     monkeypatch.setattr(preparing, "read_timed", opening)
     for changed, skipped, clips in [

@@ -22,7 +22,7 @@ from longtake.cli.common import (
     say,
     stoppable,
 )
-from longtake.cli.film import DtypeName, Fit, Lora
+from longtake.cli.film import DtypeName, FitStart, Lora
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.train import Run
 from longtake.errors import OptionError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @takes(CompareOptions)
 def compare(
     run: Run,
-    fit_start: Fit = False,
+    fit_start: FitStart = False,
     model: Model = None,
     lora: Lora = None,
     device: Device = "cpu",

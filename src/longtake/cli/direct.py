@@ -1,4 +1,4 @@
-"""The commands that go on from a film: resume, extend, branch, finish; and what a film says of itself, info."""
+"""The commands that go on from a film: resume, extend, branch, retake, finish; and what a film says of itself, info."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from longtake.cli.common import Device, Json, Model, Overwrite, app
+from longtake.cli.common import Device, Json, Model, Overwrite, app, say
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
@@ -55,14 +55,33 @@ def extend(
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="How much longer.")] = "30",
     keep_states: KeepStates = None,
     preview: PreviewTo = None,
+    model: Model = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Of a film without states: latents of it that are seen.")
+    ] = None,
     device: Device = "cpu",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Make a film longer: what it would be if it had been as long from the start."""
-    started = time.perf_counter()
-    from longtake.retakes import ALWAYS, extended, kept_states
+    """Make a film longer: what it would be if it had been as long from the start.
 
+    Of a film without states, anybody's, a film by MODEL begins with the last pictures and stands behind it.
+    """
+    started = time.perf_counter()
+    from longtake.retakes import ALWAYS, continued, extended, kept_states
+    from longtake.states import states_folder
+
+    if film.is_file() and not states_folder(film).is_dir():
+        if keep_states:
+            raise OptionError("a film that is put together of two has no states: leave out --keep-states")
+        loading = Loading(open_model(model), device, None, None)
+        spec, more = read_spec(loading.folder), seconds_of(seconds) or 0
+        take = continued(film, output, spec, more, prompt, context, overwrite=overwrite)
+        film_it(take, loading, started, as_json, preview)
+        say(f"note: {take.notes[-1]}")
+        return
+    if model or context is not None:
+        raise OptionError("a film with states goes on as it was made: leave out --model and --context")
     about = kept_states(film)[-1][1]
     loading = _loading(about, device)
     take = extended(
@@ -150,6 +169,35 @@ def finish(
     take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
     film_it(take, Loading(folder, device, dtype, lora), started, as_json)
+
+
+@app.command()
+def retake(
+    film: Film,
+    output: Output,
+    prompt: Another = None,
+    begin: Annotated[str, typer.Option("--from", metavar="TIME", help="Where the section begins.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="Where it ends; the whole chunk is made.")
+    ] = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Its seed; the next one if left out.")] = None,
+    preview: PreviewTo = None,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Film a section of a film anew, between the pictures before and behind it, and say how much it jumps there."""
+    started = time.perf_counter()
+    from longtake.retakes import kept_states, retaken
+
+    if not begin or not to:
+        raise OptionError("say what is filmed anew: give --from and --to, such as --from 23s --to 31s")
+    about = kept_states(film)[-1][1]
+    changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
+    loading = _loading(about, device)
+    spec = read_spec(loading.folder, about.lora)
+    take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
+    film_it(take, loading, started, as_json, preview)
 
 
 @app.command()

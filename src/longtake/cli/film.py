@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
@@ -20,6 +20,7 @@ from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
+from longtake.given import Given
 from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
@@ -29,6 +30,12 @@ from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
 
 TEXT = "text"  # in place of a clip: begin with text alone
+
+
+class FitMode(StrEnum):
+    crop = "crop"
+    pad = "pad"
+    scale = "scale"
 
 
 class Dtype(StrEnum):
@@ -90,14 +97,30 @@ Start = Annotated[
     str | None,
     typer.Option(
         "--start",
-        metavar="CLIP|text",
-        help="A video (mp4, mov, mkv or webm; no photo) whose first frames the film begins with: as many as its"
-        " context holds, plan says how many. Presets need one, or text, to begin with none.",
+        metavar="CLIP|PHOTO|text",
+        help="A video (mp4, mov, mkv or webm) whose first frames the film begins with: as many as its context holds,"
+        " plan says how many. Or a photo (png, jpg, webp, …), held still for a latent. Presets need one, or text, to"
+        " begin with none.",
     ),
 ]
-Fit = Annotated[
-    bool,
-    typer.Option("--fit-start", help="Scale, crop and resample a clip of another size or frame rate."),
+End = Annotated[
+    Path | None,
+    typer.Option(
+        "--end",
+        metavar="CLIP|PHOTO",
+        help="A video whose first frames the film runs into and ends with, as many as its window sees; or a photo.",
+    ),
+]
+FitStart = Annotated[
+    bool, typer.Option("--fit-start", help="Fit a clip of another size or rate: scale, crop and resample it.")
+]
+FitName = Annotated[
+    FitMode | None,
+    typer.Option(
+        "--fit",
+        help="What becomes of a clip or photo of another size: cropped to its middle, padded with black or stretched."
+        " A clip of another rate is resampled then. Photos are cropped if it is not given.",
+    ),
 ]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
@@ -127,7 +150,9 @@ def generate(
     at: At = None,
     like: Like = None,
     start: Start = None,
-    fit_start: Fit = False,
+    end: End = None,
+    fit: FitName = None,
+    fit_start: FitStart = False,
     model: Model = None,
     preset: Preset = None,
     bfloat16_shift: Bfloat16Shift = False,
@@ -146,10 +171,10 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    told = {} if like is None else _told(like, start)
+    told = {} if like is None else _told(like, start, end)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
     folder = open_model(_model(told.get("model") if model is None else model, preset))
-    film = _film(options, folder, preset, lora, start)
+    film = _film(options, folder, preset, lora, start, end)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     with quick_imports():
@@ -158,11 +183,17 @@ def generate(
     path = output or Path(f"{slug(options.prompt)}.mp4")
     clip = None if start == TEXT else start
     take = Take(
-        film, path, start=clip, fit=fit_start, overwrite=overwrite, keep_every=seconds_of(keep_states)
+        film,
+        path,
+        start=clip,
+        end=end,
+        fit=fit.value if fit else "crop" if fit_start else None,
+        overwrite=overwrite,
+        keep_every=seconds_of(keep_states),
     )
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
-    say_notes(film)
+    say_notes(film, take.notes)
     film_it(take, Loading(folder, device, dtype, lora), started, as_json, preview)
 
 
@@ -170,6 +201,7 @@ def generate(
 @takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
 def plan(
     start: Start = None,
+    end: End = None,
     script: Script = None,
     at: At = None,
     model: Model = None,
@@ -187,6 +219,7 @@ def plan(
         preset,
         lora,
         start,
+        end,
     )
     with quick_imports():
         from longtake.noise import sigma_table
@@ -252,7 +285,7 @@ def sides_of(size: str | None) -> dict[str, int]:
     return {"width": int(sides[1]), "height": int(sides[2])}
 
 
-def _told(film: Path, start: str | None) -> dict[str, Any]:
+def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
     """What a film says of itself. OptionError for one that is not ours, or begins with a clip that is not given."""
     from longtake.video import probe
 
@@ -263,16 +296,17 @@ def _told(film: Path, start: str | None) -> dict[str, Any]:
         raise OptionError(
             f"{printable(film)} was finished from a draft, {told['draft']['name']}: give that to longtake finish"
         )
-    if "start" in told and start is None:
-        raise OptionError(
-            f"{printable(film)} begins with a clip, {told['start']['name']}: give it with --start"
-        )
+    if "retake" in told or "continues" in told:
+        raise OptionError(f"{printable(film)} is put together of two films, and not filmed in one go")
+    for side, given in (("start", start), ("end", end)):
+        if side in told and given is None:
+            raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
     return told
 
 
-def say_notes(film: FilmPlan) -> None:
+def say_notes(film: FilmPlan, more: Sequence[str] = ()) -> None:
     """Tell what about a film is not quite as it was asked for."""
-    for note in film.notes:
+    for note in (*film.notes, *more):
         say(f"note: {note}")
 
 
@@ -282,10 +316,15 @@ def _film(
     preset: PresetName | None,
     lora: str | None,
     start: str | None,
+    end: Path | None,
 ) -> FilmPlan:
     """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
     from_clip = start != TEXT and bool(start or preset)
-    return options.resolved(read_spec(model, lora), from_clip)
+    from longtake.start import is_photo
+
+    photo = from_clip and start is not None and is_photo(start)
+    kind: Given | None = None if end is None else "photo" if is_photo(end) else "clip"
+    return options.resolved(read_spec(model, lora), from_clip, photo=photo, end=kind)
 
 
 def _model(given: str | None, preset: PresetName | None) -> str | None:

@@ -29,7 +29,8 @@ from longtake.models.folder import ModelFolder
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
-    from longtake.pipeline import LongTake, Look
+    from longtake.pipeline import LongTake
+    from longtake.shot import Look
     from longtake.takes import Speed, Take
 
 
@@ -112,6 +113,11 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool, previ
         "peak_memory_bytes": _peak_memory(),
         "options": take.metadata,
     }
+    if take.seam is not None:
+        report["seam"] = round(take.seam, 2)
+        say(
+            f"note: where the new pictures end it changes {take.seam:.1f} times as much as between two of them"
+        )
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 

@@ -166,7 +166,7 @@ def table1(file: Path, setting: Setting, seeds: int = TABLE1_SEEDS) -> Compariso
         plan = setting.film(variant, from_clip=True)
         for prompt in prompts:
             assert prompt.start is not None
-            read_start(file.parent / prompt.start, plan, setting.fit_start)
+            read_start(file.parent / prompt.start, plan, "crop" if setting.fit_start else None)
     adds = "".join(dict.fromkeys(filter(None, (added_to(prompt.text) for prompt in prompts))))
     notes = [f'presets add "{adds}" to prompts that name no score'] if adds else []
     return Comparison(setting, prompts, seeds, TABLE1, notes)

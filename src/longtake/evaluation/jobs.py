@@ -140,7 +140,7 @@ def _start(job: Job, plan: FilmPlan) -> Frames | None:
     if job.prompt.start is None:
         return None
     assert job.setting.clips is not None
-    return read_start(job.setting.clips / job.prompt.start, plan, job.setting.fit_start)
+    return read_start(job.setting.clips / job.prompt.start, plan, "crop" if job.setting.fit_start else None)
 
 
 def _pictures(job: Job, plan: FilmPlan, start: Frames | None) -> Generator[Frames, None, None]:

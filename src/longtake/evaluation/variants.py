@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from longtake.evaluation.measures.base import Joints
 from longtake.evaluation.options import ABLATIONS, COMPARED, METHODS, Given
 from longtake.evaluation.world import World
 from longtake.frames import frames_of
+from longtake.given import decoded_frames
 from longtake.models.base import ModelSpec
 from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
-from longtake.options import FilmOptions, FilmPlan, decoded_frames, equal_cost_steps
+from longtake.options import FilmOptions, FilmPlan
+from longtake.plan import OWN_SETTINGS
 from longtake.presets import preset_options
 
 REAL = "real film"
@@ -125,3 +128,19 @@ def variants_of(
         if equal_cost and steps != spec.defaults.num_inference_steps:
             variants.append(Variant(name + EQUAL_COST, {**variant.options, "num_inference_steps": steps}))
     return variants, notes
+
+
+def equal_cost_steps(options: FilmOptions, spec: ModelSpec, budget: int) -> int:
+    """The num_inference_steps at which a film costs as nearly `budget` latent evaluations as it can; of two, the fewer.
+
+    Everything else stays as `options` say, steps_per_chunk and so the least number of steps included.
+    """
+
+    def cost(steps: int) -> int:
+        film = options.model_copy(update={"num_inference_steps": steps}).resolved(spec)
+        return film.cost.latent_evaluations
+
+    own = "steps_per_chunk" in OWN_SETTINGS.get(options.method, ())
+    least = 1 if own else options.steps_per_chunk or spec.defaults.steps_per_chunk
+    enough = next(steps for steps in count(least) if cost(steps) >= budget)
+    return min(range(max(least, enough - 1), enough + 1), key=lambda steps: abs(cost(steps) - budget))

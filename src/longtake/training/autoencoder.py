@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.training.checkpoint import Checkpoints
 from longtake.training.loop import Gently, Log, Loop, Loss, at_once
 from longtake.training.schedule import trapezoid

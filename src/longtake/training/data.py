@@ -24,10 +24,10 @@ from torch import Tensor
 from longtake.errors import DataError
 from longtake.files import is_text
 from longtake.frames import lasting
+from longtake.given import encoded_frames
 from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.weights import weights_hash
-from longtake.options import encoded_frames
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from longtake.models.lapped import FRAMES, LAP_FRAMES, PIXELS, AutoencoderLapped, in_space, lapped
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.training.autoencoder import Shots, crops, learn_to_decode
 from longtake.training.loop import Gently, at_once

@@ -29,12 +29,13 @@ from safetensors.torch import save
 from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made, put
 from longtake.frames import lasting, number
+from longtake.given import decoded_frames
 from longtake.models.base import ModelDefaults, VideoModel
 from longtake.models.device import check_device, resolve_dtype
 from longtake.models.load import load_encoders
 from longtake.models.places import Model, model_folder, open_model
-from longtake.options import FilmOptions, FilmPlan, decoded_frames
-from longtake.pipeline import to_tensor
+from longtake.options import FilmOptions, FilmPlan
+from longtake.pictures import to_tensor
 from longtake.training.changes import LISTING, check_target, digest, is_same, is_useless, listing
 from longtake.training.cuts import shots
 from longtake.training.data import (

@@ -2,7 +2,8 @@
 
 Knows nothing of models or prompts. Pictures are uint8 RGB arrays (H, W, 3), several of them (F, H, W, 3)."""
 
-from longtake.video.frame import Pictures
+from longtake.video.frame import Fit, Pictures
+from longtake.video.photo import read_photo
 from longtake.video.rate import same_rate
 from longtake.video.reader import (
     TimedPicture,
@@ -15,6 +16,7 @@ from longtake.video.reader import (
 from longtake.video.writer import VideoWriter, check_output, film_bytes, part_path
 
 __all__ = [
+    "Fit",
     "Pictures",
     "TimedPicture",
     "VideoInfo",
@@ -24,6 +26,7 @@ __all__ = [
     "part_path",
     "probe",
     "read_frames",
+    "read_photo",
     "read_timed",
     "resampled",
     "same_rate",

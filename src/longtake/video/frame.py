@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from longtake.errors import LongTakeError
 
 Pictures = NDArray[np.uint8]
+Fit = Literal["crop", "pad", "scale"]  # what becomes of a picture of another shape
 
 # Without accuracy white comes out at 253, and every conversion to RGB is darker by one.
 SCALER = (
@@ -64,13 +65,25 @@ def shown(frame: av.VideoFrame, pixel_shape: Fraction) -> Pictures:
     return _turned(_rgb(frame, round(frame.width * pixel_shape), frame.height), orientation(frame))
 
 
-def covering(frame: av.VideoFrame, pixel_shape: Fraction, width: int, height: int) -> Pictures:
-    """The middle of a frame as `shown` shows it, scaled to cover width x height."""
+def fitted(
+    frame: av.VideoFrame, pixel_shape: Fraction, width: int, height: int, fit: Fit = "crop"
+) -> Pictures:
+    """A frame as `shown` shows it, of width x height: scaled to cover that and cropped to its middle, scaled to fit
+    into it and padded with black, or stretched."""
     turn = orientation(frame)
     if turn.transposed:
         width, height = height, width
+    if fit == "scale":
+        return _turned(_rgb(frame, width, height), turn)
     natural = frame.width * pixel_shape
-    scale = max(width / natural, Fraction(height, frame.height))
+    scales = width / natural, Fraction(height, frame.height)
+    if fit == "pad":
+        wide, high = (max(1, round(side * min(scales))) for side in (natural, frame.height))
+        left, top = (width - wide) // 2, (height - high) // 2
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[top : top + high, left : left + wide] = _rgb(frame, wide, high)
+        return _turned(picture, turn)
+    scale = max(scales)
     wide, high = max(width, round(natural * scale)), max(height, round(frame.height * scale))
     left, top = (wide - width) // 2, (high - height) // 2
     return _turned(_rgb(frame, wide, high)[top : top + height, left : left + width], turn)

@@ -19,7 +19,7 @@ from av.stream import Disposition
 
 from longtake.errors import LongTakeError
 from longtake.files import printable
-from longtake.video.frame import Pictures, covering, shown
+from longtake.video.frame import Fit, Pictures, fitted, shown
 from longtake.video.timeline import Mending, Timeline, slack
 
 Source = str | os.PathLike[str] | IO[bytes]  # a file object must be able to seek
@@ -116,15 +116,15 @@ def read_frames(source: Source) -> Iterator[Pictures]:
     yield from resampled(_timed(source, timeline, shown, False), timeline.rate)
 
 
-def read_timed(source: Source, width: int, height: int) -> Iterator[TimedPicture]:
-    """Yields a film's pictures with their times, upright, scaled to cover width x height and cropped to its centre.
+def read_timed(source: Source, width: int, height: int, fit: Fit = "crop") -> Iterator[TimedPicture]:
+    """Yields a film's pictures with their times, upright, made width x height as `fit` says.
 
     A picture is shown until the next one, the last one for as long as the file says, and a tick of the film's rate at
     least. Strict where `read_frames` is lenient: LongTakeError, before any picture where that is possible, for a film
     that is damaged or ends early."""
 
     def project(frame: av.VideoFrame, pixel_shape: Fraction) -> Pictures:
-        return covering(frame, pixel_shape, width, height)
+        return fitted(frame, pixel_shape, width, height, fit)
 
     yield from _timed(source, _timeline(source), project, True)
 

@@ -157,7 +157,7 @@ class VideoWriter:
             stack.callback(self._remove_empty)
             self._open()
             if self.before is not None and self.before[1]:
-                self._copy(*self.before)
+                self.copy(self.before[0], 0, self.before[1])
             self._closing = stack.pop_all()
         return self
 
@@ -200,23 +200,24 @@ class VideoWriter:
         self._settle(codec)
         return codec
 
-    def _copy(self, source: Path, num_frames: int) -> None:
-        assert num_frames % self.frames_per_second == 0
+    def copy(self, source: Path, first: int, end: int) -> None:
+        """Append pictures `first` to `end` of a film of such a writer, packet for packet, in their places: whole
+        seconds of it, where the last may be cut short as the film's own is."""
+        assert first % self.frames_per_second == 0 and first == self.num_frames
+        self._end_second()
         try:
             with av.open(str(source), format="mp4") as container:
                 stream = container.streams.video[0]
                 known = stream.codec_context.extradata or b""
                 if any(unit not in known for unit in self._header.split(START_CODE)):
                     raise OutputError(f"{source} was encoded in another way: film it anew")
-                for packet in islice((p for p in container.demux(stream) if p.size), num_frames):
+                for packet in islice((p for p in container.demux(stream) if p.size), first, end):
                     self._mux([_as_encoded(packet)])
                     self.num_frames += 1
         except VIDEO_ERRORS as error:
             raise OutputError(f"cannot go on from {source}: {error.strerror}") from error
-        if self.num_frames < num_frames:
-            raise OutputError(
-                f"{source} holds {self.num_frames} whole pictures, not the {num_frames} it should"
-            )
+        if self.num_frames < end:
+            raise OutputError(f"{source} holds {self.num_frames} whole pictures, not the {end} it should")
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:

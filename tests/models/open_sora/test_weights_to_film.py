@@ -18,7 +18,8 @@ from longtake.cli import main
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.options import FilmOptions
-from longtake.pipeline import Shot, to_tensor, to_uint8
+from longtake.pictures import to_tensor, to_uint8
+from longtake.shot import Shot
 from longtake.video import VideoWriter, probe, read_frames
 
 pytestmark = pytest.mark.slow

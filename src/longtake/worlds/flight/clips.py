@@ -19,7 +19,7 @@ from torch import Tensor
 
 from longtake.files import beside, write_text, writing
 from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.runs import processes, write_tensors
 from longtake.training.loss import Window

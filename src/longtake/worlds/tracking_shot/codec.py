@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from longtake.models.load import load_autoencoder
 from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.tubelet import principal_components
 from longtake.worlds.tracking_shot.shot import random_shot

@@ -23,7 +23,7 @@ from longtake.files import beside, write_text
 from longtake.models.base import ModelDefaults
 from longtake.models.load import read_spec
 from longtake.models.tubelet import AutoencoderTubelet
-from longtake.pipeline import to_tensor
+from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.training.loop import Gently, at_once
 from longtake.training.loss import Shares, Window, draw_sigma, roughen_context

@@ -1,0 +1,79 @@
+"""What of a film is given, and how much of it, in latents and in frames: its start, its end, its draft.
+
+Imports no torch.
+"""
+
+from dataclasses import replace
+from itertools import count
+from typing import Literal
+
+from longtake.errors import OptionError
+from longtake.frames import frames_of, number
+from longtake.models.base import ModelSpec
+from longtake.plan import OWN_START, Sampling, steps_from
+
+# What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
+Given = Literal["clip", "photo", "behind"]
+
+
+def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
+    """The frames that a model makes of the first latents of a film."""
+    return frames_of(
+        num_latents,
+        temporal_factor=spec.temporal_factor,
+        first_frames=spec.first_frames,
+        group_latents=spec.group_latents,
+    )
+
+
+def latent_of(frame: int, spec: ModelSpec) -> int:
+    """The latent with which a frame of a film comes out."""
+    return next(
+        n for n in count(max(0, frame // spec.temporal_factor - 1)) if decoded_frames(n + 1, spec) > frame
+    )
+
+
+def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
+    """The frames that a model needs to encode so many latents."""
+    return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
+
+
+def from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
+    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1). OptionError if it
+    cannot be."""
+    if sampling.method != "progressive" or sampling.reencode_context:
+        raise OptionError("a draft is finished by method progressive, without reencode_context")
+    if not 0 < strength < 1:
+        raise OptionError(
+            f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
+        )
+    steps = steps_from(strength, sampling.num_inference_steps, shift)
+    return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
+
+
+def latents_at_start(sampling: Sampling, spec: ModelSpec, photo: bool) -> int:
+    """The latents of a clip, or of a photo, that a film begins with. OptionError if it could not see them."""
+    if sampling.method in OWN_START:
+        raise OptionError(f"method {sampling.method} makes its own start: it cannot begin with a clip")
+    if not sampling.context_size:
+        raise OptionError(
+            "a film that begins with a clip needs a context_size of 1 or more, to see the clip: give one (--context),"
+            f" each latent of it holds up to {spec.temporal_factor} of the film's frames"
+        )
+    return spec.group_latents or (1 if photo else sampling.context_size)
+
+
+def latents_at_end(sampling: Sampling, spec: ModelSpec, end: Given | Literal["loop"] | None) -> int:
+    """The known latents that a film runs into. OptionError if it could not see them, or they would not fit."""
+    if end is None:
+        return 0
+    if sampling.method != "progressive" or sampling.rungs == 1:
+        raise OptionError(
+            "a film sees the end that it runs into behind the noise of its window: that takes method progressive, with"
+            " fewer steps_per_chunk than num_inference_steps"
+        )
+    if spec.group_latents:
+        raise OptionError(
+            f"{spec.name} begins anew after every {spec.group_latents} latents: it runs into no end"
+        )
+    return sampling.chunk_size * (1 if end == "photo" else sampling.rungs - 1)
