@@ -39,6 +39,7 @@ PROMPT = "a red car driving past snowy mountains at dawn"
 # What is broken, by whether films need it.
 BROKEN: dict[bool, Outcome] = {False: "warning", True: "failed"}
 AGAIN = "mend what failed above, or install longtake anew, in an environment of its own"
+MODULES = {"pillow": "PIL", "pyyaml": "yaml"}  # packages that are imported by another name
 NOT_FOR_FILMS = {"accelerate", "peft"}  # packages that training and LoRAs need
 
 
@@ -118,12 +119,13 @@ def _packages() -> Iterator[Check]:
     versions = {need.name: _version(need.name) for need in needed}
     own = [need for need in needed if need.marker is None]
     for need in own:
+        module = MODULES.get(need.name, need.name)
         try:
-            import_module(need.name)
+            import_module(module)
         except Exception as error:
             outcome = BROKEN[need.name not in NOT_FOR_FILMS]
-            other = getattr(error, "name", None) or need.name
-            cure = f"pip install '{need}'" if other == need.name else f"mend {other}, which it needs"
+            other = getattr(error, "name", None) or module
+            cure = f"pip install '{need}'" if other == module else f"mend {other}, which it needs"
             yield Check("packages", outcome, f"{need.name}: {_told(error)}", cure)
             continue
         version = versions[need.name]

@@ -34,7 +34,7 @@ from longtake.takes import Take
 folder, path, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 model, dice = LongTake.from_pretrained(folder), random.Random(0)
 model.weights  # read once
-film = FilmOptions(prompt="a red car", num_frames=480, fps=8, width=32, height=32, num_inference_steps=3,
+film = FilmOptions(prompt="a red car", num_frames=240, fps=8, width=32, height=32, num_inference_steps=3,
                    steps_per_chunk=1).resolved(model.model.spec)
 killed = 0
 while not path.exists():
@@ -44,7 +44,7 @@ while not path.exists():
         take.shoot(model, state_every=0.0)
         os._exit(0)
     if killed < kills:
-        time.sleep(dice.uniform(0.05, 0.5))
+        time.sleep(dice.uniform(0.02, 0.25))
         os.kill(child, signal.SIGKILL)
         killed += 1
     _, status = os.waitpid(child, 0)
