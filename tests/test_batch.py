@@ -17,6 +17,8 @@ from longtake.pipeline import LongTake
 from longtake.states import state_path
 from longtake.video import part_path
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "steps_per_chunk": 1, "fps": 8}
 
 

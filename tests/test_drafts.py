@@ -22,6 +22,8 @@ from longtake.states import read_about, state_path
 from longtake.takes import Take
 from longtake.video import Pictures, VideoWriter, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = ("tubelet_folder", "wan_folder")
 STEPS: dict[str, Any] = {"num_inference_steps": 6, "steps_per_chunk": 1, "chunk_size": 1}
 

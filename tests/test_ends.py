@@ -10,14 +10,16 @@ from torch import Tensor
 
 from filming import nothing_of
 from longtake import LongTake
+from longtake.cues import Cue
 from longtake.ends import Toward
-from longtake.errors import OptionError
+from longtake.errors import OptionError, StateError
 from longtake.methods import Sampler
 from longtake.models.base import VideoModel
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions
 from longtake.pictures import to_tensor, to_uint8
 from longtake.plan import Sampling
+from longtake.retakes import branched, extended
 from longtake.shot import Shot
 from longtake.start import read_given
 from longtake.takes import Take
@@ -174,3 +176,17 @@ def test_ends_that_cannot_be(
     given = {**SMALL, "num_frames": 60, **options}
     with pytest.raises(OptionError, match=message):
         FilmOptions(prompt=PROMPT, **given).resolved(tubelet_model.spec, end=end)
+
+
+def test_what_would_drop_an_end_is_refused(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards against films that are extended or branch, and silently end with something else."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    options = FilmOptions(prompt=PROMPT, num_frames=64, fps=8, **SMALL)
+    end = clip(tmp_path / "end.mp4", 40, width=32, height=32)
+    film = options.resolved(model.model.spec, end="clip")
+    Take(film, tmp_path / "film.mp4", end=end, fit="crop", keep_every=1.0).shoot(model)
+    with pytest.raises(StateError, match=r"film\.mp4 runs into end\.mp4: film it without --end"):
+        extended(tmp_path / "film.mp4", tmp_path / "longer.mp4", model.model.spec, 3)
+    with pytest.raises(StateError, match=r"runs into end\.mp4"):
+        branched(tmp_path / "film.mp4", tmp_path / "other.mp4", model.model.spec, Cue(at=4, seed=3))
+    assert not (tmp_path / "longer.mp4").exists() and not (tmp_path / "other.mp4").exists()

@@ -144,6 +144,7 @@ def test_levels_are_rounded_and_clamped() -> None:
     assert pictures[0, 1, 2, :, 0].tolist() == [0, 0, 128, 255, 255, 128]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", get_args(Method))
 @pytest.mark.parametrize("family", ["tubelet_model", "wan_model", "open_sora_model"])
 def test_a_film_stopped_at_any_pass_goes_on_to_the_same_pictures(

@@ -24,6 +24,8 @@ from longtake.preview import ColourMap, Conveyor, Preview, cached, colour_map, f
 from longtake.shot import Shot
 from longtake.takes import Take
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
 METHODS: list[Method] = ["progressive", "replacement", "noisy-replacement", "restart", "fifo", "full-window"]
 

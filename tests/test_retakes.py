@@ -16,6 +16,8 @@ from longtake.states import states_folder
 from longtake.takes import Take
 from longtake.video import Pictures, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1, "fps": 8}
 
 

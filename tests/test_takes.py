@@ -17,6 +17,8 @@ from longtake.states import read_about, state_path
 from longtake.takes import Take
 from longtake.video import part_path, probe, read_frames
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "steps_per_chunk": 1}
 
 

@@ -61,7 +61,7 @@ def extended(
     keep_every: as for Take; the last state is kept anyway.
     StateError for a film of which no state was kept, OptionError for cues that do not fit.
     """
-    begun = _last(Path(film), spec, None)
+    begun = _without_end(_last(Path(film), spec, None))
     old = options_of(begun.about.film)
     end = begun.film.length.num_frames / begun.film.rate
     added = () if prompt is None else (Cue(at=float(end), prompt=prompt),)
@@ -85,7 +85,7 @@ def branched(
     What was in the window at that second goes on under the new prompt, half finished as it is. Arguments and errors as
     for `extended`; StateError also if no state was kept before that second.
     """
-    begun = _last(Path(film), spec, changes.at)
+    begun = _without_end(_last(Path(film), spec, changes.at))
     old = options_of(begun.about.film)
     before = tuple(cue for cue in old.cues if cue.at < changes.at)
     return _grown(
@@ -186,6 +186,16 @@ def continued(
     num_frames = given + frames_in(seconds, info.fps)
     plan = first.model_copy(update={"num_frames": num_frames}).resolved(spec, from_clip=True)
     return Take(plan, path, head=Head(Path(film), info.num_frames, seen), overwrite=overwrite)
+
+
+def _without_end(begun: Beginning) -> Beginning:
+    """The same. StateError for a film that runs into a clip or a photo, which no other film would end with."""
+    if "end" in begun.about.film:
+        raise StateError(
+            f"{printable(begun.file)} runs into {begun.about.film['end']['name']}: film it without --end, with"
+            " --keep-states, to go on from it"
+        )
+    return begun
 
 
 def _grown(

@@ -14,6 +14,8 @@ from longtake.errors import OptionError
 from longtake.evaluation.measures.base import Frames
 from longtake.worlds.tracking_shot.world import WORLD
 
+pytestmark = pytest.mark.slow
+
 
 class Reader:
     """Reads of any look that its first frame's brightness is a number of a value."""

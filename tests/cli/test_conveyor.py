@@ -23,6 +23,8 @@ from longtake.options import FilmOptions
 from longtake.preview import Conveyor
 from longtake.takes import Take
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., Any]
 QUICK = ("--frames", "14", "--steps", "2", "--size", "32x32")
 

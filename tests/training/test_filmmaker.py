@@ -1,7 +1,11 @@
 """What the embedded models are made of."""
 
+import pytest
+
 from longtake.training.filmmaker import MAX_TOKENS, build_tokenizer
 from longtake.worlds.tracking_shot.shot import every_caption_word
+
+pytestmark = pytest.mark.slow
 
 
 def test_tokenizer_splits_as_captions_are_written() -> None:

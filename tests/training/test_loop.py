@@ -15,6 +15,8 @@ from longtake.training.loop import Log, Loop, Loss
 from longtake.training.muon import Muon
 from longtake.training.weights import Weights
 
+pytestmark = pytest.mark.slow
+
 STEPS = 5
 
 

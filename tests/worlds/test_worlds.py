@@ -16,6 +16,8 @@ from longtake.evaluation.world import JUDGE, World, check_judge, judge_of
 from longtake.worlds import WorldName, load_world
 from longtake.worlds.flight.flight import random_flight
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64, 40
 
 
