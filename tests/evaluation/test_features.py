@@ -12,6 +12,8 @@ from longtake.evaluation.features import ImageNetFeatures
 from longtake.evaluation.measures.base import Frames
 from portable import rounding
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def imagenet() -> ImageNetFeatures:

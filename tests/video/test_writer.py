@@ -26,6 +26,8 @@ from longtake.video import (
     read_timed,
 )
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT, FPS = 96, 64, 24
 METADATA = {"prompt": 'a "red" car, naïve ☂', "seed": 7, "shift": 3.0, "negative_prompt": ""}
 

@@ -26,6 +26,8 @@ from longtake.models.open_sora.transformer import (
 )
 from portable import close, rounding
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "data" / "open_sora"
 ULP = 2**-23  # a unit in the last place of 1, in float32
 
