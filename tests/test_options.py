@@ -12,29 +12,8 @@ from pydantic import ValidationError
 
 from longtake.errors import OptionError
 from longtake.frames import exact_fps
-from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.options import DEFAULT_SECONDS, FilmOptions
-
-SPEC = ModelSpec(
-    name="tiny",
-    latent_channels=4,
-    spatial_factor=8,
-    temporal_factor=4,
-    first_frames=4,
-    alignment=16,
-    max_prompt_tokens=12,
-    defaults=ModelDefaults(
-        width=128,
-        height=80,
-        fps=24,
-        num_inference_steps=24,
-        steps_per_chunk=2,
-        chunk_size=1,
-        context_size=4,
-        shift=3.0,
-        guidance_scale=2.5,
-    ),
-)
+from specs import SPEC
 
 
 def test_what_is_not_given_is_the_models_own() -> None:

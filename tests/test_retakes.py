@@ -154,3 +154,17 @@ def test_anybodys_film_goes_on(wan_folder: Path, tmp_path: Path) -> None:
         assert probe(tmp_path / "new.mp4").metadata["num_frames"] == 61
     with pytest.raises(OptionError, match="give a PROMPT"):
         continued(foreign, tmp_path / "new.mp4", spec, 2)
+
+
+def test_states_of_the_film_before_are_passed_over(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards a film that was filmed over: it does not go on as the one before, and its own states are found among
+    that one's."""
+    model = LongTake.from_pretrained(tubelet_folder)
+    film(model, tmp_path / "film.mp4", 1.0)
+    film(model, tmp_path / "other.mp4", None, seed=5).replace(tmp_path / "film.mp4")
+    with pytest.raises(StateError, match=r"no states were kept of .*film\.mp4"):
+        extended(tmp_path / "film.mp4", tmp_path / "longer.mp4", model.model.spec, 3)
+    again = film(model, tmp_path / "again.mp4", 4.0, seed=5)
+    for path, _ in kept_states(again):
+        path.replace(states_folder(tmp_path / "film.mp4") / path.name)
+    assert {about.film["seed"] for _, about in kept_states(tmp_path / "film.mp4")} == {5}

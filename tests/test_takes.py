@@ -110,3 +110,19 @@ def test_a_state_that_no_longer_fits_is_refused(
     with pytest.raises(StateError, match="damaged"):
         Take.resumed(path, model.model.spec).shoot(model)
     assert part_path(path).exists() or not path.exists()
+
+
+def test_a_state_of_the_film_before_is_not_gone_on_from(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards a place where one film was stopped and another begun: the second one's pictures behind the first one's
+    state would be a film of neither."""
+    path, model = tmp_path / "film.mp4", LongTake.from_pretrained(tubelet_folder)
+    with pytest.raises(KeyboardInterrupt):
+        Take(film_of(model.model), path).shoot(model, stop=iter([False] * 9 + [True]).__next__)
+
+    def killed(frames: int) -> None:
+        raise RuntimeError  # before its first state
+
+    with pytest.raises(RuntimeError):
+        Take(film_of(model.model, seed=2), path, overwrite=True).shoot(model, killed)
+    with pytest.raises(StateError, match="there is no state"):
+        Take.resumed(path, model.model.spec)

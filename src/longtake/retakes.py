@@ -35,12 +35,14 @@ STRENGTH, SCALE = 0.45, 2.0  # of a finished film, unless told
 
 
 def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
-    """The states that were kept of a film, in its order, at least one. StateError if there are none, or for one that
-    cannot be read."""
+    """The states that were kept of a film, in its order, at least one; those of a film that was there before it are
+    passed over. StateError if there are none, or for one that cannot be read."""
     if not Path(film).is_file():
         raise StateError(f"there is no film {printable(str(film))}")
-    if paths := sorted(states_folder(film).glob("*.state")):
-        return [(path, read_about(path)) for path in paths]
+    found = [(path, read_about(path)) for path in sorted(states_folder(film).glob("*.state"))]
+    told = probe(film).metadata if found else {}
+    if own := [(path, about) for path, about in found if about.film == told]:
+        return own
     raise StateError(f"no states were kept of {printable(str(film))}: film it with --keep-states 10s")
 
 

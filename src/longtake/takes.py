@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longtake.drafts import draft_origin
-from longtake.errors import NumberError
+from longtake.errors import NumberError, OutputError
 from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.joins import Beginning, Head, Tail, shot_of
@@ -95,17 +96,18 @@ class Take:
         self._draft = None if draft is None else str(Path(draft).resolve())
         if draft is not None and beginning is None:
             self.metadata |= draft_origin(draft)
-        before, goes_on = None, False
+        self._goes_on = beginning is not None and beginning.file == part_path(path)
+        before = None
         if beginning is not None:
-            before, goes_on = (beginning.file, beginning.num_written), beginning.file == part_path(path)
-            self.metadata = beginning.about.film if goes_on else self.metadata | beginning.origin
+            before = beginning.file, beginning.num_written
+            self.metadata = beginning.about.film if self._goes_on else self.metadata | beginning.origin
         num_frames = film.length.num_frames
         if beginning is not None and tail is not None:
             section = {"from": beginning.until, "to": num_frames}
             num_frames = tail.end
             self.metadata |= {"num_frames": num_frames, "retake": section}
         width, height = film.settings.width, film.settings.height
-        if not goes_on:
+        if not self._goes_on:
             num_bytes = film_bytes(width, height, num_frames)
             check_output(path, overwrite=overwrite, num_bytes=num_bytes)
         self._writer = VideoWriter(
@@ -173,10 +175,14 @@ class Take:
             begun = found.shot, found.pending
         if self._tail is not None:
             begun = shot.toward(begun[0], self._tail.seen), begun[1]
-        changes, last = [], begun[1][:0]
+        changes, last, done = [], begun[1][:0], None
         saved = started = time.perf_counter()
         try:
             with self._writer:
+                if not self._goes_on:
+                    state_path(self.path).unlink(
+                        missing_ok=True
+                    )  # of a film that this one takes the place of
                 if self._head is not None:
                     self.notes = (*self.notes, self._head.written(self._writer))
                     begun = begun[0], begun[1][:0]
@@ -193,10 +199,11 @@ class Take:
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
-                    self._keep(shot, TakeState(state, pending), model)
+                    done = TakeState(state, pending)
+                    self._keep(shot, done, model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
                     if not self._is_joined and (stopped or now - saved >= state_every):
-                        self._save(state_path(self.path), TakeState(state, pending), model)
+                        self._save(state_path(self.path), done, model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
@@ -205,6 +212,11 @@ class Take:
                     self._tail.written(self._writer)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
+        except OutputError:
+            if done is not None and not self._is_joined:
+                with suppress(OutputError):  # what was to be written may have had no room, and this has
+                    self._save(state_path(self.path), done, model)
+            raise
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
 

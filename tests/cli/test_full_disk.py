@@ -60,3 +60,26 @@ def test_a_full_disk_is_one_line(
     assert num_bytes == 20_000 or result.code
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".part", ".lock")]
     assert cli(*command).code == 0
+
+
+def test_a_film_goes_on_when_there_is_room(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards hours of work against a disk that fills up: one line, a state where that has room, and the same bytes."""
+    command = (
+        "generate",
+        "a red car",
+        "--seconds",
+        "40",
+        "--fps",
+        "8",
+        "--size",
+        "64x64",
+        "--model",
+        tubelet_folder,
+    )
+    assert cli(*command, "-o", "whole.mp4").code == 0
+    with files_of_at_most(150_000):
+        result = cli(*command, "-o", "film.mp4")
+    assert result.code == 2 and result.err.startswith("error: ") and result.err.count("\n") == 1
+    assert "longtake resume film.mp4.part" in result.err
+    assert cli("resume", "film.mp4.part").code == 0
+    assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()

@@ -6,30 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.evaluation.variants import equal_cost_steps
-from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.options import FilmOptions
 from longtake.plan import Method
-
-SPEC = ModelSpec(
-    name="tiny",
-    latent_channels=4,
-    spatial_factor=8,
-    temporal_factor=4,
-    first_frames=4,
-    alignment=16,
-    max_prompt_tokens=12,
-    defaults=ModelDefaults(
-        width=128,
-        height=80,
-        fps=24,
-        num_inference_steps=24,
-        steps_per_chunk=2,
-        chunk_size=1,
-        context_size=4,
-        shift=3.0,
-        guidance_scale=2.5,
-    ),
-)
+from specs import SPEC
 
 
 @given(st.sampled_from(get_args(Method)), st.integers(1, 3000), st.integers(1, 200))

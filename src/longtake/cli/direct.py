@@ -19,6 +19,7 @@ from longtake.models.places import open_model
 from longtake.options import FilmOptions
 
 if TYPE_CHECKING:
+    from longtake.models.base import ModelSpec
     from longtake.states import About
 
 Part = Annotated[Path, typer.Argument(help="The film, its .part or its .state.", show_default=False)]
@@ -42,9 +43,8 @@ def resume(film: Part, preview: PreviewTo = None, device: Device = "cpu", as_jso
     from longtake.takes import Take
 
     path = film.with_suffix("") if film.suffix in (".part", ".state") else film
-    about = read_about(state_path(path))
-    loading = _loading(about, device)
-    film_it(Take.resumed(path, read_spec(loading.folder, about.lora)), loading, started, as_json, preview)
+    loading, spec = _that_made(read_about(state_path(path)), device)
+    film_it(Take.resumed(path, spec), loading, started, as_json, preview)
 
 
 @app.command()
@@ -82,12 +82,11 @@ def extend(
         return
     if model or context is not None:
         raise OptionError("a film with states goes on as it was made: leave out --model and --context")
-    about = kept_states(film)[-1][1]
-    loading = _loading(about, device)
+    loading, spec = _that_made(kept_states(film)[-1][1], device)
     take = extended(
         film,
         output,
-        read_spec(loading.folder, about.lora),
+        spec,
         seconds_of(seconds) or 0,
         prompt,
         overwrite=overwrite,
@@ -119,12 +118,11 @@ def branch(
     if not at:
         raise OptionError("say where it branches off: give --at, such as --at 23s")
     changes = Cue(at=at, prompt=prompt, seed=seed, guidance_scale=guidance)
-    about = kept_states(film)[-1][1]
-    loading = _loading(about, device)
+    loading, spec = _that_made(kept_states(film)[-1][1], device)
     take = branched(
         film,
         output,
-        read_spec(loading.folder, about.lora),
+        spec,
         changes,
         overwrite=overwrite,
         keep_every=seconds_of(keep_states) or ALWAYS,
@@ -194,8 +192,7 @@ def retake(
         raise OptionError("say what is filmed anew: give --from and --to, such as --from 23s --to 31s")
     about = kept_states(film)[-1][1]
     changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
-    loading = _loading(about, device)
-    spec = read_spec(loading.folder, about.lora)
+    loading, spec = _that_made(about, device)
     take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
     film_it(take, loading, started, as_json, preview)
 
@@ -224,5 +221,7 @@ def info(
         print(f"{name.replace('_', ' '):<20} {value if isinstance(value, str) else json.dumps(value)}")
 
 
-def _loading(about: "About", device: str) -> Loading:
-    return Loading(open_model(about.model), device, about.dtype, about.lora)
+def _that_made(about: "About", device: str) -> tuple[Loading, "ModelSpec"]:
+    """The model that a state was made with, how it is loaded, and its description."""
+    folder = open_model(about.model)
+    return Loading(folder, device, about.dtype, about.lora), read_spec(folder, about.lora)

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, PREVIEW, TERMINAL, quick_imports, say
 from longtake.cli.signals import gently
+from longtake.errors import OutputError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.folder import ModelFolder
@@ -75,9 +76,15 @@ def film_it(
         tell_reading(model, take.film)
         _shoot(take, model, started, as_json, preview)
     except KeyboardInterrupt:
-        then = f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
-        say(f"stopped: {take.left}{then}")
+        say(f"stopped: {take.left}{_then(take)}")
         raise typer.Exit(INTERRUPTED) from None
+    except OutputError as error:
+        raise OutputError(f"{error}{_then(take)}") from error
+
+
+def _then(take: "Take") -> str:
+    """What goes on with a film that was not finished."""
+    return f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
 
 
 def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "LongTake":

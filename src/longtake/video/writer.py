@@ -248,7 +248,10 @@ class VideoWriter:
             raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
 
     def sync(self) -> None:
-        """Have what was written, `num_safe` pictures of it whole, on disk. OutputError when the disk gives out."""
+        """Have what was written, `num_safe` pictures of it whole, on disk, where a film that is closed is already.
+        OutputError when the disk gives out."""
+        if self._file.closed:
+            return
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
