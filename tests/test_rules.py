@@ -156,6 +156,7 @@ ARROWS = {
         "takes",
         "values",
         "video",
+        "models.base",
         "models.families",
         "models.folder",
         "models.load",
