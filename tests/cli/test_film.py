@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from longtake import __version__
+from longtake.provenance import followed
 from longtake.video import part_path, probe, read_frames
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def test_generate_films_what_was_asked_for(cli: Cli, tubelet_folder: Path, tmp_p
     assert list(tmp_path.iterdir()) == [tmp_path / "film.mp4"]
     info = probe("film.mp4")
     assert (info.num_frames, info.fps, info.width, info.height, info.codec) == (24, 24, 48, 32, "h264")
-    assert info.metadata == {
+    assert followed(info.metadata) == {
         "prompt": PROMPT,
         "negative_prompt": "",
         "seed": 7,

@@ -73,7 +73,7 @@ def _follows_from(told: Mapping[str, Any]) -> Iterator[Row]:
     if "prompt" in told:
         yield "prompt", _text(told["prompt"])
     for cue in _items(told.get(CUES)):
-        yield f"at {_text(cue.get('at'))} s", "; ".join(_cue(cue))
+        yield f"at {_number(cue.get('at'))} s", "; ".join(_cue(cue))
     if isinstance(section := told.get(RETAKE), dict):
         yield "filmed anew", f"frames {_text(section.get('from'))} to {_text(section.get('to'))}"
     for name, value in told.items():
@@ -117,6 +117,10 @@ def _file(told: Any) -> str:
 
 def _items(told: Any) -> list[dict[str, Any]]:
     return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+
+
+def _number(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) else _text(value)
 
 
 def _text(value: Any) -> str:
