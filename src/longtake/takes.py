@@ -171,10 +171,10 @@ class Take:
         """Film it. tell(frames) hears of every portion that is written. stop() is asked at first and after every pass.
         look: as for Shot; a `Preview` shows what the window holds.
 
-        The state of the film is written beside it every `state_every` seconds, and when it is to stop, which ends in
-        KeyboardInterrupt. What was written stays, as `left` says, when it is interrupted or fails: OutputError when
-        the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
-        a model whose weights are others by now.
+        The state of the film is written beside it every `state_every` seconds, once the hash of the model's weights is
+        known, which no picture waits for, and when it is to stop, which ends in KeyboardInterrupt. What was written
+        stays, as `left` says, when it is interrupted or fails: OutputError when the disk gives out, NumberError for
+        numbers that are not finite. StateError for a state that is damaged, and as `check` raises it.
         """
         shot, first_frame = shot_of(model, self.film, self._draft, look), 0.0
         if self._beginning is None:
