@@ -5,7 +5,7 @@ it; so films are made one after the other, and never a batch of them in one pass
 
 model = LongTake.from_pretrained()
 for ordered in read_batch("prompts.jsonl", model.model.spec):
-    if take := left_to_do(ordered, "films", model.model.spec):
+    if take := left_to_do(ordered, "films", model.model.spec, model.folder):
         take.shoot(model)
 """
 
@@ -23,8 +23,10 @@ from longtake.cues import options_in
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.files import printable
 from longtake.models.base import ModelSpec
+from longtake.models.folder import ModelFolder
 from longtake.options import FilmOptions, FilmPlan
 from longtake.prompts import slug
+from longtake.provenance import Made, followed, made_in
 from longtake.states import read_about, state_path
 from longtake.takes import Take
 from longtake.video import part_path, probe
@@ -83,38 +85,79 @@ def read_batch(
     return list(found.values())
 
 
-def is_whole(ordered: Ordered, folder: str | os.PathLike[str]) -> bool:
-    """Whether its film is there, by what the file of its name says of itself."""
-    return _says(Path(folder) / ordered.name) == ordered.film.metadata
+def is_whole(ordered: Ordered, folder: str | os.PathLike[str], model: ModelFolder | None = None) -> bool:
+    """Whether its film is there, by what the file of its name says of itself; if there is a `model`, by its weights.
+
+    A film that does not say with which weights it was made is taken for whole: `is_unsure` tells.
+    """
+    told = _says(Path(folder) / ordered.name)
+    return told is not None and followed(told) == ordered.film.metadata and _made_by(made_in(told), model)
+
+
+def is_unsure(ordered: Ordered, folder: str | os.PathLike[str]) -> bool:
+    """Whether its film does not say with which weights it was made, as those of before do not."""
+    return made_in(_says(Path(folder) / ordered.name) or {}).model_sha256 is None
 
 
 def left_to_do(
     ordered: Ordered,
     folder: str | os.PathLike[str],
     spec: ModelSpec,
+    model: ModelFolder | None = None,
     *,
     overwrite: bool = False,
     keep_every: float | None = None,
 ) -> Take | None:
     """The take of a film that is to be in `folder`: one that goes on, if it was begun, and None if it is whole.
 
-    Which film a file holds is known by what it says of itself; so weights that changed under one name are not seen.
-    overwrite: another film under its name is replaced; OutputError for it otherwise. keep_every: as for Take.
+    Which film a file holds is known by what it says of itself. model: what films are made by; one that was made, or
+    begun, with other weights is filmed again, and Take.notes says so. None: weights are not looked at. overwrite:
+    another film under its name is replaced; OutputError for it otherwise. keep_every: as for Take.
     """
-    path, told = Path(folder) / ordered.name, ordered.film.metadata
-    if is_whole(ordered, folder):
+    if is_whole(ordered, folder, model):
         return None
-    if path.exists():
-        if not overwrite:
-            raise OutputError(f"{printable(path)} is another film: give --overwrite, or another name")
-    elif state_path(path).is_file() and part_path(path).is_file():
-        if read_about(state_path(path)).film == told:
-            return Take.resumed(path, spec)
-        if not overwrite:
-            raise OutputError(f"{printable(path)}.part is another film: give --overwrite, or another name")
-    elif _says(part_path(path)) in (None, told):
-        overwrite = True  # killed before it had a state
-    return Take(ordered.film, path, overwrite=overwrite, keep_every=keep_every)
+    path, told = Path(folder) / ordered.name, ordered.film.metadata
+    there = _there(path, told)
+    if there is None:
+        return Take(ordered.film, path, overwrite=overwrite, keep_every=keep_every)
+    is_same, of_weights = there.film == told, _made_by(there.made, model)
+    if is_same and of_weights and there.goes_on:
+        return Take.resumed(path, spec)
+    if not is_same and not overwrite:
+        raise OutputError(f"{printable(there.file)} is another film: give --overwrite, or another name")
+    take = Take(ordered.film, path, overwrite=True, keep_every=keep_every)
+    if is_same and not of_weights:
+        take.notes = (f"it was made with other weights than {spec.name} has now, and is filmed again",)
+    return take
+
+
+@dataclass(frozen=True)
+class _There:
+    """What is there under the name of a film: the file, what its film follows from (None: nothing in it plays), what it
+    was made with, and whether it goes on."""
+
+    file: Path
+    film: dict[str, Any] | None
+    made: Made
+    goes_on: bool = False
+
+
+def _there(path: Path, wanted: dict[str, Any]) -> _There | None:
+    """What is under the name of a film that is wanted; a part in which nothing plays yet is one of it."""
+    part = part_path(path)
+    if not path.exists() and state_path(path).is_file() and part.is_file():
+        about = read_about(state_path(path))
+        return _There(part, about.film, about.made, True)
+    for file, unless in ((path, None), (part, wanted)):
+        if file.exists():
+            told = _says(file)
+            return _There(file, unless if told is None else followed(told), made_in(told or {}))
+    return None
+
+
+def _made_by(made: Made, model: ModelFolder | None) -> bool:
+    """Whether it was made with the weights that a model has now, as far as both are known."""
+    return made.model_sha256 is None or model is None or made.model_sha256 == model.sha256
 
 
 def _ordered(number: int, line: str, spec: ModelSpec, common: Mapping[str, Any]) -> Ordered:

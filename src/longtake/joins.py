@@ -17,6 +17,7 @@ from longtake.drafts import EncodedDraft, check_draft
 from longtake.errors import OutputError, StateError
 from longtake.files import file_sha256, printable
 from longtake.options import FilmPlan, options_of
+from longtake.provenance import made_by
 from longtake.start import given_in
 from longtake.states import About, TakeState, read_about, read_state
 from longtake.video import Pictures, VideoWriter, read_frames
@@ -68,16 +69,8 @@ class Beginning:
         return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
 
     def opened(self, model: LongTake) -> TakeState:
-        """The state with its tensors. StateError if it is damaged, or of a model whose weights or precision are
-        others by now."""
-        if self.about.weights != model.weights:
-            raise StateError(
-                f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
-            )
-        if self.about.dtype != (dtype := str(model.model.dtype).removeprefix("torch.")):
-            raise StateError(
-                f"{printable(self.file)} was begun in {self.about.dtype}, and would go on in {dtype}"
-            )
+        """The state with its tensors. StateError if it is damaged, and as `check` raises it."""
+        self.check(model)
         found, shot = read_state(self.state, model.model.device), shot_of(model, self.film, self.about.draft)
         shot.check_state(found.shot)
         state, pictures = found.shot, [found.pending]
@@ -85,6 +78,20 @@ class Beginning:
             state, portion = shot.advance(state)
             pictures.append(portion)
         return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
+
+    def check(self, model: LongTake) -> None:
+        """StateError for a model whose weights, precision or kind of device are others by now: it would go on to other
+        pictures."""
+        was, now = self.about.made, made_by(model, model.weights)
+        if was.model_sha256 != now.model_sha256:
+            raise StateError(
+                f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
+            )
+        for how, begun, goes_on in (("in", was.dtype, now.dtype), ("on", was.device, now.device)):
+            if begun != goes_on:
+                raise StateError(
+                    f"{printable(self.file)} was begun {how} {begun}, and would go on {how} {goes_on}"
+                )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from longtake.given import decoded_frames, latent_of
 from longtake.joins import Beginning, Head, Tail
 from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, options_of
+from longtake.provenance import followed
 from longtake.start import given_in
 from longtake.states import About, read_about, states_folder
 from longtake.takes import Take
@@ -40,7 +41,7 @@ def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
     if not Path(film).is_file():
         raise StateError(f"there is no film {printable(str(film))}")
     found = [(path, read_about(path)) for path in sorted(states_folder(film).glob("*.state"))]
-    told = probe(film).metadata if found else {}
+    told = followed(probe(film).metadata) if found else {}
     if own := [(path, about) for path, about in found if about.film == told]:
         return own
     raise StateError(f"no states were kept of {printable(str(film))}: film it with --keep-states 10s")

@@ -26,6 +26,7 @@ from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.joins import Beginning, Head, Tail, shot_of
 from longtake.options import FilmPlan
+from longtake.provenance import MADE, Made, made_by
 from longtake.start import origin, read_given
 from longtake.states import About, TakeState, state_path, states_folder, write_state
 from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
@@ -54,8 +55,9 @@ class Take:
     does. fit: how they are made to fit; `notes` tells it. beginning: what it goes on from. keep_every: the seconds of
     film after which its state is kept, in `states_folder`, to branch from; and so is the last one that a longer film
     has too, to extend it. draft: the film file that it is finished from, if film.strength says that it is. head, tail:
-    what comes before and behind it; it has no states then, and is not resumed. `metadata` is what the file will say of
-    itself. OptionError and LongTakeError for a clip, as read_given raises them; OutputError for a path that is no good.
+    what comes before and behind it; it has no states then, and is not resumed. `metadata` is what the film follows
+    from, and `made` what it was made with, known while it is made: its file says both. OptionError and LongTakeError
+    for a clip, as read_given raises them; OutputError for a path that is no good.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Take:
         self._head = head
         # Of a film with a tail: how much changes where that begins, over its own median change.
         self.seam: float | None = None
+        self.made = Made()
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
@@ -110,8 +113,9 @@ class Take:
         if not self._goes_on:
             num_bytes = film_bytes(width, height, num_frames)
             check_output(path, overwrite=overwrite, num_bytes=num_bytes)
+        told = self.metadata | {MADE: self.made.model_dump()}
         self._writer = VideoWriter(
-            path, width, height, film.rate, self.metadata, overwrite=overwrite, before=before
+            path, width, height, film.rate, told, late=MADE, overwrite=overwrite, before=before
         )
 
     @classmethod
@@ -151,6 +155,11 @@ class Take:
         place = self._writer.part if self._writer.part.exists() else self.path
         return f"{self.num_frames} frames ({number(self.num_frames / self.film.rate)} s) are in {place}"
 
+    def check(self, model: LongTake) -> None:
+        """StateError if it goes on from a film of other weights, in another precision or on another kind of device."""
+        if self._beginning is not None:
+            self._beginning.check(model)
+
     def shoot(
         self,
         model: LongTake,
@@ -162,10 +171,10 @@ class Take:
         """Film it. tell(frames) hears of every portion that is written. stop() is asked at first and after every pass.
         look: as for Shot; a `Preview` shows what the window holds.
 
-        The state of the film is written beside it every `state_every` seconds, and when it is to stop, which ends in
-        KeyboardInterrupt. What was written stays, as `left` says, when it is interrupted or fails: OutputError when
-        the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
-        a model whose weights are others by now.
+        The state of the film is written beside it every `state_every` seconds, once the hash of the model's weights is
+        known, which no picture waits for, and when it is to stop, which ends in KeyboardInterrupt. What was written
+        stays, as `left` says, when it is interrupted or fails: OutputError when the disk gives out, NumberError for
+        numbers that are not finite. StateError for a state that is damaged, and as `check` raises it.
         """
         shot, first_frame = shot_of(model, self.film, self._draft, look), 0.0
         if self._beginning is None:
@@ -183,6 +192,7 @@ class Take:
                     state_path(self.path).unlink(
                         missing_ok=True
                     )  # of a film that this one takes the place of
+                self._tell(model, 0.0)
                 if self._head is not None:
                     self.notes = (*self.notes, self._head.written(self._writer))
                     begun = begun[0], begun[1][:0]
@@ -202,14 +212,18 @@ class Take:
                     done = TakeState(state, pending)
                     self._keep(shot, done, model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
-                    if not self._is_joined and (stopped or now - saved >= state_every):
-                        self._save(state_path(self.path), done, model)
+                    is_known = model.known_weights is not None
+                    if stopped or (is_known and now - saved >= state_every):
+                        self._tell(model, now - started, model.weights)
+                        if not self._is_joined:
+                            self._save(state_path(self.path), done, model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
                 if self._tail is not None:
                     self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
                     self._tail.written(self._writer)
+                self._tell(model, time.perf_counter() - started, model.weights)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
         except OutputError:
@@ -224,6 +238,13 @@ class Take:
     def _is_joined(self) -> bool:
         """Whether parts of the file are not of this film: its states would not tell of them."""
         return self._head is not None or self._tail is not None
+
+    def _tell(self, model: LongTake, seconds: float, weights: str | None = None) -> None:
+        """Have the file say what the film was made with in so many seconds. weights: as for made_by, None: if known."""
+        made = made_by(model, model.known_weights if weights is None else weights, seconds)
+        begun = self._beginning.about.made if self._beginning and self._goes_on else None
+        self.made = made if begun is None else begun.then(made)
+        self._writer.tell(self.made.model_dump())
 
     def _keep(self, shot: Shot, state: TakeState, model: LongTake) -> None:
         """Keep a state to branch from, if it is time, and the last one from which the film can be extended."""
@@ -254,8 +275,7 @@ class Take:
             film=self.metadata,
             model=model.reference,
             lora=model.lora,
-            dtype=str(model.model.dtype).removeprefix("torch."),
-            weights=model.weights,
+            made=self.made.model_copy(update={"model_sha256": model.weights or None}),
             passes=state.shot.window.t,
             num_frames=state.shot.num_frames,
             num_written=state.num_written,

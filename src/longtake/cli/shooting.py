@@ -31,6 +31,7 @@ from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
     from longtake.pipeline import LongTake
+    from longtake.provenance import Made
     from longtake.shot import Look
     from longtake.takes import Speed, Take
 
@@ -52,12 +53,13 @@ PreviewTo = Annotated[
 
 
 class Loading(NamedTuple):
-    """A model, and how it is loaded."""
+    """A model, and how it is loaded. like: what a film was made with that is to be repeated or gone on with."""
 
     folder: ModelFolder
     device: str
     dtype: str | None
     lora: str | None
+    like: "Made | None" = None
 
 
 def film_it(
@@ -72,8 +74,11 @@ def film_it(
 
         check_place(preview)
     try:
-        model = loaded(*loading)
+        model = loaded(loading)
+        take.check(model)
         tell_reading(model, take.film)
+        if loading.like is not None:
+            tell_differences(model, loading.like)
         _shoot(take, model, started, as_json, preview)
     except KeyboardInterrupt:
         say(f"stopped: {take.left}{_then(take)}")
@@ -87,14 +92,29 @@ def _then(take: "Take") -> str:
     return f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
 
 
-def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "LongTake":
+def loaded(loading: Loading) -> "LongTake":
     """The model, loaded."""
+    folder, device, dtype, lora, _ = loading
     with quick_imports():
         from longtake.models.parts import import_code
         from longtake.pipeline import LongTake
 
         import_code(folder)
     return LongTake.from_pretrained(folder, device, dtype, lora)
+
+
+def tell_differences(model: "LongTake", before: "Made") -> None:
+    """Tell what is other than when a film was made that is to be repeated or gone on with, and what cannot be known."""
+    from longtake.provenance import differences, made_by, unknown
+
+    now = made_by(model, model.weights)
+    if differ := differences(before, now):
+        say(f"note: the pictures may differ: {'; '.join(differ)}")
+    if missing := unknown(before, now):
+        say(
+            f"note: the pictures may differ: the film does not say {', '.join(missing)}, as films by an older longtake"
+            " do not"
+        )
 
 
 def tell_reading(take: "LongTake", film: FilmPlan) -> None:
@@ -119,6 +139,7 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool, previ
         "seconds_to_first_frame": round(speed.first_frame - started, 2),
         "peak_memory_bytes": _peak_memory(),
         "options": take.metadata,
+        "made": take.made.model_dump(),
     }
     if take.seam is not None:
         report["seam"] = round(take.seam, 2)

@@ -6,9 +6,11 @@ their records, weights are safetensors, and everything else is refused, with the
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from longtake.errors import ModelError
@@ -112,10 +114,25 @@ class ModelFolder:
                 refuse_foreign(path)
         return {part: part_files(self.path, part) for part in WEIGHTS}
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The sha256 of all that pictures depend on: the weights, and the JSON files that say how to use them."""
-        return weights_hash(self.path, *WEIGHTS, "tokenizer")
+        return self.hashing.result()
+
+    @cached_property
+    def hashing(self) -> Future[str]:
+        """The same while it is computed, in a thread that begins when this is first asked for: weights may be many
+        gigabytes, and a film does not wait for them."""
+        digest: Future[str] = Future()
+
+        def compute() -> None:
+            try:
+                digest.set_result(weights_hash(self.path, *WEIGHTS, "tokenizer"))
+            except Exception as error:
+                digest.set_exception(error)
+
+        Thread(target=compute, name="hashing", daemon=True).start()
+        return digest
 
     def check(self) -> None:
         """Raise now what `spec` and `weights` would raise later."""
