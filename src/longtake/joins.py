@@ -101,8 +101,8 @@ class Tail:
         """Write it behind a film."""
         second = writer.frames_per_second
         whole = min(self.end, -(-self.first // second) * second)
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, self.first, whole):
+        with closing(read_frames(self.file, self.first)) as frames:  # type: ignore[type-var]
+            for picture in islice(frames, whole - self.first):
                 writer.write(picture[None])
         if whole < self.end:
             writer.copy(self.file, whole, self.end)
@@ -126,8 +126,8 @@ class Head:
             if writer.num_frames:
                 raise
         how = f"{writer.num_frames} of its {self.num_frames} pictures were copied, the others encoded again"
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, writer.num_frames, None):
+        with closing(read_frames(self.file, writer.num_frames)) as frames:  # type: ignore[type-var]
+            for picture in frames:
                 writer.write(picture[None])
         return how
 
