@@ -48,6 +48,7 @@ def clip(
     make = picture if callable(picture) else lambda number: picture
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=24, options=options or {})
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = make(0).shape[:2]
         stream.pix_fmt, stream.codec_context.time_base = pix_fmt, Fraction(1, 24)
         if turned:
@@ -212,7 +213,7 @@ def test_photos_of_all_eight_orientations_are_upright(ending: str, tmp_path: Pat
         exif, image = Image.Exif(), Image.fromarray(PICTURE)
         exif[0x112] = number
         path = tmp_path / f"{number}.{ending}"
-        options = {} if ending in ("png", "tif") else {"quality": 95}
+        options: dict[str, Any] = {} if ending in ("png", "tif") else {"quality": 95}
         (image.transpose(turn) if turn is not None else image).save(path, exif=exif, **options)
         pictures, notes = shown(path, 1)
         assert is_shown(pictures[0]) and notes == (), (number, notes)
@@ -224,6 +225,7 @@ def test_photos_of_every_kind_of_pixel(tmp_path: Path) -> None:
     frame = av.VideoFrame.from_ndarray(PICTURE.astype(np.uint16) * 257, "rgb48be")
     with av.open(tmp_path / "deep.png", "w", format="image2", options={"update": "1"}) as container:
         stream = container.add_stream("png", rate=1)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "rgb48be"
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -17,31 +17,50 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from longtake.cues import options_in
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.files import printable
+from longtake.given import Given
 from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, FilmPlan
 from longtake.prompts import slug
+from longtake.start import is_photo, origin, read_given
 from longtake.states import read_about, state_path
 from longtake.takes import Take
-from longtake.video import part_path, probe
+from longtake.values import nearest
+from longtake.video import Fit, part_path, probe
 
 NAME, SUFFIX = "name", ".mp4"
-KEYS = [*FilmOptions.model_fields, NAME]
+CLIPS = START, END = "start", "end"
+FIT, FITS = "fit", get_args(Fit)
+KEYS = [*FilmOptions.model_fields, NAME, *CLIPS, FIT]
 LONGEST_NAME = 200  # bytes; there are suffixes behind it, and a file name has 255
 LENGTHS = ("seconds", "num_frames")  # of which a film is told one
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """A film that a line asks for. line: its number, from 1. name: of its file."""
+    """A film that a line asks for. line: its number, from 1. name: of its file. start, end, fit: as for Take."""
 
     line: int
     name: str
     film: FilmPlan
+    start: Path | None = None
+    end: Path | None = None
+    fit: Fit | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """What its film says of itself. Errors as read_given has them, for the clips that it begins and ends with."""
+        told = self.film.metadata
+        if self.start is not None:
+            pictures, _ = read_given(self.start, self.film, self.film.given_frames, self.fit)
+            told = told | origin(self.start, pictures)
+        if self.end is not None:
+            pictures, _ = read_given(self.end, self.film, self.film.end_frames, self.fit, END)
+            told = told | origin(self.end, pictures, END)
+        return told
 
 
 def read_batch(
@@ -49,10 +68,12 @@ def read_batch(
 ) -> list[Ordered]:
     """The films of a file, in the order of its lines. Blank lines are passed over.
 
-    Each line is a JSON object. Its keys are the fields of FilmOptions, and `name`, that of its file; a film without one
-    is named after the words of its prompt and a digest of all that it follows from. common: the options that hold for
-    lines that do not say otherwise. OptionError for a file that cannot be read or holds no line, for two lines of one
-    file, and for lines that cannot be filmed: it names the first, why, and the others.
+    Each line is a JSON object. Its keys are the fields of FilmOptions; `name`, that of its file; `start` and `end`, the
+    clips or photos that it begins and ends with, beside this file if they do not say where; and `fit`, as for Take.
+    These are opened when the film is made. A film without a name is named after the words of its prompt and a digest of
+    its line and of `common`, the options that hold for lines that do not say otherwise. OptionError for a file that
+    cannot be read or holds no line, for two lines of one file, and for lines that cannot be filmed: it names the first,
+    why, and the others.
     """
     where = printable(Path(path).name)
     try:
@@ -67,7 +88,7 @@ def read_batch(
         if not line.strip():
             continue
         try:
-            ordered = _ordered(number, line, spec, common or {})
+            ordered = _ordered(number, line, spec, common or {}, Path(path).parent)
             if (other := found.setdefault(ordered.name.casefold(), ordered)) is not ordered:
                 raise OptionError(
                     f"{ordered.name} is the film of line {other.line} too: give one of them another name"
@@ -84,8 +105,14 @@ def read_batch(
 
 
 def is_whole(ordered: Ordered, folder: str | os.PathLike[str]) -> bool:
-    """Whether its film is there, by what the file of its name says of itself."""
-    return _says(Path(folder) / ordered.name) == ordered.film.metadata
+    """Whether its film is there, by what the file of its name says of itself. Unknown, of a film whose start or end
+    cannot be read, is no."""
+    if (told := _says(Path(folder) / ordered.name)) is None:
+        return False
+    try:
+        return told == ordered.metadata()
+    except LongTakeError:
+        return False
 
 
 def left_to_do(
@@ -99,10 +126,11 @@ def left_to_do(
     """The take of a film that is to be in `folder`: one that goes on, if it was begun, and None if it is whole.
 
     Which film a file holds is known by what it says of itself; so weights that changed under one name are not seen.
-    overwrite: another film under its name is replaced; OutputError for it otherwise. keep_every: as for Take.
+    overwrite: another film under its name is replaced; OutputError for it otherwise. keep_every: as for Take. Errors of
+    read_given for what it begins and ends with.
     """
-    path, told = Path(folder) / ordered.name, ordered.film.metadata
-    if is_whole(ordered, folder):
+    path, told = Path(folder) / ordered.name, ordered.metadata()
+    if _says(path) == told:
         return None
     if path.exists():
         if not overwrite:
@@ -114,10 +142,11 @@ def left_to_do(
             raise OutputError(f"{printable(path)}.part is another film: give --overwrite, or another name")
     elif _says(part_path(path)) in (None, told):
         overwrite = True  # killed before it had a state
-    return Take(ordered.film, path, overwrite=overwrite, keep_every=keep_every)
+    given: dict[str, Any] = {START: ordered.start, END: ordered.end, FIT: ordered.fit}
+    return Take(ordered.film, path, **given, overwrite=overwrite, keep_every=keep_every)
 
 
-def _ordered(number: int, line: str, spec: ModelSpec, common: Mapping[str, Any]) -> Ordered:
+def _ordered(number: int, line: str, spec: ModelSpec, common: Mapping[str, Any], beside: Path) -> Ordered:
     try:
         told = json.loads(line)
     except json.JSONDecodeError as error:
@@ -126,14 +155,31 @@ def _ordered(number: int, line: str, spec: ModelSpec, common: Mapping[str, Any])
         raise OptionError("is no JSON that can be read") from error
     options = options_in(told, KEYS)
     name = options.pop(NAME, None)
+    said = {key: options.pop(key) for key in (*CLIPS, FIT) if options.get(key) is not None}
+    start, end = (_clip(key, said.get(key), beside) for key in CLIPS)
+    if (fit := said.get(FIT)) is not None and fit not in FITS:
+        raise OptionError(f"fit is {', '.join(FITS)}, not {fit!r}{nearest(str(fit), FITS)}")
     lengths = LENGTHS if any(each in options for each in LENGTHS) else ()
     kept = {key: value for key, value in common.items() if key not in lengths}
-    film = FilmOptions(**{**kept, **options}).resolved(spec)
-    return Ordered(number, _own_name(film) if name is None else _file_name(name), film)
+    film = FilmOptions(**{**kept, **options}).resolved(
+        spec, start is not None, photo=start is not None and is_photo(start), end=_kind(end)
+    )
+    own = _own_name(film, said) if name is None else _file_name(name)
+    return Ordered(number, own, film, start, end, fit)
 
 
-def _own_name(film: FilmPlan) -> str:
-    digest = hashlib.sha256(json.dumps(film.metadata, sort_keys=True).encode()).hexdigest()
+def _clip(key: str, told: Any, beside: Path) -> Path | None:
+    if told is not None and not (isinstance(told, str) and told):
+        raise OptionError(f"{key} {told!r} is no name of a clip or a photo, such as clip.mp4")
+    return None if told is None else beside / told
+
+
+def _kind(end: Path | None) -> Given | None:
+    return None if end is None else "photo" if is_photo(end) else "clip"
+
+
+def _own_name(film: FilmPlan, said: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(film.metadata | said, sort_keys=True).encode()).hexdigest()
     return f"{slug(film.prompt)}-{digest[:8]}{SUFFIX}"
 
 

@@ -41,8 +41,8 @@ def batch(
         Path,
         typer.Argument(
             metavar="JSONL",
-            help="Films, a JSON object a line: options of a film by their names in Python, cues too, and a name for its"
-            " file.",
+            help="Films, a JSON object a line: options of a film by their names in Python, cues too, a name for its"
+            " file, and start, end and fit.",
             show_default=False,
         ),
     ],
@@ -95,7 +95,7 @@ def batch(
 
 def _filmed(ordered: "Ordered", take: "Take", model: "LongTake | None") -> Row:
     assert model is not None, "a film that was whole when the lock was taken still is"
-    for note in ordered.film.notes:
+    for note in (*ordered.film.notes, *take.notes):
         say(f"note: {ordered.name}: {note}")
     tell_reading(model, ordered.film)
     speed = shoot(take, model)
