@@ -45,8 +45,10 @@ class Beginning:
         """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
         its draft is not what it was."""
         about = read_about(state)
-        options = options_of(about.film)
-        film = options.resolved(spec, **given_in(about.film), strength=about.film.get("strength"))
+        options, strength = options_of(about.film), about.film.get("strength")
+        if not isinstance(strength, float | int | None):
+            raise StateError(f"{printable(state)} is damaged: its film has no number for a strength")
+        film = options.resolved(spec, **given_in(about.film), strength=strength)
         for name, value in film.metadata.items():
             if (told := about.film.get(name)) != value:
                 raise StateError(

@@ -51,8 +51,8 @@ def read_given(
     cropped unless `fit` says otherwise. What was fitted is noted. side: "begin" or "end", what the film does with it.
     OptionError also for a clip that is too short; LongTakeError for a file that cannot be read.
     """
-    if not Path(path).is_file():
-        what = "that is a folder: name a file in it" if Path(path).is_dir() else "there is no such file"
+    if not os.path.isfile(path):  # which no name is too long for
+        what = "that is a folder: name a file in it" if os.path.isdir(path) else "there is no such file"
         raise OptionError(f"no clip {printable(os.fspath(path))} to {side} with, {what}")
     if is_photo(path):
         return _photo(Path(path), film, num_frames, fit or "crop", side)
@@ -134,9 +134,13 @@ def given_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
     start, end = metadata.get("start"), metadata.get("end")
     return {
         "from_clip": start is not None,
-        "photo": bool(start and start.get("photo")),
-        "end": end and ("photo" if end.get("photo") else "clip"),
+        "photo": _was_photo(start),
+        "end": None if end is None else "photo" if _was_photo(end) else "clip",
     }
+
+
+def _was_photo(told: Any) -> bool:
+    return isinstance(told, Mapping) and bool(told.get("photo"))
 
 
 def _instead(path: str | os.PathLike[str]) -> str:
