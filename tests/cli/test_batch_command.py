@@ -126,7 +126,7 @@ def test_clips_and_photos_to_begin_and_end_with(cli: Cli, tubelet_folder: Path, 
     """Guards lines with files of their own, beside the lines' file: in any order the same bytes as `generate` makes;
     one that is missing fails its line alone, and the film goes on from where it stopped when it is there."""
     (tmp_path / "films").mkdir()
-    grey = np.arange(0, 240, 4, np.uint8)[:, None, None, None]
+    grey = np.arange(0, 240, 4).astype(np.uint8)[:, None, None, None]
     with VideoWriter(tmp_path / "films" / "grey.mp4", 32, 32, 8, {}) as writer:
         writer.write(grey.repeat(32, 1).repeat(32, 2).repeat(3, 3))
     Image.new("RGB", (40, 64), "red").save(tmp_path / "red.png")
