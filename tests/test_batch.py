@@ -83,6 +83,15 @@ def test_any_file_is_read_or_refused_in_a_line(
         ),
         (({"prompt": "a"}, {"prompt": "a"}), "is the film of line 1 too"),
         (({"prompt": "a", "width": 33},), "line 1: width 33 does not fit"),
+        (({"prompt": "a", "start": 3},), "line 1: start 3 is no name of a clip or a photo"),
+        (
+            ({"prompt": "a", "end": "a.mp4", "fit": "crup"},),
+            "line 1: fit is crop, pad, scale, not 'crup'; did you",
+        ),
+        (
+            ({"prompt": "a", "start": "a.mp4", "context_size": 0},),
+            "line 1: a film that begins with a clip needs",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_filmed_is_named(

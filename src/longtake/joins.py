@@ -46,8 +46,10 @@ class Beginning:
         """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
         its draft is not what it was."""
         about = read_about(state)
-        options = options_of(about.film)
-        film = options.resolved(spec, **given_in(about.film), strength=about.film.get("strength"))
+        options, strength = options_of(about.film), about.film.get("strength")
+        if not isinstance(strength, float | int | None):
+            raise StateError(f"{printable(state)} is damaged: its film has no number for a strength")
+        film = options.resolved(spec, **given_in(about.film), strength=strength)
         for name, value in film.metadata.items():
             if (told := about.film.get(name)) != value:
                 raise StateError(
@@ -108,8 +110,8 @@ class Tail:
         """Write it behind a film."""
         second = writer.frames_per_second
         whole = min(self.end, -(-self.first // second) * second)
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, self.first, whole):
+        with closing(read_frames(self.file, self.first)) as frames:  # type: ignore[type-var]
+            for picture in islice(frames, whole - self.first):
                 writer.write(picture[None])
         if whole < self.end:
             writer.copy(self.file, whole, self.end)
@@ -133,8 +135,8 @@ class Head:
             if writer.num_frames:
                 raise
         how = f"{writer.num_frames} of its {self.num_frames} pictures were copied, the others encoded again"
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, writer.num_frames, None):
+        with closing(read_frames(self.file, writer.num_frames)) as frames:  # type: ignore[type-var]
+            for picture in frames:
                 writer.write(picture[None])
         return how
 

@@ -7,7 +7,6 @@ anybody's film begins with its last pictures, and a larger one is made from the 
 from __future__ import annotations
 
 import os
-from collections import deque
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -156,7 +155,7 @@ def retaken(
             f"behind the section, which ends at {number(end / rate)} s, the film has {max(0, total - end)} frames, and"
             f" the window sees {behind}: end it earlier, or branch"
         )
-    seen = np.stack(list(islice(read_frames(film), end, end + behind)))
+    seen = np.stack(list(islice(read_frames(film, end), behind)))
     take = Take(plan, path, beginning=begun, overwrite=overwrite, tail=Tail(Path(film), end, total, seen))
     return take
 
@@ -183,9 +182,11 @@ def continued(
     sides = {"width": info.width, "height": info.height, "fps": float(info.fps)}
     first = FilmOptions(prompt=prompt, num_frames=MOST_FRAMES, context_size=context, **sides)
     given = first.resolved(spec, from_clip=True).given_frames
-    seen = np.stack(deque(read_frames(film), maxlen=given))
-    if len(seen) < given:
-        raise OptionError(f"{printable(str(film))} has {len(seen)} frames, and the context holds {given}")
+    if info.num_frames < given:
+        raise OptionError(
+            f"{printable(str(film))} has {info.num_frames} frames, and the context holds {given}"
+        )
+    seen = np.stack(list(read_frames(film, info.num_frames - given)))
     num_frames = given + frames_in(seconds, info.fps)
     plan = first.model_copy(update={"num_frames": num_frames}).resolved(spec, from_clip=True)
     return Take(plan, path, head=Head(Path(film), info.num_frames, seen), overwrite=overwrite)

@@ -115,14 +115,17 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
     if _digest(tensors, about) != digest:
         raise StateError(f"{printable(path)} is damaged: it is not what was written")
     there = {name: x.to(device) for name, x in tensors.items() if name != PENDING}
-    memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
-    window = Window(about.passes, there["clean"], there["noisy"], memory)
+    try:
+        memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
+        window, pending = Window(about.passes, there["clean"], there["noisy"], memory), tensors[PENDING]
+    except KeyError as error:
+        raise _unreadable(path) from error
     decoder, draft = (
         {name.removeprefix(kind): x for name, x in there.items() if name.startswith(kind)}
         for kind in (DECODER, DRAFT)
     )
     shot = ShotState(about.num_frames, window, decoder, draft, there.get(END))
-    return TakeState(shot, tensors[PENDING].numpy())
+    return TakeState(shot, pending.numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:

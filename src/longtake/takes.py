@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,30 @@ class Speed:
 
     first_frame: float
     frames_per_second: float
+
+
+class Motion:
+    """How much a film changes from each of its pictures (H, W, 3) to the next, in grey levels."""
+
+    def __init__(self) -> None:
+        self._changes: list[float] = []
+        self._last: Pictures | None = None
+
+    def see(self, pictures: Pictures) -> None:
+        """Take in the next pictures (F, H, W, 3)."""
+        for picture in pictures:
+            if self._last is not None:
+                self._changes.append(_change(self._last, picture))
+            self._last = picture
+
+    def jump_to(self, picture: Pictures) -> float:
+        """The change from the last picture to another one, over the median change."""
+        assert self._last is not None
+        return _change(self._last, picture) / max(TINY, float(np.median(self._changes)))
+
+
+def _change(a: Pictures, b: Pictures) -> float:
+    return float(np.abs(a.astype(np.int16) - b).mean())
 
 
 class Take:
@@ -85,6 +109,8 @@ class Take:
         self.seam: float | None = None
         self.made = Made()
         self._open: TakeState | None = None  # the last state that a longer film has too
+        self._done: TakeState | None = None  # the state after the last pass
+        self._motion = Motion()
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
@@ -176,40 +202,20 @@ class Take:
         stays, as `left` says, when it is interrupted or fails: OutputError when the disk gives out, NumberError for
         numbers that are not finite. StateError for a state that is damaged, and as `check` raises it.
         """
-        shot, first_frame = shot_of(model, self.film, self._draft, look), 0.0
-        if self._beginning is None:
-            begun = shot.begin(self._start, self._end)
-        else:
-            found = self._beginning.opened(model)
-            begun = found.shot, found.pending
-        if self._tail is not None:
-            begun = shot.toward(begun[0], self._tail.seen), begun[1]
-        changes, last, done = [], begun[1][:0], None
-        saved = started = time.perf_counter()
+        shot, begun = self._begun(model, look)
+        first_frame, saved = 0.0, time.perf_counter()
+        started = saved
         try:
             with self._writer:
-                if not self._goes_on:
-                    state_path(self.path).unlink(
-                        missing_ok=True
-                    )  # of a film that this one takes the place of
                 self._tell(model, 0.0)
-                if self._head is not None:
-                    self.notes = (*self.notes, self._head.written(self._writer))
-                    begun = begun[0], begun[1][:0]
-                copied, pending = self.num_frames, begun[1][:0]
-                if copied:
+                self._put_head()
+                if copied := self.num_frames:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
-                    self._writer.write(pictures)
-                    if self._tail is not None:
-                        last = np.concatenate([last[-1:], pictures])
-                        changes += [_change(a, b) for a, b in pairwise(last)]
-                    if not self._is_joined:
-                        pending = self._unsafe(state, np.concatenate([pending, pictures]))
+                    done = self._put(state, pictures)
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
-                    done = TakeState(state, pending)
                     self._keep(shot, done, model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
                     is_known = model.known_weights is not None
@@ -220,19 +226,55 @@ class Take:
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
-                if self._tail is not None:
-                    self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
-                    self._tail.written(self._writer)
+                self._put_tail()
                 self._tell(model, time.perf_counter() - started, model.weights)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
         except OutputError:
-            if done is not None and not self._is_joined:
+            if self._done is not None and not self._is_joined:
                 with suppress(OutputError):  # what was to be written may have had no room, and this has
-                    self._save(state_path(self.path), done, model)
+                    self._save(state_path(self.path), self._done, model)
             raise
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
+
+    def _begun(self, model: LongTake, look: Look | None) -> tuple[Shot, tuple[ShotState, Pictures]]:
+        """The shot of the film, the state that it starts from, and the pictures that are to be written first."""
+        shot = shot_of(model, self.film, self._draft, look)
+        self._done, self._motion = None, Motion()
+        if self._beginning is None:
+            state, pictures = shot.begin(self._start, self._end)
+        else:
+            found = self._beginning.opened(model)
+            state, pictures = found.shot, found.pending
+        if self._tail is not None:
+            state = shot.toward(state, self._tail.seen)
+        return shot, (state, pictures if self._head is None else pictures[:0])
+
+    def _put_head(self) -> None:
+        """Write what comes before the film, and take away the state of a film that this one takes the place of."""
+        if not self._goes_on:
+            state_path(self.path).unlink(missing_ok=True)
+        if self._head is not None:
+            self.notes = (*self.notes, self._head.written(self._writer))
+
+    def _put(self, state: ShotState, pictures: Pictures) -> TakeState:
+        """Write the pictures of a pass, and say what is known of the film behind it."""
+        self._writer.write(pictures)
+        if self._tail is not None:
+            self._motion.see(pictures)
+        pending = pictures[:0]
+        if not self._is_joined:
+            before = pending if self._done is None else self._done.pending
+            pending = self._unsafe(state, np.concatenate([before, pictures]))
+        self._done = TakeState(state, pending)
+        return self._done
+
+    def _put_tail(self) -> None:
+        """Write what comes behind the film, and keep how much it jumps there."""
+        if self._tail is not None:
+            self.seam = self._motion.jump_to(self._tail.seen[0])
+            self._tail.written(self._writer)
 
     @property
     def _is_joined(self) -> bool:
@@ -283,8 +325,3 @@ class Take:
             draft=self._draft,
         )
         write_state(path, state, about)
-
-
-def _change(a: Pictures, b: Pictures) -> float:
-    """How much two pictures differ, in grey levels."""
-    return float(np.abs(a.astype(np.int16) - b).mean())

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from longtake import LongTake
 from longtake.cli.common import with_place
-from longtake.cli.conveyor import Shown, grid, half_blocks, png
+from longtake.cli.conveyor import Shown, grid, in_terminal, png
 from longtake.options import FilmOptions
 from longtake.preview import Conveyor
 from longtake.takes import Take
@@ -96,11 +96,11 @@ def test_a_png_that_cannot_be_written_is_told_once(
     assert capsys.readouterr().err.count("the preview ends") == 1
 
 
-def test_half_blocks_fit_the_terminal() -> None:
+def test_in_terminal_fit_the_terminal() -> None:
     """Guards redrawing in place: no line is longer than the terminal, and there are no more than it has."""
     for count, columns, lines in ((8, 80, 18), (1, 40, 10), (30, 120, 40), (30, 60, 8)):
         console = Console(width=columns, height=lines, force_terminal=True, record=True, file=open(os.devnull, "w"))  # noqa: SIM115  # fmt: skip
-        console.print(half_blocks(conveyor(count), count, columns, lines))
+        console.print(in_terminal(conveyor(count), count, columns, lines))
         text = console.export_text().splitlines()
         console.file.close()
         assert len(text) <= lines and max(map(len, text)) <= columns

@@ -41,8 +41,8 @@ def batch(
         Path,
         typer.Argument(
             metavar="JSONL",
-            help="Films, a JSON object a line: options of a film by their names in Python, cues too, and a name for its"
-            " file.",
+            help="Films, a JSON object a line: options of a film by their names in Python, cues too, a name for its"
+            " file, and start, end and fit.",
             show_default=False,
         ),
     ],

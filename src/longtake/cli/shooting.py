@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from longtake.cli.common import INTERRUPTED, PREVIEW, TERMINAL, quick_imports, say
+from longtake.cli.common import INTERRUPTED, PLACES, PREVIEW, quick_imports, say
 from longtake.cli.signals import gently
 from longtake.errors import OutputError
 from longtake.files import printable
@@ -46,8 +46,9 @@ PreviewTo = Annotated[
     str | None,
     typer.Option(
         PREVIEW,
-        metavar="[FILE.png]",
-        help="Show what the window holds, here or in a picture that is rewritten while the film is made.",
+        metavar="[FILE.png|kitty|sixel|blocks]",
+        help="Show what the window holds, here or in a picture that is rewritten while the film is made. Here: as"
+        " pictures where the terminal says that it shows kitty's or sixels, in half blocks elsewhere.",
     ),
 ]
 
@@ -153,7 +154,7 @@ def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed
     """Film a take behind a bar. The first signal stops it after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
     new_look = None if preview is None else _previewing(preview, take.film, model)
-    with _progress(take.film.length.num_frames, preview == TERMINAL) as bar, gently(asked.set):
+    with _progress(take.film.length.num_frames, preview in PLACES) as bar, gently(asked.set):
         look = new_look and new_look(bar.put_above)
         return take.shoot(model, bar.move, asked.is_set, look=look)
 
@@ -163,10 +164,12 @@ def _previewing(
 ) -> Callable[[Callable[[RenderableType], None]], "Look"]:
     """What looks at the window and shows it, once it is told how something is put above the bar."""
     from longtake.cli.conveyor import Shown
+    from longtake.cli.graphics import CHARACTERS, graphics
     from longtake.preview import Preview, colour_map
 
+    how = graphics(place) if place in PLACES else CHARACTERS
     colours, count = colour_map(model.model, model.folder), film.cost.peak_window
-    return lambda above: Preview(colours, film, model.model.spec, Shown(place, count, above))
+    return lambda above: Preview(colours, film, model.model.spec, Shown(place, count, above, how))
 
 
 class _FramesPerSecond(ProgressColumn):
