@@ -192,7 +192,7 @@ def test_film_for_another_model_is_refused(
             PreparedFilm(prepared, spec, own | {part: "0"}, spec.defaults)
         assert "\n" not in str(error.value)
     copy = shutil.copytree(model_folder, tmp_path / "copy")
-    (copy / "transformer" / "config.json").write_text("{}")
+    (copy / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"another")
     (copy / "vae" / "notes.md").write_text("a card")
     assert hashes(copy) == own
     for name, part in (("vae/config.json", "vae"), ("tokenizer/tokenizer.json", "text_encoder")):
