@@ -248,6 +248,9 @@ def test_batches_read_slices(film: PreparedFilm, monkeypatch: pytest.MonkeyPatch
             self.slice = self.file.get_slice(name)
             return self
 
+        def keys(self) -> list[str]:
+            return list(self.file.keys())
+
         def get_tensor(self, name: str) -> Tensor:
             assert name == "text"
             return self.file.get_tensor(name)

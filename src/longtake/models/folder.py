@@ -87,16 +87,9 @@ class ModelFolder:
     def weights(self) -> dict[str, PartFiles]:
         """The weights of each part that has any. Raises ModelError unless all are there as safetensors, and with them
         the files that the parts need besides, such as the words of a tokenizer."""
-        for part, file in ((part, file) for part, record in self.parts.items() for file in record.files):
-            self.json(f"{part}/{file}") if file.endswith(".json") else refuse_foreign(self.path / part / file)
-            for path in sorted((self.path / part).iterdir()):
-                is_read = f"{part}/{path.name}" in self._read
-                if (
-                    path.suffix in (".json", ".model", ".txt")
-                    and not path.name.startswith(".")
-                    and not is_read
-                ):
-                    refuse_foreign(path)
+        for part, record in self.parts.items():
+            if record.files:
+                self._check_files(part, record.files)
         return {
             part: part_files(self.path, part, record.weights)
             for part, record in self.parts.items()
@@ -130,6 +123,18 @@ class ModelFolder:
     def _checked(self, part: str, kind: type[Kind]) -> Kind:
         """What is read of the configuration of a part."""
         return checked(kind, self.config(part), self.place(part))
+
+    def _check_files(self, part: str, files: tuple[str, ...]) -> None:
+        """ModelError unless a part has these, and none of its files is something else at first sight."""
+        for file in files:
+            if file.endswith(".json"):
+                self.json(f"{part}/{file}")
+            else:
+                refuse_foreign(self.path / part / file)
+        for path in sorted((self.path / part).iterdir()):
+            is_read = f"{part}/{path.name}" in self._read
+            if path.suffix in (".json", ".model", ".txt") and not path.name.startswith(".") and not is_read:
+                refuse_foreign(path)
 
     def _names(self, part: str) -> bool:
         """Whether the folder says that it has such a part."""
