@@ -104,7 +104,7 @@ ARROWS = {
     "prompts": set(),
     "values": {"errors"},
     "cues": {"errors", "files", "frames", "prompts", "values"},
-    "states": {"errors", "files", "pictures", "progressive", "shot"},
+    "states": {"errors", "files", "pictures", "progressive", "shot", "models.base"},
     "options": {"cues", "errors", "frames", "given", "plan", "prompts", "values", "models.base"},
     "pictures": {"finite"},
     "shot": {

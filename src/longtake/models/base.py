@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,20 @@ class Stateful(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the codec of the same autoencoder was that gave this state."""
         ...
+
+
+def stored(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What a file keeps of a decoder's state: its recent latents alone, if it has them and they are the smaller part.
+
+    The decoder that is restored with it goes on to the same bits.
+    """
+    recent = {name: x for name, x in state.items() if name == RECENT}
+    return recent if recent and 2 * num_bytes(recent) < num_bytes(state) else state
+
+
+def num_bytes(state: Mapping[str, Tensor]) -> int:
+    """The bytes of a state's tensors."""
+    return sum(x.numel() * x.element_size() for x in state.values())
 
 
 class Decoder(Stateful, Protocol):
