@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.joins import Beginning, Head, Tail, shot_of
 from longtake.options import FilmPlan
+from longtake.seams import Seam, seam_at
 from longtake.start import origin, read_given
 from longtake.states import About, TakeState, state_path, states_folder, write_state
 from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from longtake.pipeline import LongTake
     from longtake.shot import Look, Shot, ShotState
 
-TINY = 0.1  # grey levels; pictures that differ by less are the same
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
 
@@ -79,8 +80,6 @@ class Take:
         self.notes: tuple[str, ...] = ()
         self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
         self._head = head
-        # Of a film with a tail: how much changes where that begins, over its own median change.
-        self.seam: float | None = None
         self._open: TakeState | None = None  # the last state that a longer film has too
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
@@ -143,6 +142,31 @@ class Take:
         """Whether the film has a state from which it can go on."""
         return state_path(self.path).is_file()
 
+    @cached_property
+    def seam(self) -> Seam | None:
+        """How much a film that is whole changes where it meets what it was given, next to its own range. None for one
+        that was given nothing to meet. Its file is read for that."""
+        return None if self._met is None else seam_at(self.path, self._met[0])
+
+    @property
+    def met(self) -> str | None:
+        """What the film meets, in words, if it was given anything to meet."""
+        return None if self._met is None else self._met[1]
+
+    @property
+    def _met(self) -> tuple[int, str] | None:
+        """The frame of the file at which it meets what it was given, 0 if it does behind its last one, and what."""
+        film, length = self.film, self.film.length
+        if self._head is not None:
+            return self._head.num_frames, "the film before it"
+        if self._tail is not None:
+            return length.num_frames, "the film behind the section"
+        if film.loop:
+            return 0, "its beginning"
+        if film.end_frames:
+            return length.num_frames + length.surplus_frames - film.end_frames, "its end"
+        return None
+
     @property
     def left(self) -> str:
         """What is on the disk of a film that was stopped, in words."""
@@ -175,7 +199,7 @@ class Take:
             begun = found.shot, found.pending
         if self._tail is not None:
             begun = shot.toward(begun[0], self._tail.seen), begun[1]
-        changes, last, done = [], begun[1][:0], None
+        done = None
         saved = started = time.perf_counter()
         try:
             with self._writer:
@@ -191,9 +215,6 @@ class Take:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
                     self._writer.write(pictures)
-                    if self._tail is not None:
-                        last = np.concatenate([last[-1:], pictures])
-                        changes += [_change(a, b) for a, b in pairwise(last)]
                     if not self._is_joined:
                         pending = self._unsafe(state, np.concatenate([pending, pictures]))
                     if len(pictures):
@@ -208,7 +229,6 @@ class Take:
                     if stopped:
                         raise KeyboardInterrupt
                 if self._tail is not None:
-                    self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
                     self._tail.written(self._writer)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
@@ -263,8 +283,3 @@ class Take:
             draft=self._draft,
         )
         write_state(path, state, about)
-
-
-def _change(a: Pictures, b: Pictures) -> float:
-    """How much two pictures differ, in grey levels."""
-    return float(np.abs(a.astype(np.int16) - b).mean())

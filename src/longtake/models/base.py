@@ -43,6 +43,27 @@ class ModelDefaults:
     guidance_scale: Annotated[float, Field(strict=True, ge=0)]
 
 
+Score = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How well a model films toward what it is given, as benchmarks/ends.py measured it: `ends` in longtake.json.
+
+    loop, clip, photo: how much its films change where they meet their own beginning, a clip or a photo, over their
+    median change from frame to frame; the mean over so many films. largest: the same of the largest change in the films
+    themselves, within which a seam is not seen.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    films: Count
+    loop: Score
+    clip: Score
+    photo: Score
+    largest: Score
+
+
 @dataclass(frozen=True)
 class LoraName:
     """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
@@ -59,7 +80,8 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own. ends: how well its films
+    meet an end, if that was measured.
     """
 
     name: str
@@ -75,6 +97,7 @@ class ModelSpec:
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    ends: Ends | None = None
 
 
 class Stateful(Protocol):

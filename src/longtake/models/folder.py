@@ -21,6 +21,7 @@ from longtake.models.configs import (
     TokenizerConfig,
     VaeConfig,
     checked,
+    measured_ends,
     settings,
 )
 from longtake.models.families import AUTOENCODERS, FAMILIES, REFUSALS, library
@@ -99,6 +100,7 @@ class ModelFolder:
             lookahead_latents=self.autoencoder.lookahead_latents,
             prediction=scheduler.prediction_type or "flow_prediction",
             text_per_latent=self.family.text_per_latent,
+            ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
         )
 
     @cached_property
