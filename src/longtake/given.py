@@ -34,6 +34,17 @@ def latent_of(frame: int, spec: ModelSpec) -> int:
     )
 
 
+def latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
+    """The pixels of a side of the picture, whose name that is, in latents. OptionError for those that do not fit."""
+    if pixels % spec.alignment:
+        below = max(pixels // spec.alignment, 1) * spec.alignment
+        raise OptionError(
+            f"{name} {pixels} does not fit {spec.name}: take a multiple of {spec.alignment}, such as"
+            f" {below} or {below + spec.alignment}"
+        )
+    return pixels // spec.spatial_factor
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0

@@ -30,10 +30,11 @@ from longtake.given import (
     from_draft,
     jumps_at_end,
     latent_of,
+    latent_side,
     latents_at_end,
     latents_at_start,
 )
-from longtake.models.base import LoraName, ModelDefaults, ModelSpec
+from longtake.models.base import LoraName, ModelDefaults, ModelSpec, TwoExperts
 from longtake.plan import (
     OWN_SETTINGS,
     RENOISING,
@@ -63,7 +64,7 @@ class FilmPlan:
     `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
-    draft enter, None for a film of pure noise."""
+    draft enter, None for a film of pure noise, `experts` what is said of a model of two networks."""
 
     model: str
     lora: LoraName | None
@@ -83,6 +84,7 @@ class FilmPlan:
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
+    experts: TwoExperts | None = None
 
     @property
     def length(self) -> FilmLength:
@@ -103,6 +105,7 @@ class FilmPlan:
             "num_frames": self.length.num_frames,
             **({"loop": True} if self.loop else {}),
             **asdict(self.settings),
+            **({"guidance_scale_2": self.experts.guidance_scale_2} if self.experts else {}),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
             **({} if self.strength is None else {"strength": self.strength}),
         }
@@ -149,6 +152,9 @@ class FilmOptions(Options):
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
+    guidance_scale_2: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="The same of the second expert, of models of two."
+    )
     cues: tuple[Cue, ...] = Field((), description="What changes on the way, in the order of the film.")
     reencode_context: bool = Field(
         False,
@@ -180,7 +186,9 @@ class FilmOptions(Options):
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
         settings = self._settings(spec)
+        experts = spec.experts_guided(self.guidance_scale_2)
         scales = {settings.guidance_scale, *(cue.guidance_scale for cue in self.cues)}
+        scales |= {experts.guidance_scale_2} if experts else set()
         if self.negative_prompt and scales <= {1, None}:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
@@ -226,8 +234,8 @@ class FilmOptions(Options):
             cost=make_plan(length, sampling, length.given_latents),
             latent_shape=(
                 spec.latent_channels,
-                _latent_side("height", settings.height, spec),
-                _latent_side("width", settings.width, spec),
+                latent_side("height", settings.height, spec),
+                latent_side("width", settings.width, spec),
             ),
             given_frames=given_frames,
             end_frames=end_frames,
@@ -240,6 +248,7 @@ class FilmOptions(Options):
             cues=self.cues,
             directions=planned,
             strength=strength,
+            experts=experts,
         )
 
     def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
@@ -332,13 +341,3 @@ def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
         settings.chunk_size,
         settings.context_size,
     )
-
-
-def _latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
-    if pixels % spec.alignment:
-        below = max(pixels // spec.alignment, 1) * spec.alignment
-        raise OptionError(
-            f"{name} {pixels} does not fit {spec.name}: take a multiple of {spec.alignment}, such as"
-            f" {below} or {below + spec.alignment}"
-        )
-    return pixels // spec.spatial_factor

@@ -89,6 +89,7 @@ class Shot:
             null_texts,
             lambda index: self._stage(index).guidance_scale,
             lambda index: self._told.index(self._stage(index).told),
+            (film.experts.boundary, film.experts.guidance_scale_2) if film.experts else None,
         )
         self._sampler = sampler(
             film.cost.sampling,

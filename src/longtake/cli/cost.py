@@ -6,24 +6,30 @@ from longtake.frames import FilmLength, number
 from longtake.options import FilmPlan
 from longtake.plan import Sampling
 
+TWICE = "; up to twice as much, as each pass asks two experts"
+
 
 def cost_in_words(film: FilmPlan) -> str:
     """What a film will cost, a line for each thing that is counted."""
     settings, cost, length = film.settings, film.cost, film.length
     sampling = cost.sampling
-    rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
+    scales = {settings.guidance_scale, film.experts.guidance_scale_2 if film.experts else 1}
+    rows = "one row" if scales == {1} else "two rows, for guidance"
     return "\n".join(
         [
             f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             *([f"solver        {sampling.solver}"] if sampling.solver != "euler" else []),
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
-            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
+            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}"
+            + (
+                f", below {film.experts.boundary:g} {film.experts.guidance_scale_2:g}" if film.experts else ""
+            ),
             f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
             f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
-            f" {cost.evaluations_per_frame:.2f} a frame",
+            f" {cost.evaluations_per_frame:.2f} a frame" + TWICE * bool(film.experts),
             f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
             f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
         ]

@@ -7,10 +7,12 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import ConfigDict, Field
+
+from longtake.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +69,15 @@ class Ends:
 
 
 @dataclass(frozen=True)
+class TwoExperts:
+    """Of a model of two networks: the noise level from which on latents ask the first, and below it the second; and how
+    closely the second follows the prompt, as guidance_scale says of the first."""
+
+    boundary: float
+    guidance_scale_2: float
+
+
+@dataclass(frozen=True)
 class LoraName:
     """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
 
@@ -84,7 +95,7 @@ class ModelSpec:
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
     models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
     it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
-    such as sound. ends: how well its films meet an end, if that was measured.
+    such as sound. ends: how well its films meet an end, if that was measured. experts: where it has two networks.
     """
 
     name: str
@@ -103,6 +114,15 @@ class ModelSpec:
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
     ends: Ends | None = None
+    experts: TwoExperts | None = None
+
+    def experts_guided(self, guidance_scale_2: float | None) -> TwoExperts | None:
+        """The two networks with this guidance of the second. OptionError where the model has one."""
+        if guidance_scale_2 is None:
+            return self.experts
+        if self.experts is None:
+            raise OptionError(f"{self.name} has one network: give guidance_scale alone, no guidance_scale_2")
+        return replace(self.experts, guidance_scale_2=guidance_scale_2)
 
 
 class Stateful(Protocol):

@@ -55,6 +55,12 @@ class NetworkConfig(Config):
         return None
 
 
+class IndexConfig(Config):
+    """Of a folder's model_index.json. boundary_ratio: the noise level between its two networks, if it has two."""
+
+    boundary_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
 class WanConfig(NetworkConfig):
     """Of a Wan or SkyReels-V2 transformer."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
-from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
+from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
 # By their classes, in the words of model_index.json.
@@ -54,6 +54,8 @@ WAN_2_1 = ModelDefaults(
     guidance_scale=5.0,
 )
 WAN_2_2 = replace(WAN_2_1, width=1280, height=704, fps=24)
+# Of two experts: guidance 4 of the first and 3 of the second, as in its authors' wan/configs/wan_t2v_A14B.py.
+WAN_2_2_A14B = replace(WAN_2_1, guidance_scale=4.0)
 # The window of 25 latents and blocks of 5 that SkyReels-V2 knows, and the shift of its authors' script.
 SKYREELS_V2 = ModelDefaults(
     width=960,
@@ -76,10 +78,12 @@ FAMILIES = {
         text_per_latent=True,
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
+        experts=Experts("longtake.models.experts:WanExperts", WAN_2_2_A14B, guidance_scale_2=3.0),
         hub={
             "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
             "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
             "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+            "Wan-AI/Wan2.2-T2V-A14B-Diffusers": "Wan 2.2, two experts of 14 billion parameters, 832x480 at 16 fps",
         },
     ),
     "SkyReelsV2Transformer3DModel": Family(
@@ -115,11 +119,13 @@ FAMILIES = {
     ),
 }
 
+SECOND = "transformer_2"  # a second network, where there are two
 NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
 VAES = Part(tuple(f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()), weights=OF_DIFFUSERS)
 # What the folders of any family hold, by name; a name may come twice.
 PARTS = [("transformer", NETWORKS), ("vae", VAES)]
 PARTS += [part for family in FAMILIES.values() for part in family.parts.items()]
+PARTS += [(SECOND, NETWORKS)]
 CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
 
 # Why other networks cannot be filmed with: the beginnings of their classes' names.

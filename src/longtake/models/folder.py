@@ -14,18 +14,20 @@ from threading import Thread
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.base import ModelDefaults, ModelSpec, TwoExperts
 from longtake.models.configs import (
     STARTS_FROM_IMAGE,
+    IndexConfig,
     Kind,
     SchedulerConfig,
     checked,
     measured_ends,
     settings,
 )
-from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
+from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, SECOND, VAES
 from longtake.models.kinds import read_json, refuse_foreign
-from longtake.models.weights import PartFiles, part_files, weights_hash
+from longtake.models.records import Part
+from longtake.models.weights import OF_DIFFUSERS, PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
 
@@ -35,7 +37,7 @@ class ModelFolder:
 
     path, name; `hub`, its name on the hub if it was fetched; `parts`, what is read of it, and the class name of each,
     `classes`; `family` and `autoencoder`, their records; `network`, `vae` and `encoder`, what is read of the
-    configurations of these and of the text encoder.
+    configurations of these and of the text encoder; `boundary`, the noise level between two networks, if it has two.
     """
 
     def __init__(self, path: Path, name: str = "", hub: str | None = None) -> None:
@@ -50,6 +52,9 @@ class ModelFolder:
         self.family = FAMILIES[self.classes["transformer"]]
         self.autoencoder = AUTOENCODERS[self.classes["vae"]]
         self.parts |= self.family.parts
+        self.boundary = checked(IndexConfig, index, f"model folder {path}: {INDEX}").boundary_ratio
+        if self.boundary is not None and self.family.experts:
+            self.parts[SECOND] = Part((f"diffusers.{self.classes['transformer']}",), weights=OF_DIFFUSERS)
         self._classify(index)
         self.vae = self._checked("vae", self.autoencoder.config)
         self.encoder = self._checked("text_encoder", self.family.text.config)
@@ -85,6 +90,7 @@ class ModelFolder:
             schedule=self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
             ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
+            experts=self._experts,
         )
 
     @cached_property
@@ -187,8 +193,12 @@ class ModelFolder:
         """Why the parts cannot be filmed with: relatives of text-to-video models that share their classes, autoencoders
         of unknown statistics, and parts that do not belong together. None if they can."""
         network, channels, encoder = self.network, self.vae.latents.channels, self.encoder
-        if self._names("transformer_2") or index.get("boundary_ratio") is not None:
-            return "it picks one of two experts by the noise level of the clip, but a window has many levels"
+        if self._names(SECOND) != (SECOND in self.parts):
+            return (
+                f"of {SECOND} and boundary_ratio, {INDEX} has one alone, or for networks that go without both"
+            )
+        if SECOND in self.parts and self._checked(SECOND, self.family.config) != network:
+            return f"its {SECOND} takes other latents or text than its transformer"
         if self._names("image_encoder") and "image_encoder" not in self.family.left_out:
             return STARTS_FROM_IMAGE
         if self.classes["vae"] not in self.family.autoencoders:
@@ -212,9 +222,18 @@ class ModelFolder:
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
         own = self.family.defaults.get((self.classes["vae"], self.vae.latents.spatial_factor))
+        if own is not None and self.family.experts and self.boundary is not None:
+            own = self.family.experts.defaults
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
         return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own
+
+    @property
+    def _experts(self) -> TwoExperts | None:
+        record = self.family.experts
+        if record is None or self.boundary is None:
+            return None
+        return TwoExperts(self.boundary, record.guidance_scale_2)
 
     def _brings_code(self, what: str) -> ModelError:
         return ModelError(

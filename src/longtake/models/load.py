@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtake.errors import ModelError
 from longtake.models.base import ModelSpec, VideoModel
 from longtake.models.device import check_device, resolve_dtype
-from longtake.models.families import FAMILIES
+from longtake.models.families import FAMILIES, SECOND
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
 from longtake.models.lora import find_lora, fuse_lora, lora_name
 from longtake.models.parts import (
@@ -57,10 +58,10 @@ def load_model(
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _whole(model) if lora is None else _of_one_network(model)
     added = None if lora is None else find_lora(lora)
     with reading(folder.path):
-        transformer = load_part(folder, "transformer", precision)
+        transformer = _network(folder, precision)
         if added:
             fuse_lora(transformer, added)
             check_numbers(transformer, f"with LoRA {added.path}, the network's", precision)
@@ -75,7 +76,7 @@ def load_encoders(
     Arguments and errors as for load_model.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _of_one_network(model)
     with reading(folder.path):
         return _assembled(folder.spec, folder, weightless_network(folder, precision), target)
 
@@ -94,7 +95,7 @@ def load_transformer(model: Model = None, dtype: str = "float32") -> Any:
 
     Its `adapter` says how it is called. Raises as load_model does.
     """
-    folder = _whole(model)
+    folder = _of_one_network(model)
     with reading(folder.path):
         network = load_part(folder, "transformer", resolve_dtype(dtype, "cpu"))
         return imported(folder.family.adapter).prepared(network)
@@ -126,10 +127,31 @@ def _whole(model: Model) -> ModelFolder:
     return folder
 
 
+def _of_one_network(model: Model) -> ModelFolder:
+    """The same of a model that LoRAs and training are for: ModelError for two experts, which have one each."""
+    folder = _whole(model)
+    if folder.spec.experts:
+        raise ModelError(
+            f"{folder.name} has two networks, each with weights of its own, and longtake adds LoRAs to models of one,"
+            " and trains these: take another model, or no LoRA"
+        )
+    return folder
+
+
+def _network(folder: ModelFolder, dtype: torch.dtype) -> Any:
+    """The network of a folder, or its two as one."""
+    network = load_part(folder, "transformer", dtype)
+    if folder.boundary is None:
+        return network
+    from longtake.models.experts import Experts
+
+    return Experts(network, load_part(folder, SECOND, dtype), folder.boundary)
+
+
 def _assembled(spec: ModelSpec, folder: ModelFolder, transformer: Any, device: torch.device) -> VideoModel:
     """A network with the other parts of its folder, in its precision."""
-    dtype = transformer.dtype
-    return imported(folder.family.adapter)(
+    dtype, experts = transformer.dtype, folder.family.experts
+    return imported(experts.adapter if experts and spec.experts else folder.family.adapter)(
         spec,
         prompt_encoder(folder, dtype, device),
         transformer,

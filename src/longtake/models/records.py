@@ -111,6 +111,19 @@ class Converted:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Of folders with a second network of the class, `transformer_2`, which takes over below the noise level that
+    model_index.json calls boundary_ratio.
+
+    adapter: the place of an Adapter of both, as one. defaults, guidance_scale_2: what they are filmed with.
+    """
+
+    adapter: str
+    defaults: ModelDefaults
+    guidance_scale_2: float
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of network, and what it is filmed with.
 
@@ -120,6 +133,7 @@ class Family:
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    experts: of its folders that have two networks; None if none may.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -137,6 +151,7 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    experts: Experts | None = None
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)
