@@ -45,6 +45,16 @@ def latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
     return pixels // spec.spatial_factor
 
 
+def check_groups(sampling: Sampling, spec: ModelSpec) -> None:
+    """OptionError for windows that begin within a group of latents, of a model that must see whole ones."""
+    group, sizes = spec.group_latents or 1, (sampling.chunk_size, sampling.context_size)
+    if spec.whole_groups and any(size % group for size in sizes):
+        raise OptionError(
+            f"{spec.name} sees groups of {group} latents: take a chunk_size and a context_size that are multiples of"
+            f" that, not {sizes[0]} and {sizes[1]}"
+        )
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0

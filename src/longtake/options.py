@@ -25,6 +25,7 @@ from longtake.frames import (
 from longtake.given import (
     End,
     Given,
+    check_groups,
     decoded_frames,
     encoded_frames,
     from_draft,
@@ -301,6 +302,7 @@ class FilmOptions(Options):
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
+        check_groups(sampling, spec)
         return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:

@@ -161,8 +161,8 @@ def test_a_missing_expert_is_told(folder: Path, tmp_path: Path) -> None:
 
 
 def test_at_its_published_size() -> None:
-    """14.3 billion parameters each: transformer/ and transformer_2/config.json of the hub's model, which diffusers takes
-    as its own defaults."""
+    """14.3 billion parameters each, by transformer/config.json and transformer_2/config.json on the hub, which are
+    diffusers' own defaults."""
     with torch.device("meta"):
         both = WanExperts.prepared(Experts(WanTransformer3DModel(), WanTransformer3DModel(), BOUNDARY))
     assert sum(parameter.numel() for parameter in both.parameters()) == 2 * 14_288_491_584

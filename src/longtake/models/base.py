@@ -89,13 +89,14 @@ class LoraName:
 class ModelSpec:
     """A model in numbers, read from the JSON files of its folder alone.
 
-    n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
-    by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
-    reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
-    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
-    it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
-    such as sound. ends: how well its films meet an end, if that was measured. experts: where it has two networks.
+    n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do, by
+    themselves; with whole_groups, windows begin with such a group, too. To be encoded, n latents take the frames that n
+    + lookahead_latents decode to: more where latents reach into one another. Both sides of a picture are spatial_factor
+    times those of its latent, and multiples of `alignment` pixels. A prompt may take up to max_prompt_tokens tokens.
+    prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent: whether each latent may have a text of
+    its own. schedule: whose noise levels it is filmed with, "flow" for even ones that are shifted. left_out: what the
+    model could make and its films lack, such as sound. ends: how well its films meet an end, if that was measured.
+    experts: where it has two networks.
     """
 
     name: str
@@ -111,6 +112,7 @@ class ModelSpec:
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    whole_groups: bool = False
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
     ends: Ends | None = None

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
+from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
+from longtake.models.minimax_h3_records import MINIMAX_H3
 from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -37,6 +39,7 @@ AUTOENCODERS = {
         first_frames=1,
         group_latents=5,
     ),
+    "AutoencoderKLMiniMaxH3": MINIMAX_H3_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -117,6 +120,7 @@ FAMILIES = {
             "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
         },
     ),
+    "MiniMaxH3Transformer3DModel": MINIMAX_H3,
 }
 
 SECOND = "transformer_2"  # a second network, where there are two

@@ -15,7 +15,7 @@ from typing import Any
 
 from longtake.errors import ModelError
 from longtake.models.families import CONVERTED, FAMILIES, PARTS
-from longtake.models.folder import INDEX, SETTINGS, ModelFolder
+from longtake.models.folder import INDEX, MODULAR, SETTINGS, ModelFolder
 from longtake.models.kinds import kind_of_file
 from longtake.models.records import Converted, imported
 
@@ -44,7 +44,11 @@ def list_models() -> list[KnownModel]:
     embedded = KnownModel(EMBEDDED.name, about, EMBEDDED.is_dir())
     made = [KnownModel(c.name, c.about, _is_made(c)) for c in CONVERTED.values()]
     return [embedded, *made] + [
-        KnownModel(name, about, isinstance(try_to_load_from_cache(name, INDEX), str))
+        KnownModel(
+            name,
+            about,
+            any(isinstance(try_to_load_from_cache(name, index), str) for index in (INDEX, MODULAR)),
+        )
         for family in FAMILIES.values()
         for name, about in family.hub.items()
     ]
@@ -120,7 +124,7 @@ def find_folder(model: str | Path, weights: bool) -> Path:
         )
     kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
     places = dict.fromkeys(f"{part}/{file}" for part, record in PARTS for file in (*kinds, *record.files))
-    wanted = [INDEX, SETTINGS, "config.json", *places]
+    wanted = [INDEX, MODULAR, SETTINGS, "config.json", *places]
     return fetched(str(model), wanted)
 
 

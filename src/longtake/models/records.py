@@ -131,8 +131,9 @@ class Family:
     from prompts to text. autoencoders, schedulers: the classes that it may come with, and what is read of a scheduler's
     configuration. left_out: parts of its folders that films do without, and what they lack for it, if anything,
     such as "sound".
-    schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
-    autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    schedule, text_per_latent, whole_groups: as in ModelSpec. defaults: what a folder without longtake.json is filmed
+    with, by its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if
+    `scheduler_shift`.
     experts: of its folders that have two networks; None if none may.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
@@ -149,6 +150,7 @@ class Family:
     left_out: Mapping[str, str | None] = field(default_factory=dict)
     schedule: str = "flow"
     text_per_latent: bool = False
+    whole_groups: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
     experts: Experts | None = None
