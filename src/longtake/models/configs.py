@@ -20,7 +20,10 @@ from longtake.models.base import Count, Ends, ModelDefaults
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
 Off = Literal[False] | None
-STARTS_FROM_IMAGE = "it starts from an image; take the text-to-video model"
+STARTS_FROM_IMAGE = (
+    "it starts from an image, or from a film: its network takes that in more channels, at places of a clip that a"
+    " window leaves behind; take the text-to-video model"
+)
 
 
 class Config(BaseModel):

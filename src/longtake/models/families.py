@@ -131,14 +131,3 @@ PARTS = [("transformer", NETWORKS), ("vae", VAES)]
 PARTS += [part for family in FAMILIES.values() for part in family.parts.items()]
 PARTS += [(SECOND, NETWORKS)]
 CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
-
-# Why other networks cannot be filmed with: the beginnings of their classes' names.
-ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
-NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
-REFUSALS = {
-    **dict.fromkeys(("Allegro", "CogVideoX", "ConsisID", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
-    **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
-    **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
-    "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
-    **dict.fromkeys(("ChronoEdit", "Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
-}

@@ -24,9 +24,10 @@ from longtake.models.configs import (
     measured_ends,
     settings,
 )
-from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, SECOND, VAES
+from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, SECOND, VAES
 from longtake.models.kinds import read_json, refuse_foreign
 from longtake.models.records import Part
+from longtake.models.refusals import REFUSALS
 from longtake.models.weights import OF_DIFFUSERS, PartFiles, part_files, weights_hash
 
 INDEX, MODULAR, SETTINGS = "model_index.json", "modular_model_index.json", "longtake.json"
