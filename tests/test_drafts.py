@@ -15,8 +15,8 @@ from longtake.models.base import VideoModel
 from longtake.noise import check_table, sigma_table, tail
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import to_tensor, to_uint8
-from longtake.plan import steps_from
 from longtake.retakes import finished
+from longtake.schedules import flow, steps_from
 from longtake.shot import Shot
 from longtake.states import read_about, state_path
 from longtake.takes import Take
@@ -225,7 +225,7 @@ def test_a_table_ends_as_the_models_own() -> None:
     table = sigma_table(8, 2.0)
     for strength in (1e-6, 0.05, 0.3, 0.4, 0.45, 0.6, 0.999):
         own = [level for level in table.tolist()[1:] if level < 0.999 * strength]
-        steps = steps_from(strength, 8, 2.0)
+        steps = steps_from(strength, flow(8, 2.0))
         levels = tail(table, strength, steps)
         check_table(levels, strength)
         assert levels.tolist() == pytest.approx([strength, *own], rel=1e-6)

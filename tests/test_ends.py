@@ -45,6 +45,7 @@ def toward(known: Tensor, behind: bool, seen: list[tuple[int, list[float], Tenso
         lambda first, count: chunk_noise([3], first, count, SHAPE),
         sigma_table(4, 2.0),
         6,
+        lambda first, rungs: torch.cat([chunk_noise([4 + int(r)], first, 1, SHAPE) for r in rungs], dim=2),
     )
     how = Toward.of(plain, known, behind)
     window, film = how.begin(), nothing_of(SHAPE)

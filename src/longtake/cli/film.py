@@ -125,6 +125,12 @@ FitName = Annotated[
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
+# Options that take the place of others, which a script or a film may say.
+RIVALS = {
+    "sigmas": ("num_inference_steps", "shift"),
+    "num_inference_steps": ("sigmas",),
+    "shift": ("sigmas",),
+}
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
@@ -222,15 +228,15 @@ def plan(
         end,
     )
     with quick_imports():
-        from longtake.noise import sigma_table
+        from longtake.noise import film_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
     say_notes(film)
     settings = film.settings
-    sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
+    sigmas = film_table(settings, film.schedule).tolist()
     if as_json:
-        report = {"model": film.model, "settings": asdict(settings)}
+        report = {"model": film.model, "settings": settings.told}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
         print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
@@ -262,6 +268,8 @@ def film_options(
     given |= {} if script is None else read_script(script, list(FilmOptions.model_fields))
     if keywords.get("seconds") is not None or "seconds" in given:
         given.pop("num_frames", None)
+    for name in given_of(keywords):
+        given = {key: value for key, value in given.items() if key not in RIVALS.get(name, ())}
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
         said = (each.partition(" ") for each in at)

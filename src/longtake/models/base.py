@@ -7,8 +7,8 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+Level = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
 @dataclass(frozen=True)
 class ModelDefaults:
     """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder.
 
-    The bounds are those of that file; options have their own.
+    The bounds are those of that file; options have their own. sigmas: noise levels by hand, as many as
+    num_inference_steps and without the 0 that they fall to, in place of those that shift gives.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -40,6 +42,13 @@ class ModelDefaults:
     context_size: Annotated[int, Field(strict=True, ge=0, le=2**31)]
     shift: Annotated[float, Field(strict=True, gt=0)]
     guidance_scale: Annotated[float, Field(strict=True, ge=0)]
+    sigmas: tuple[Level, ...] | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON values, without sigmas where there are none."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name != "sigmas" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
+    in schedules.py, the formula of its noise levels.
     """
 
     name: str
@@ -74,6 +84,7 @@ class ModelSpec:
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    schedule: str = "flow"
 
 
 class Stateful(Protocol):

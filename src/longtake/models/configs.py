@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -148,6 +149,12 @@ class LoraConfig(Config):
 def _passes(defaults: ModelDefaults) -> ModelDefaults:
     if defaults.steps_per_chunk > defaults.num_inference_steps:
         raise ValueError("steps_per_chunk is more than num_inference_steps")
+    if defaults.sigmas is None:
+        return defaults
+    if len(defaults.sigmas) != defaults.num_inference_steps:
+        raise ValueError("sigmas must be as many as num_inference_steps")
+    if any(before <= after for before, after in pairwise(defaults.sigmas)):
+        raise ValueError("sigmas must fall at every step")
     return defaults
 
 
@@ -173,7 +180,8 @@ def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
-    return ModelDefaults(**content)  # numbers as they are written, 24 not 24.0
+    own = {"sigmas": tuple(content["sigmas"])} if content.get("sigmas") else {}
+    return ModelDefaults(**content | own)  # numbers as they are written, 24 not 24.0
 
 
 def _one_line(error: ValidationError) -> str:

@@ -50,6 +50,7 @@ class Family:
     code, adapter: the places of its class and of its VideoModel. config: what is read of its configuration.
     autoencoders: the classes that it may come with. defaults: what a folder without longtake.json is filmed with, by
     its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    schedule: a key of SCHEDULES in schedules.py, the formula of its noise levels.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -61,6 +62,7 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    schedule: str = "flow"
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)

@@ -99,6 +99,7 @@ class ModelFolder:
             lookahead_latents=self.autoencoder.lookahead_latents,
             prediction=scheduler.prediction_type or "flow_prediction",
             text_per_latent=self.family.text_per_latent,
+            schedule=self.family.schedule,
         )
 
     @cached_property
