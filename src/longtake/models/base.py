@@ -48,7 +48,8 @@ class ModelDefaults:
     def told(self) -> dict[str, Any]:
         """As JSON values, without sigmas where there are none."""
         values = asdict(self)
-        return {name: value for name, value in values.items() if name != "sigmas" or value is not None}
+        sigmas = values.pop("sigmas")
+        return values if sigmas is None else {**values, "sigmas": list(sigmas)}
 
 
 @dataclass(frozen=True)
