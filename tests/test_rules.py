@@ -143,6 +143,7 @@ ARROWS = {
         "models.base",
         "models.folder",
         "models.load",
+        "models.lora",
         "models.places",
     },
     "cli": {

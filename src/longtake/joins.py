@@ -47,8 +47,9 @@ class Beginning:
         about = read_about(state)
         options = options_of(about.film)
         film = options.resolved(spec, **given_in(about.film), strength=about.film.get("strength"))
+        begun = _in_todays_words(about.film)
         for name, value in film.metadata.items():
-            if (told := about.film.get(name)) != value:
+            if (told := begun.get(name)) != value:
                 raise StateError(
                     f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
                 )
@@ -130,6 +131,11 @@ class Head:
             for picture in islice(frames, writer.num_frames, None):
                 writer.write(picture[None])
         return how
+
+
+def _in_todays_words(film: dict[str, Any]) -> dict[str, Any]:
+    """What a film says of itself, where it was begun when there was one LoRA at most, as films say it now."""
+    return {**film, "loras": [{**film["lora"], "weight": 1.0}]} if "lora" in film else film
 
 
 def shot_of(model: LongTake, film: FilmPlan, draft: str | None, look: Look | None = None) -> Shot:

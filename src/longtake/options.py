@@ -67,7 +67,7 @@ class FilmPlan:
     draft enter, None for a film of pure noise, `schedule` the model's formula of noise levels."""
 
     model: str
-    lora: LoraName | None
+    loras: tuple[LoraName, ...]
     prompt: str
     negative_prompt: str
     seed: int
@@ -98,7 +98,7 @@ class FilmPlan:
             "negative_prompt": self.negative_prompt,
             "seed": self.seed,
             "model": self.model,
-            **({"lora": asdict(self.lora)} if self.lora else {}),
+            **({"loras": [asdict(lora) for lora in self.loras]} if self.loras else {}),
             "method": self.cost.sampling.method,
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
@@ -223,7 +223,7 @@ class FilmOptions(Options):
         planned = self._directions(spec, settings, sampling, rate, num_frames)
         return FilmPlan(
             model=spec.name,
-            lora=spec.lora,
+            loras=spec.loras,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,

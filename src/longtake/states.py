@@ -48,7 +48,8 @@ class About(BaseModel):
     """What a state belongs to.
 
     film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
+    model and for no LoRA; several as for `read_spec`. weights: the sha256 of the model's. dtype: the precision of its
+    network.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
@@ -57,7 +58,7 @@ class About(BaseModel):
 
     film: dict[str, Any]
     model: str | None
-    lora: str | None
+    lora: str | tuple[str, ...] | None
     dtype: str
     weights: str
     passes: int = Field(ge=0)

@@ -253,7 +253,7 @@ class Take:
         about = About(
             film=self.metadata,
             model=model.reference,
-            lora=model.lora,
+            lora=model.loras or None,
             dtype=str(model.model.dtype).removeprefix("torch."),
             weights=model.weights,
             passes=state.shot.window.t,

@@ -110,10 +110,10 @@ def test_a_film_says_which_lora_it_follows_from(run: Path, tubelet_folder: Path)
     spec = read_spec(tubelet_folder, run)
     digest = hashlib.sha256((run / "lora" / WEIGHTS).read_bytes()).hexdigest()
     film = FilmOptions(prompt="a red car").resolved(spec)
-    assert film.metadata["lora"] == {"name": "snow", "sha256": digest}
+    assert film.metadata["loras"] == [{"name": "snow", "sha256": digest, "weight": 1}]
     assert film.settings.shift == 2.0 == load_model(tubelet_folder, lora=run).spec.defaults.shift
     assert read_spec(tubelet_folder, run / "lora") == spec
-    assert asdict(read_spec(tubelet_folder))["lora"] is None
+    assert asdict(read_spec(tubelet_folder))["loras"] == ()
 
 
 def test_one_without_sampling_of_its_own_has_the_models(
@@ -123,7 +123,7 @@ def test_one_without_sampling_of_its_own_has_the_models(
     folder = Path(shutil.copytree(run / "lora", tmp_path / "other"))
     (folder / "longtake.json").unlink()
     spec = read_spec(tubelet_folder, folder)
-    assert spec.defaults == read_spec(tubelet_folder).defaults and spec.lora and spec.lora.name == "other"
+    assert spec.defaults == read_spec(tubelet_folder).defaults and spec.loras[0].name == "other"
 
 
 def edit_config(**changes: Any) -> Callable[[Path], None]:

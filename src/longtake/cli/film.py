@@ -73,12 +73,12 @@ At = Annotated[
     ),
 ]
 Lora = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--lora",
-        metavar="RUN|DIR|FILE",
+        metavar="RUN|DIR|FILE[=WEIGHT]",
         help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
-        " diffusion-pipe's spelling.",
+        " diffusion-pipe's spelling; =0.8 behind it makes it count so often. May be given again.",
     ),
 ]
 Preset = Annotated[
@@ -322,7 +322,7 @@ def _film(
     options: FilmOptions,
     model: ModelFolder,
     preset: PresetName | None,
-    lora: str | None,
+    lora: list[str] | None,
     start: str | None,
     end: Path | None,
 ) -> FilmPlan:

@@ -26,6 +26,7 @@ from longtake.cli.signals import gently
 from longtake.errors import OutputError
 from longtake.files import printable
 from longtake.frames import number
+from longtake.models.base import Loras
 from longtake.models.folder import ModelFolder
 from longtake.options import FilmPlan
 
@@ -57,7 +58,7 @@ class Loading(NamedTuple):
     folder: ModelFolder
     device: str
     dtype: str | None
-    lora: str | None
+    lora: Loras
 
 
 def film_it(
@@ -87,7 +88,7 @@ def _then(take: "Take") -> str:
     return f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
 
 
-def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "LongTake":
+def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: Loras) -> "LongTake":
     """The model, loaded."""
     with quick_imports():
         from longtake.models.parts import import_code

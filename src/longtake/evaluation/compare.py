@@ -70,7 +70,7 @@ class RunConfig(Model):
 
     model: str
     weights: str = ""
-    lora: LoraName | None = None
+    lora: tuple[LoraName, ...] | LoraName | None = None
     dtype: str | None = None
     settings: ModelDefaults
     seconds: float
@@ -256,7 +256,7 @@ def _config(films: Comparison) -> RunConfig:
     return RunConfig(
         model=spec.name,
         weights=weights_hash(model_folder(setting.folder), *parts),
-        lora=spec.lora,
+        lora=spec.loras or None,
         dtype=setting.dtype,
         settings=spec.defaults,
         seconds=setting.seconds,

@@ -7,7 +7,9 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
@@ -52,12 +54,17 @@ class ModelDefaults:
         return values if sigmas is None else {**values, "sigmas": list(sigmas)}
 
 
+# A LoRA or several, in order: a file, a folder or a run, with =0.8 behind it if it is to count so often.
+Loras = str | Path | Sequence[str | Path] | None
+
+
 @dataclass(frozen=True)
 class LoraName:
-    """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
+    """Which LoRA a model is filmed with: the name of its folder, the sha256 of its weights, and how often it counts."""
 
     name: str
     sha256: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class ModelSpec:
     alignment: int
     max_prompt_tokens: int
     defaults: ModelDefaults
-    lora: LoraName | None = None
+    loras: tuple[LoraName, ...] = ()
     group_latents: int | None = None
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"

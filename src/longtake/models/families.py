@@ -51,6 +51,8 @@ class Family:
     autoencoders: the classes that it may come with. defaults: what a folder without longtake.json is filmed with, by
     its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
     schedule: a key of SCHEDULES in schedules.py, the formula of its noise levels.
+    lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
+    spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -62,6 +64,8 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    lora_names: str | None = None
+    lora_converter: str | None = None
     schedule: str = "flow"
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
@@ -129,6 +133,7 @@ FAMILIES = {
         config=WanConfig,
         autoencoders=OF_WAN,
         text_per_latent=True,
+        lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
         hub={
@@ -143,6 +148,7 @@ FAMILIES = {
         config=WanConfig,
         autoencoders=OF_WAN,
         text_per_latent=True,
+        lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
         hub={
             "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
