@@ -118,7 +118,7 @@ def film_all(run: Path, films: Comparison, done: Callable[[int, int], None]) -> 
     if setting.world is not None:
         _check_world(setting, setting.world)
         films = replace(films, variants=[Variant(REAL), *films.variants])
-    config = _config(films).model_dump(mode="json")
+    config = _config(films).model_dump(mode="json") | {"settings": films.setting.spec.defaults.told}
     _check(run, config, films)
     claim(run, config)
     (run / "films").mkdir(exist_ok=True)
