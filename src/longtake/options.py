@@ -45,7 +45,7 @@ from longtake.plan import (
     sampling_by,
 )
 from longtake.prompts import PromptText
-from longtake.schedules import TABLES, Sigmas, levels_of, with_levels
+from longtake.schedules import TABLES, Sigmas, levels_of, takes_shift, with_levels
 from longtake.values import Count, Options, Positive, Rate
 
 DEFAULT_SECONDS = 60.0
@@ -93,6 +93,7 @@ class FilmPlan:
     @property
     def metadata(self) -> dict[str, Any]:
         """Everything the film follows from, as JSON values."""
+        levels = self.settings, self.schedule
         return {
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt,
@@ -104,7 +105,7 @@ class FilmPlan:
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **({"loop": True} if self.loop else {}),
-            **{k: v for k, v in self.settings.told.items() if k != "shift" or not self.settings.sigmas},
+            **{k: v for k, v in self.settings.told.items() if k != "shift" or takes_shift(*levels)},
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
             **({} if self.strength is None else {"strength": self.strength}),
         }

@@ -128,6 +128,11 @@ def levels_of(settings: ModelDefaults, schedule: str) -> Sequence[float]:
     return SCHEDULES[schedule].levels(settings.num_inference_steps, settings.shift)
 
 
+def takes_shift(settings: ModelDefaults, schedule: str) -> bool:
+    """Whether shift is part of what these levels follow from."""
+    return settings.sigmas is None and SCHEDULES[schedule].takes_shift
+
+
 def with_levels(own: ModelDefaults, given: dict[str, Any], schedule: str) -> ModelDefaults:
     """A model's own settings with those that are given, of the fields of ModelDefaults, in their place.
 

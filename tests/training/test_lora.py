@@ -187,3 +187,18 @@ def test_targets_are_the_layers_of_the_blocks(tubelet_folder: Path) -> None:
     ]
     chosen = [name for name in names if name.endswith(tuple(f".{target}" for target in TARGETS))]
     assert sorted(chosen) == sorted(name for name in names if name.startswith("blocks."))
+
+
+def test_one_of_few_steps_is_trained_and_filmed_at_its_levels(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards noise levels by hand from a model's folder through training into the LoRA's, and into its films."""
+    folder = Path(shutil.copytree(tubelet_folder, tmp_path / "model"))
+    levels, own = [1, 0.9, 0.7, 0.4], json.loads((folder / "longtake.json").read_text())
+    (folder / "longtake.json").write_text(json.dumps(own | {"sigmas": levels}))
+    options = {**OPTIONS, "shift": None}
+    trainer = tiny_run.trainer(folder, tmp_path / "few", **options)
+    assert trainer.objective.sigmas.tolist() == pytest.approx([*levels, 0])
+    list(trainer.steps())
+    assert json.loads((tmp_path / "few" / "lora" / "longtake.json").read_text())["sigmas"] == levels
+    spec = read_spec(tubelet_folder, tmp_path / "few")
+    film = FilmOptions(prompt="a red car").resolved(spec)
+    assert film.settings.sigmas == tuple(levels) and "shift" not in film.metadata

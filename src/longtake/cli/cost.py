@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from longtake.frames import FilmLength, number
 from longtake.options import FilmPlan
 from longtake.plan import Sampling
-from longtake.schedules import SCHEDULES
+from longtake.schedules import takes_shift
 
 
 def cost_in_words(film: FilmPlan) -> str:
@@ -36,7 +36,7 @@ def _levels(film: FilmPlan) -> str:
     settings = film.settings
     if settings.sigmas is not None:
         return "levels " + " ".join(f"{level:.4g}" for level in settings.sigmas)
-    words = f"shift {settings.shift:g}" if SCHEDULES[film.schedule].takes_shift else ""
+    words = f"shift {settings.shift:g}" if takes_shift(settings, film.schedule) else ""
     return f"{film.schedule} levels {words}".rstrip() if film.schedule != "flow" else words
 
 
