@@ -108,7 +108,7 @@ def test_a_longer_draft_begins_like_a_shorter_one(
     assert same >= 16 and np.array_equal(a[: same // 8 * 8], b[: same // 8 * 8])
 
 
-@pytest.mark.parametrize("solver", ["euler", "unipc"])
+@pytest.mark.parametrize("solver", ["euler", "unipc", "renoise"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_finish_stopped_after_any_pass_goes_on_to_the_same_file(
     request: pytest.FixtureRequest, tmp_path: Path, family: str, solver: str
