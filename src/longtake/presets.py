@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from longtake.errors import OptionError
-from longtake.models.families import FAMILIES, PresetName
+from longtake.models.families import FAMILIES
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions
 
 ABOUT = {name: about for family in FAMILIES.values() for name, about in family.presets.items()}

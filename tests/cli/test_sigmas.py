@@ -31,7 +31,7 @@ def test_a_film_of_levels_is_told_repeated_and_grown(cli: Cli, tubelet_folder: P
     assert told["sigmas"] == [1, 0.9375, 0.83, 0.625] and told["solver"] == "renoise" and "shift" not in told
     assert (told["num_inference_steps"], told["steps_per_chunk"]) == (4, 1)
     assert cli("generate", "--like", "film.mp4", "--model", tubelet_folder, "-o", "same.mp4").code == 0
-    assert Path("same.mp4").read_bytes() == Path("film.mp4").read_bytes()
+    assert np.array_equal(pictures(tmp_path / "same.mp4"), pictures(tmp_path / "film.mp4"))
     assert cli(*film, "--seconds", "6", "-o", "whole.mp4").code == 0
     assert cli("extend", "film.mp4", "--seconds", "2", "-o", "longer.mp4").code == 0
     assert np.array_equal(pictures(tmp_path / "longer.mp4"), pictures(tmp_path / "whole.mp4"))

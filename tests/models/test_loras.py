@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -33,7 +34,7 @@ from longtake.options import FilmOptions, options_of
 from longtake.pipeline import LongTake
 from longtake.states import read_about, read_state, state_path, write_state
 from longtake.takes import Take
-from longtake.video import probe
+from longtake.video import probe, read_frames
 
 WAN = FAMILIES["WanTransformer3DModel"]
 CONVERTERS = "diffusers.loaders.lora_conversion_utils"
@@ -317,6 +318,12 @@ def test_weights_are_told_and_kept(cli: Cli, wan_folder: Path, tmp_path: Path) -
     told = json.loads(cli("info", "film.mp4", "--json").out)["loras"]
     assert [(lora["name"], lora["weight"]) for lora in told] == [("a", 0.8), ("b", 1)]
     assert told[0]["sha256"] != told[1]["sha256"]
+    assert f"a, sha256 {told[0]['sha256']}, 0.8 times" in cli("info", "film.mp4").out
+    like = ("generate", "--like", "film.mp4", "--model", wan_folder, "-o", "same.mp4")
+    assert "was made with LoRA a and b: give it with --lora" in cli(*like).err
+    assert cli(*like, *both).code == 0
+    same, first = (np.stack(list(read_frames(tmp_path / f"{name}.mp4"))) for name in ("same", "film"))
+    assert np.array_equal(same, first)
     assert cli("extend", "film.mp4", "--seconds", "1", "-o", "longer.mp4").code == 0
     spec = read_spec(wan_folder, ["a.safetensors=0.8", "b.safetensors"])
     assert [(lora.name, lora.weight) for lora in spec.loras] == [("a", 0.8), ("b", 1)]

@@ -2,7 +2,7 @@
 
 Importing this loads no torch, so that planning and `--help` stay quick.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width, N pixel frames
+B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from longtake.models.text import Text
+
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Level = Annotated[float, Field(strict=True, gt=0, le=1)]
+RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,27 @@ class ModelDefaults:
 Loras = str | Path | Sequence[str | Path] | None
 
 
+Score = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How well a model films toward what it is given, as benchmarks/ends.py measured it: `ends` in longtake.json.
+
+    loop, clip, photo: how much its films change where they meet their own beginning, a clip or a photo, over their
+    median change from frame to frame; the mean over so many films. largest: the same of the largest change in the films
+    themselves, within which a seam is not seen.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    films: Count
+    loop: Score
+    clip: Score
+    photo: Score
+    largest: Score
+
+
 @dataclass(frozen=True)
 class LoraName:
     """Which LoRA a model is filmed with: the name of its folder, the sha256 of its weights, and how often it counts."""
@@ -76,7 +100,8 @@ class ModelSpec:
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
     models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
-    in schedules.py, the formula of its noise levels.
+    in schedules.py, the formula of its noise levels. left_out: what the model could make and its films lack, such as
+    sound. ends: how well its films meet an end, if that was measured.
     """
 
     name: str
@@ -93,6 +118,8 @@ class ModelSpec:
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
     schedule: str = "flow"
+    left_out: tuple[str, ...] = ()
+    ends: Ends | None = None
 
 
 class Stateful(Protocol):
@@ -106,6 +133,20 @@ class Stateful(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the codec of the same autoencoder was that gave this state."""
         ...
+
+
+def stored(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What a file keeps of a decoder's state: its recent latents alone, if it has them and they are the smaller part.
+
+    The decoder that is restored with it goes on to the same bits.
+    """
+    recent = {name: x for name, x in state.items() if name == RECENT}
+    return recent if recent and 2 * num_bytes(recent) < num_bytes(state) else state
+
+
+def num_bytes(state: Mapping[str, Tensor]) -> int:
+    """The bytes of a state's tensors."""
+    return sum(x.numel() * x.element_size() for x in state.values())
 
 
 class Decoder(Stateful, Protocol):
@@ -146,9 +187,9 @@ class VideoModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows, NumberError
-        for numbers that are not finite."""
+    def encode_prompt(self, prompts: list[str]) -> Text:
+        """The prompts, one a row. Raises OptionError for a prompt of more tokens than the spec allows, NumberError for
+        numbers that are not finite."""
         ...
 
     def clean(self, prompt: str) -> str:
@@ -159,12 +200,12 @@ class VideoModel(Protocol):
         """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
         ...
 
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor, fps: float | None = None) -> Tensor:
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Text, fps: float | None = None) -> Tensor:
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
-        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token, or, where spec.text_per_latent says so, (B, F, L, D), a text a latent frame. fps: the
-        film's frame rate, for networks that are told it; None is the model's own.
+        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: B rows, and,
+        only where spec.text_per_latent says so, a text a latent frame. fps: the film's frame rate, for networks that
+        are told it; None is the model's own.
         """
         ...
 

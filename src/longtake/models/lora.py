@@ -19,8 +19,8 @@ from longtake.errors import ModelError, NumberError
 from longtake.files import file_sha256
 from longtake.models.base import LoraName, Loras
 from longtake.models.configs import LoraConfig
-from longtake.models.families import Family, imported
 from longtake.models.kinds import is_lora, read_json, refuse_foreign, weights_of
+from longtake.models.records import Family, imported
 from longtake.models.spellings import PREFIX, Change, changes, converted_changes
 from longtake.models.weights import check_floats, headers
 
