@@ -3,14 +3,16 @@
 Imports no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Literal
 
 from longtake.errors import OptionError
-from longtake.frames import frames_of, number
+from longtake.frames import FilmLength, film_length, frames_of, number
 from longtake.models.base import ModelSpec
-from longtake.plan import OWN_START, Sampling, steps_from
+from longtake.plan import OWN_START, Sampling
+from longtake.schedules import steps_from
 
 # What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
 Given = Literal["clip", "photo", "behind"]
@@ -60,16 +62,16 @@ def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
 
 
-def from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
-    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1). OptionError if it
-    cannot be."""
+def from_draft(sampling: Sampling, strength: float, levels: Sequence[float]) -> Sampling:
+    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1), and go on through those
+    of `levels` that are lower. OptionError if it cannot be."""
     if sampling.method != "progressive" or sampling.reencode_context:
         raise OptionError("a draft is finished by method progressive, without reencode_context")
     if not 0 < strength < 1:
         raise OptionError(
             f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
         )
-    steps = steps_from(strength, sampling.num_inference_steps, shift)
+    steps = steps_from(strength, levels)
     return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
 
 
@@ -113,3 +115,23 @@ def latents_at_end(sampling: Sampling, spec: ModelSpec, end: End | None) -> int:
             f"{spec.name} begins anew after every {spec.group_latents} latents: it runs into no end"
         )
     return sampling.chunk_size * (1 if end == "photo" else sampling.rungs - 1)
+
+
+def length_of(
+    spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int, loop: bool
+) -> FilmLength:
+    """How long a film is; a loop has whole chunks, and enough of them to have begun before it ends."""
+    length = film_length(
+        num_frames,
+        temporal_factor=spec.temporal_factor,
+        first_frames=spec.first_frames,
+        chunk_size=sampling.chunk_size,
+        group_latents=spec.group_latents,
+        given_latents=given_latents,
+    )
+    if not loop:
+        return length
+    if length.num_chunks < 2 * sampling.rungs + 1:
+        least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
+        raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
+    return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)

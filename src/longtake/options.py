@@ -16,7 +16,6 @@ from longtake.frames import (
     MOST_FRAMES,
     FilmLength,
     exact_fps,
-    film_length,
     frames_in,
     lasting,
     number,
@@ -26,7 +25,6 @@ from longtake.given import (
     End,
     Given,
     check_groups,
-    decoded_frames,
     encoded_frames,
     from_draft,
     jumps_at_end,
@@ -34,10 +32,12 @@ from longtake.given import (
     latent_side,
     latents_at_end,
     latents_at_start,
+    length_of,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec, TwoExperts
 from longtake.plan import (
     OWN_SETTINGS,
+    OWN_START,
     RENOISING,
     Method,
     Plan,
@@ -47,6 +47,7 @@ from longtake.plan import (
     sampling_by,
 )
 from longtake.prompts import PromptText
+from longtake.schedules import TABLES, Sigmas, levels_of, takes_shift, with_levels
 from longtake.values import Count, Options, Positive, Rate
 
 DEFAULT_SECONDS = 60.0
@@ -65,10 +66,11 @@ class FilmPlan:
     `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
-    draft enter, None for a film of pure noise, `experts` what is said of a model of two networks."""
+    draft enter, None for a film of pure noise, `schedule` the model's formula of noise levels, `experts` what is said
+    of a model of two networks."""
 
     model: str
-    lora: LoraName | None
+    loras: tuple[LoraName, ...]
     prompt: str
     negative_prompt: str
     seed: int
@@ -85,6 +87,7 @@ class FilmPlan:
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
+    schedule: str = "flow"
     experts: TwoExperts | None = None
 
     @property
@@ -94,18 +97,19 @@ class FilmPlan:
     @property
     def metadata(self) -> dict[str, Any]:
         """Everything the film follows from, as JSON values."""
+        levels = self.settings, self.schedule
         return {
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt,
             "seed": self.seed,
             "model": self.model,
-            **({"lora": asdict(self.lora)} if self.lora else {}),
+            **({"loras": [asdict(lora) for lora in self.loras]} if self.loras else {}),
             "method": self.cost.sampling.method,
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
             "num_frames": self.length.num_frames,
             **({"loop": True} if self.loop else {}),
-            **asdict(self.settings),
+            **{k: v for k, v in self.settings.told.items() if k != "shift" or takes_shift(*levels)},
             **({"guidance_scale_2": self.experts.guidance_scale_2} if self.experts else {}),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
             **({} if self.strength is None else {"strength": self.strength}),
@@ -150,6 +154,11 @@ class FilmOptions(Options):
         description="How a pass moves a latent; unipc, of second order, is what most models' own pipelines take.",
     )
     shift: Positive | None = Field(None, description="Warp of the noise levels; larger stays noisy longer.")
+    sigmas: Sigmas | None = Field(
+        None,
+        description="The noise levels themselves, such as 1,0.9375,0.83,0.625, one a step and without the 0 that they"
+        f" fall to; or those of weights with few steps by name: {', '.join(TABLES)}.",
+    )
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
@@ -194,7 +203,7 @@ class FilmOptions(Options):
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
         if strength is not None:
-            sampling = from_draft(sampling, strength, settings.shift)
+            sampling = from_draft(sampling, strength, levels_of(settings, spec.schedule))
         rate = exact_fps(settings.fps)
         num_frames, given_latents = self._num_frames(rate), 0
         if from_clip:
@@ -218,7 +227,7 @@ class FilmOptions(Options):
                 f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
                 f" for: ask for {given_frames + end_frames + 1:,} or more"
             )
-        length = self._length(spec, sampling, num_frames, given_latents)
+        length = length_of(spec, sampling, num_frames, given_latents, self.loop)
         if not behind and length.num_chunks * sampling.chunk_size <= end_latents:
             raise OptionError(
                 f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
@@ -226,7 +235,7 @@ class FilmOptions(Options):
         planned = self._directions(spec, settings, sampling, rate, num_frames)
         return FilmPlan(
             model=spec.name,
-            lora=spec.lora,
+            loras=spec.loras,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,
@@ -250,24 +259,8 @@ class FilmOptions(Options):
             directions=planned,
             strength=strength,
             experts=experts,
+            schedule=spec.schedule,
         )
-
-    def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
-        """How long the film is; a loop has whole chunks, and enough of them to have begun before it ends."""
-        length = film_length(
-            num_frames,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            chunk_size=sampling.chunk_size,
-            group_latents=spec.group_latents,
-            given_latents=given_latents,
-        )
-        if not self.loop:
-            return length
-        if length.num_chunks < 2 * sampling.rungs + 1:
-            least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
-            raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
-        return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)
 
     def _directions(
         self, spec: ModelSpec, settings: ModelDefaults, sampling: Sampling, rate: Fraction, num_frames: int
@@ -295,8 +288,12 @@ class FilmOptions(Options):
         for name in OWN_SETTINGS.get(self.method, ()):
             if getattr(self, name) is not None:
                 raise OptionError(f"method {self.method} sets {name} itself: leave it out")
-        own = Sampling(*_steps(spec.defaults))
-        sampling = sampling_by(self.method, *_steps(self._settings(spec)), own.rungs * own.chunk_size)
+        own, settings = Sampling(*_steps(spec.defaults)), self._settings(spec)
+        sampling = sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        if self.method in OWN_START and (first := levels_of(settings, spec.schedule)[0]) < 0.999999:
+            raise OptionError(
+                f"method {self.method} starts from pure noise, and these noise levels begin at {first:g}"
+            )
         if self.reencode_context and sampling.chunk_size % (spec.group_latents or 1):
             raise OptionError(
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
@@ -306,8 +303,9 @@ class FilmOptions(Options):
         return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
-        given = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
-        return replace(spec.defaults, **{name: value for name, value in given.items() if value is not None})
+        wanted = {field.name: getattr(self, field.name) for field in fields(ModelDefaults)}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return with_levels(spec.defaults, given, spec.schedule)
 
     def _notes(self, sampling: Sampling, rate: Fraction, num_frames: int) -> Iterator[str]:
         seconds = DEFAULT_SECONDS if self.seconds is None else self.seconds

@@ -135,6 +135,8 @@ class Family:
     with, by its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if
     `scheduler_shift`.
     experts: of its folders that have two networks; None if none may.
+    lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
+    spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -154,6 +156,8 @@ class Family:
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
     experts: Experts | None = None
+    lora_names: str | None = None
+    lora_converter: str | None = None
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)
