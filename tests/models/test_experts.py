@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -167,3 +169,15 @@ def test_at_its_published_size() -> None:
         both = WanExperts.prepared(Experts(WanTransformer3DModel(), WanTransformer3DModel(), BOUNDARY))
     assert sum(parameter.numel() for parameter in both.parameters()) == 2 * 14_288_491_584
     assert "Wan-AI/Wan2.2-T2V-A14B-Diffusers" in FAMILIES["WanTransformer3DModel"].hub
+
+
+def test_a_film_of_it(folder: Path, cli: Callable[..., Any]) -> None:
+    """From the command line, with both scales; what it was made with is in its file."""
+    size = ("--size", "48x32", "--frames", "17", "--steps", "8", "--steps-per-chunk", "2", "--context", "1")
+    told = ("--guidance", "3", "--guidance-2", "2")
+    result = cli("generate", "a red car", "--model", folder, "-o", "film.mp4", *size, *told, "--json")
+    assert result.code == 0, result.err
+    shown = cli("info", "film.mp4", "--json")
+    assert '"guidance_scale_2": 2.0' in shown.out
+    plan = cli("plan", "--model", folder, *size)
+    assert "below 0.875 3" in plan.out and "two experts" in plan.out
