@@ -11,6 +11,7 @@ from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
 from longtake.models.minimax_h3_records import MINIMAX_H3
+from longtake.models.motif_records import MOTIF_VIDEO
 from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -123,6 +124,7 @@ FAMILIES = {
         },
     ),
     "MiniMaxH3Transformer3DModel": MINIMAX_H3,
+    "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }
 
 SECOND = "transformer_2"  # a second network, where there are two

@@ -20,7 +20,7 @@ REFUSALS = {
     **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     **dict.fromkeys(("Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
-    **dict.fromkeys(("Cosmos3OmniTransformer", "Kandinsky6", "MotifVideo"), NO_ADAPTER),
+    **dict.fromkeys(("Cosmos3OmniTransformer", "Kandinsky6"), NO_ADAPTER),
     **dict.fromkeys(("ConsisID", "I2VGenXLUNet", "UNetSpatioTemporalConditionModel"), FROM_PICTURES),
     "SanaWM": CAMERA,
     **dict.fromkeys(("ChronoEdit", "WanAnimate", "WanAnimate2", "WanVACE"), FROM_FILM),
