@@ -25,7 +25,7 @@ from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
-from longtake.models.base import stored
+from longtake.models.base import ENCODER, stored
 from longtake.pictures import Pictures
 from longtake.progressive import Window
 from longtake.provenance import Made
@@ -137,7 +137,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
         **{DECODER + name: x for name, x in stored(state.shot.decoder).items()},
-        **{DRAFT + name: x for name, x in state.shot.draft.items()},
+        **{DRAFT + name: x for name, x in stored(state.shot.draft, ENCODER).items()},
         **({} if state.shot.end is None else {END: state.shot.end}),
     }
 

@@ -154,6 +154,7 @@ def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed
     """Film a take behind a bar, and say how much it changes where it meets what it was given. The first signal stops it
     after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
+    take.open(model)
     new_look = None if preview is None else _previewing(preview, take.film, model)
     with _progress(take.film.length.num_frames, preview in PLACES) as bar, gently(asked.set):
         look = new_look and new_look(bar.put_above)
