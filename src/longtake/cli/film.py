@@ -29,6 +29,7 @@ from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
 from longtake.provenance import made_in
+from longtake.said import said
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -292,7 +293,7 @@ def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> 
     given."""
     from longtake.video import probe
 
-    told = probe(film).metadata
+    told = said(probe(film).metadata, film)
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
     if "draft" in told:
