@@ -54,7 +54,8 @@ def read_given(
 
     fit: a clip of another size or rate is resampled, and fitted so; None: it is refused. A photo is fitted anyway,
     cropped unless `fit` says otherwise. What was fitted is noted. side: "begin" or "end", what the film does with it.
-    asked: how a user asks for a fit. OptionError also for a clip that is too short; LongTakeError for a file that cannot be read.
+    asked: how a user asks for a fit. OptionError also for a clip that is too short; LongTakeError for a file that
+    cannot be read.
     """
     if not os.path.isfile(path):  # which no name is too long for
         what = "that is a folder: name a file in it" if os.path.isdir(path) else "there is no such file"

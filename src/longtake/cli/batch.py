@@ -89,9 +89,9 @@ def batch(
                         if is_unsure(ordered, output):
                             say(f"note: {ordered.name}: {UNSURE}")
                 if take is not None:
-                    model = ready()  # what keeps it from being loaded stops all films
+                    it = ready()  # what keeps it from being loaded stops all films
                     with _failures_told(ordered, rows):
-                        rows.append(_filmed(ordered, take, model))
+                        rows.append(_filmed(ordered, take, it))
     except KeyboardInterrupt:
         again = shlex.join(["longtake", *sys.argv[1:]])
         say(
