@@ -127,6 +127,7 @@ ARROWS = {
     "prompts": set(),
     "values": {"errors"},
     "cues": {"errors", "files", "frames", "prompts", "values"},
+    "footprint": {"options", "models.base", "models.codecs"},
     "said": {"errors", "files", "values"},
     "states": {
         "errors",
@@ -172,6 +173,7 @@ ARROWS = {
         "doctor",
         "errors",
         "files",
+        "footprint",
         "frames",
         "given",
         "noise",

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from longtake.provenance import Made
 from longtake.shot import Shot
 from longtake.states import HEADER, About, TakeState, read_about, read_state, write_state
 
+HEADERS = 8_000  # bytes of a state that are no numbers, at most
 OPTIONS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
 
 
@@ -71,6 +73,24 @@ def test_a_state_comes_back_to_the_bit(some: TakeState, written: bytes, tmp_path
     assert torch.equal(back.shot.window.noisy, window.noisy)
     assert back.shot.decoder.keys() == {RECENT} < some.shot.decoder.keys()
     assert torch.equal(back.shot.decoder[RECENT], some.shot.decoder[RECENT])
+
+
+@pytest.mark.parametrize("wan", [True, False])
+def test_a_plan_tells_how_large_its_states_are(
+    cli: Callable[..., Any], wan: bool, wan_folder: Path, tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards the promise, which is made without weights, against the states of the film."""
+    folder = wan_folder if wan else tubelet_folder
+    film = ("--model", folder, "--size", "32x32", "--steps", "3", "--steps-per-chunk", "1", "--fps", "8")
+    kept = ("--seconds", "6", "--keep-states", "1s")
+    told = json.loads(cli("plan", *film, *kept, "--json").out)["state_bytes"]
+    assert (
+        f"states        {told / 1e6:.2f} MB each at most, one every 1 s: 7 at most"
+        in cli("plan", *film, *kept).out
+    )
+    assert cli("generate", "a car", *film, *kept, "-o", "film.mp4").code == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "film.mp4.states").iterdir()]
+    assert 3 < len(sizes) <= 7 and told / 2 < max(sizes) < told + HEADERS
 
 
 @given(data=st.data())

@@ -15,9 +15,8 @@ import typer
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, in_a_line, say
 from longtake.cli.film import FIELDS, DtypeName, Lora, Size, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, loaded, shoot, tell_reading
+from longtake.cli.shooting import KeepStates, Loading, every_of, loaded, shoot, tell_reading
 from longtake.cli.signals import was_interrupted
-from longtake.cues import seconds_of
 from longtake.errors import LongTakeError
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
@@ -72,7 +71,7 @@ def batch(
     from longtake.batch import is_unsure, left_to_do, read_batch
 
     films = read_batch(prompts, spec, given_of(given) | sides_of(size))
-    keep_every = seconds_of(keep_states)
+    keep_every = every_of(keep_states)
     rows: list[Row] = []
     try:
         with exclusive_folder(output):

@@ -9,7 +9,7 @@ import typer
 from longtake.cli.common import Device, Json, Model, Overwrite, app, say
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
 from longtake.models.load import read_spec
@@ -92,7 +92,7 @@ def extend(
         seconds_of(seconds) or 0,
         prompt,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 
@@ -127,7 +127,7 @@ def branch(
         spec,
         changes,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 

@@ -24,7 +24,8 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, PLACES, PREVIEW, quick_imports, say
 from longtake.cli.signals import gently
-from longtake.errors import OutputError
+from longtake.cues import seconds_of
+from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.folder import ModelFolder
@@ -52,6 +53,16 @@ PreviewTo = Annotated[
         " pictures where the terminal says that it shows kitty's or sixels, in half blocks elsewhere.",
     ),
 ]
+
+
+def every_of(told: str | None) -> float | None:
+    """The seconds of --keep-states. OptionError for what is no time, or none."""
+    every = seconds_of(told)
+    if every is not None and not every > 0:
+        raise OptionError(
+            f"a state is kept every so many seconds, more than 0, not {told!r}: give --keep-states 10s"
+        )
+    return every
 
 
 class Loading(NamedTuple):

@@ -87,7 +87,7 @@ class WanEncoder(_Causal):
         vae, cache, first = self._vae, self._cached(self._vae.encoder), not self._kept
         seen = frames.shape[2] + int(self._kept.get(PICTURES, 0))
         frames = self.whole(frames, FRAMES_PER_LATENT, alone=1 if first else 0)
-        self._kept[PICTURES] = torch.tensor(_needed(vae.encoder, seen))
+        self._kept[PICTURES] = torch.tensor(_needed(vae.encoder, seen), device="cpu")
         if frames.shape[2] == 0:
             return no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
         sizes = [1] * first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
