@@ -88,9 +88,9 @@ def batch(
                         if is_unsure(ordered, output):
                             say(f"note: {ordered.name}: {UNSURE}")
                 if take is not None:
-                    it = ready()  # what keeps it from being loaded stops all films
+                    maker = ready()  # what keeps it from being loaded stops all films
                     with _failures_told(ordered, rows):
-                        rows.append(_filmed(ordered, take, it))
+                        rows.append(_filmed(ordered, take, maker))
     except KeyboardInterrupt:
         again = shlex.join(["longtake", *sys.argv[1:]])
         say(
