@@ -6,7 +6,6 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 import copy
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,16 @@ from diffusers import (
     Cosmos2VideoToWorldPipeline,
     CosmosTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
 )
-from diffusers.models.transformers import transformer_cosmos
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from filming import chunks_of
 from longtake.guidance import guided_velocity
-from longtake.models.cosmos import KNOWN, per_frame_times
+from longtake.models.cosmos import KNOWN, CosmosModel, per_frame_times
+from longtake.models.text import Text
 from longtake.solvers import SOLVERS
+from nvidia import TEXT_WIDTH, StandIn, let_stock_cosmos_run, tiny_cosmos, wide_karras
 from portable import close, rounding
 
 # diffusers' schedulers make arrays of tensors in a way that numpy will give up.
@@ -37,56 +35,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 
-TEXT_WIDTH, WIDE, FPS = 16, 24, 16
+WIDE, FPS = 48, 16
 CONFIGS = Path(__file__).parents[1] / "data" / "configs"
 
 
-class Unguarded:
-    """In the place of the pipelines' safety checker, which is another library."""
-
-    def to(self, device: Any) -> None: ...
-
-    def check_text_safety(self, prompt: str) -> bool:
-        return True
-
-
 @pytest.fixture(autouse=True)
-def _resize(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stock Cosmos resizes its padding mask by torchvision, which is no part of this environment."""
-    transforms = SimpleNamespace(
-        InterpolationMode=SimpleNamespace(NEAREST="nearest"),
-        functional=SimpleNamespace(
-            resize=lambda x, size, interpolation: F.interpolate(x, size, mode="nearest")
-        ),
-    )
-    monkeypatch.setattr(transformer_cosmos, "transforms", transforms, raising=False)
+def _stock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_stock_cosmos_run(monkeypatch)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["2", "2.5"])
 def stock(request: pytest.FixtureRequest) -> CosmosTransformer3DModel:
     """Of Predict 2, or of 2.5, which projects wider text states."""
-    return tiny(projected=request.param)
-
-
-def tiny(projected: bool) -> CosmosTransformer3DModel:
-    """2 blocks, 2 heads of 16, latents of 4 channels and one that says which are known."""
-    torch.manual_seed(0)
-    return CosmosTransformer3DModel(
-        in_channels=5,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=16,
-        num_layers=2,
-        mlp_ratio=2,
-        text_embed_dim=TEXT_WIDTH,
-        adaln_lora_dim=4,
-        max_size=(16, 32, 32),
-        rope_scale=(1.0, 3.0, 3.0),
-        extra_pos_embed_type=None,
-        use_crossattn_projection=projected,
-        crossattn_proj_in_channels=WIDE,
-        encoder_hidden_states_channels=TEXT_WIDTH,
-    ).requires_grad_(False)
+    return tiny_cosmos(projected=request.param)
 
 
 def window(stock: CosmosTransformer3DModel, batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,9 +148,9 @@ def test_weights_keep_their_names(stock: CosmosTransformer3DModel, tmp_path: Pat
 def test_lockstep_equals_predict_2() -> None:
     """One window behind a photo, all levels equal: the pipeline's latents to rounding, EDM and all. Its guidance counts
     from 0 what is counted from 1 here. As released, its last step moves nothing; it is let go to 0 like ours."""
-    stock = tiny(projected=False)
+    stock = tiny_cosmos(projected=False)
     pipeline = Cosmos2VideoToWorldPipeline(
-        None, None, stock, tiny_vae(), FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True), Unguarded()
+        None, None, stock, tiny_vae(), FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True), StandIn()
     )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler.register_to_config(final_sigmas_type="zero")
@@ -222,15 +183,9 @@ def test_lockstep_equals_predict_2() -> None:
 
 def test_lockstep_equals_predict_2_5() -> None:
     """One window from noise alone, all levels equal, its own solver: the pipeline's latents to rounding."""
-    stock = tiny(projected=True)
-    scheduler = UniPCMultistepScheduler(
-        use_karras_sigmas=True,
-        use_flow_sigmas=True,
-        prediction_type="flow_prediction",
-        sigma_max=200.0,
-        sigma_min=0.01,
-    )
-    pipeline = Cosmos2_5_PredictBasePipeline(None, None, stock, tiny_vae(), scheduler, Unguarded())
+    stock = tiny_cosmos(projected=True)
+    scheduler = wide_karras()
+    pipeline = Cosmos2_5_PredictBasePipeline(None, None, stock, tiny_vae(), scheduler, StandIn())
     pipeline.set_progress_bar_config(disable=True)
     noise, text, null_text = torch.randn(1, 4, 3, 4, 6), *torch.randn(2, 1, 5, WIDE)
     expected = pipeline(
@@ -260,10 +215,12 @@ def filming(
     """A film of one chunk, guided by 4, behind what is known."""
     ours = per_frame_times(copy.deepcopy(stock))
 
-    def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        return ours(latents, (sigma * 1000).expand(latents.shape[0], -1), text, FPS)
+    def velocity(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
+        timestep = (sigma * 1000).expand(latents.shape[0], -1)
+        return CosmosModel.network_velocity(ours, latents, timestep, text, FPS)
 
-    guided = guided_velocity(velocity, texts[0][None], texts[1][None], guidance_scale=4.0)
+    told, null_told = ([Text.of_zero_padded(states)] for states in texts)
+    guided = guided_velocity(velocity, told, null_told, guidance_scale=4.0)
 
     def filmed() -> Tensor:
         steps = len(sigmas) - 1

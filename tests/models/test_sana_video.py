@@ -19,36 +19,21 @@ from diffusers import (
 from torch import Tensor
 
 from filming import chunks_of
-from longtake.models.sana_video import per_frame_timesteps, velocity
+from longtake.guidance import guided_velocity
+from longtake.models.sana_video import SanaVideoModel, per_frame_timesteps
+from longtake.models.text import Text
+from nvidia import TEXT_WIDTH, tiny_sana
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
 
-TEXT_WIDTH, TOKENS = 16, 6  # of a text, and of a frame
+TOKENS = 6  # of a frame
 CONFIGS = Path(__file__).parents[1] / "data" / "configs"
-
-
-def tiny() -> SanaVideoTransformer3DModel:
-    """2 blocks, 2 heads of 12, latents of 4 channels in patches of 2 × 2."""
-    torch.manual_seed(0)
-    return SanaVideoTransformer3DModel(
-        in_channels=4,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=12,
-        num_layers=2,
-        num_cross_attention_heads=2,
-        cross_attention_head_dim=12,
-        cross_attention_dim=24,
-        caption_channels=TEXT_WIDTH,
-        mlp_ratio=2.0,
-        rope_max_seq_len=32,
-    ).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def stock() -> SanaVideoTransformer3DModel:
-    return tiny()
+    return tiny_sana()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +47,13 @@ def window(batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     mask[-1, 3:] = False
     latents = torch.randn(batch, 4, frames, 4, 6)
     return latents, torch.rand(batch, frames) * 1000, torch.randn(batch, 5, TEXT_WIDTH), mask
+
+
+def velocity(
+    network: SanaVideoTransformer3DModel, latents: Tensor, timestep: Tensor, text: Tensor, mask: Tensor
+) -> Tensor:
+    """As a film asks for it."""
+    return SanaVideoModel.network_velocity(network, latents, timestep, Text(text, mask), 16.0)
 
 
 def run_stock(
@@ -212,10 +204,12 @@ def test_lockstep_equals_its_pipeline(stock: SanaVideoTransformer3DModel) -> Non
     ).frames
     ours = per_frame_timesteps(copy.deepcopy(stock))
 
-    def guided(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-        timestep = (sigma * 1000).expand(2, -1)
-        cond, uncond = velocity(ours, torch.cat([latents, latents]), timestep, texts, masks).chunk(2)
-        return uncond + 4 * (cond - uncond)
+    def told(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
+        timestep = (sigma * 1000).expand(latents.shape[0], -1)
+        return SanaVideoModel.network_velocity(ours, latents, timestep, text, 16.0)
+
+    cond, uncond = Text(texts[:1], masks[:1]), Text(texts[1:], masks[1:])
+    guided = guided_velocity(told, [cond], [uncond], guidance_scale=4.0)
 
     def filmed() -> Tensor:
         (latents,) = chunks_of(guided, lambda k: noise, scheduler.sigmas, 1, steps_per_chunk=8)

@@ -17,15 +17,20 @@ width
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from diffusers import CosmosTransformer3DModel as StockTransformer
 from diffusers.models.transformers import transformer_cosmos
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-TIMESTEPS = 1000
+from longtake.models.adapter import TIMESTEPS, Adapter
+from longtake.models.base import Decoder
+from longtake.models.guardrail import GuardedDecoder, Guardrail, check_prompt, load_guardrail
+from longtake.models.text import Text
+
 KNOWN = 1e-4  # the time of latents that are known: conditional_frame_timestep of the pipelines
 
 
@@ -96,3 +101,33 @@ def per_frame_times(transformer: Any) -> Any:
     for block in transformer.transformer_blocks:
         block.__class__ = CosmosTransformerBlock
     return transformer
+
+
+class CosmosModel(Adapter):
+    """A Cosmos transformer, which is given per-frame times in place, and its other parts, as a VideoModel: behind
+    NVIDIA's guardrail."""
+
+    @staticmethod
+    def prepared(transformer: Any) -> Any:
+        return per_frame_times(transformer)
+
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
+    ) -> Tensor:
+        """As Adapter says. The network sees zeros where a prompt has no token, as its pipelines give them."""
+        velocity: Tensor = network(latents, timestep, text.zero_padded(), fps)
+        return velocity
+
+    @cached_property
+    def guardrail(self) -> Guardrail:
+        return load_guardrail(self.device)
+
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
+        """As Adapter says. OptionError for a prompt that the guardrail blocks; nothing is made of a negative one."""
+        for prompt in () if negative else prompts:
+            check_prompt(self.guardrail, prompt)
+        return super().encode_prompt(prompts, negative)
+
+    def decoder(self) -> Decoder:
+        return GuardedDecoder(super().decoder(), self.guardrail)

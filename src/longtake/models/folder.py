@@ -24,6 +24,7 @@ from longtake.models.configs import (
 )
 from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
 from longtake.models.kinds import read_json, refuse_foreign
+from longtake.models.records import Family
 from longtake.models.weights import PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
@@ -46,7 +47,7 @@ class ModelFolder:
             raise self._brings_code(f"a pipeline class in {INDEX}")
         self.parts, self.classes = {"transformer": NETWORKS, "vae": VAES}, dict[str, str]()
         self._classify(index)
-        self.family = FAMILIES[self.classes["transformer"]]
+        self.family = self._family(index)
         self.autoencoder = AUTOENCODERS[self.classes["vae"]]
         self.parts |= self.family.parts
         self._classify(index)
@@ -157,6 +158,18 @@ class ModelFolder:
     def _names(self, part: str) -> bool:
         """Whether the folder says that it has such a part."""
         return any(_as_list(self.json(INDEX).get(part)))
+
+    def _family(self, index: dict[str, Any]) -> Family:
+        """The record of its network, or, where models share that, of those with its text encoder."""
+        family = FAMILIES[self.classes["transformer"]]
+        return next(
+            (
+                family.relatives[name]
+                for name in _as_list(index.get("text_encoder"))
+                if name in family.relatives
+            ),
+            family,
+        )
 
     def _classify(self, index: dict[str, Any]) -> None:
         """Look up the class of each part."""

@@ -16,6 +16,9 @@ from typing import Any
 from diffusers.models.transformers import transformer_sana_video
 from torch import Tensor, nn
 
+from longtake.models.adapter import Adapter
+from longtake.models.text import Text
+
 HIDDEN = -10000.0  # what diffusers adds to the attention to a token that is none
 
 
@@ -83,18 +86,24 @@ def per_frame_timesteps(transformer: Any) -> Any:
     return transformer
 
 
-def velocity(network: nn.Module, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-    """noise - data (B, C, F, H, W) of latents (B, C, F, H, W) at timestep (B, F), from 1000, noise, to 0, clean.
+class SanaVideoModel(Adapter):
+    """A SANA-Video transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
 
-    Text states (B, L, D), of which mask (B, L) says which are tokens; of (B, F, L, D) and (B, F, L) each frame sees
-    its own.
-    """
-    hidden = (~mask).to(latents.dtype) * HIDDEN
-    predicted: Tensor = network(
-        latents,
-        states,
-        timestep,
-        encoder_attention_mask=hidden if mask.ndim == 3 else hidden.unsqueeze(1),
-        return_dict=False,
-    )[0]
-    return predicted
+    @staticmethod
+    def prepared(transformer: Any) -> Any:
+        return per_frame_timesteps(transformer)
+
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
+    ) -> Tensor:
+        """As Adapter says; a SANA-Video is not told the frame rate."""
+        hidden = (~text.mask).to(latents.dtype) * HIDDEN
+        velocity: Tensor = network(
+            latents,
+            text.zero_padded(),
+            timestep,
+            encoder_attention_mask=hidden if text.per_latent else hidden.unsqueeze(1),
+            return_dict=False,
+        )[0]
+        return velocity
