@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AutoencoderKLWan,
+    Cosmos3OmniTransformer,
     CosmosTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
     SanaVideoTransformer3DModel,
@@ -31,11 +33,13 @@ from transformers import (
 from longtake.models.guardrail import PACKAGE
 
 TEXT_WIDTH, QWEN_LAYERS = 16, 3
-WORDS = ["[PAD]", "[UNK]", "<bos>", "</s>", "<|im_start|>", "<|im_end|>"]
+SPECIAL = ["<bos>", "</s>", "<|im_start|>", "<|im_end|>", "<|vision_start|>"]
+WORDS = ["[PAD]", "[UNK]", *SPECIAL]
 WORDS += ["a", "red", "Red", "blue", "car", "bus", "driving", "at", "dawn", ",", "system", "user"]
 CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}{{ part.text }}"
-    "{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.content is string %}"
+    "{{ message.content }}{% else %}{% for part in message.content %}{{ part.text }}{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
@@ -88,6 +92,42 @@ def tiny_cosmos(projected: bool, **changed: Any) -> CosmosTransformer3DModel:
         "encoder_hidden_states_channels": TEXT_WIDTH,
     }
     return CosmosTransformer3DModel(**config | changed).requires_grad_(False)
+
+
+def tiny_cosmos3() -> Cosmos3OmniTransformer:
+    """2 layers, 2 heads of 16, latents of 4 channels in patches of 2 × 2."""
+    torch.manual_seed(0)
+    return Cosmos3OmniTransformer(
+        head_dim=16,
+        hidden_size=32,
+        intermediate_size=32,
+        latent_channel=4,
+        latent_patch_size=2,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_key_value_heads=1,
+        patch_latent_dim=16,
+        rope_axes_dim=[4, 2, 2],
+        vocab_size=len(WORDS),
+    ).requires_grad_(False)
+
+
+def tiny_wan_2_2_vae() -> AutoencoderKLWan:
+    """16 × 16 pixels a latent, of 4 channels."""
+    torch.manual_seed(1)
+    return AutoencoderKLWan(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        is_residual=True,
+        patch_size=2,
+        in_channels=12,
+        out_channels=12,
+        scale_factor_spatial=16,
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
 
 
 def tiny_sana() -> SanaVideoTransformer3DModel:
@@ -149,13 +189,14 @@ def words(template: str) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     if template:
-        special = [(word, WORDS.index(word)) for word in ("<bos>", "</s>")]
+        special = [(word, WORDS.index(word)) for word in SPECIAL]
         tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
     made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="[UNK]",
         pad_token="[PAD]",
-        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+        eos_token="</s>",
+        additional_special_tokens=SPECIAL,
         model_max_length=4096,
     )
     made.chat_template = CHAT
@@ -167,9 +208,9 @@ def save_folder(wan_folder: Path, folder: Path, **parts: Any) -> Path:
     shutil.copytree(wan_folder, folder)
     index = json.loads((folder / "model_index.json").read_bytes())
     for name, part in parts.items():
-        shutil.rmtree(folder / name)
+        shutil.rmtree(folder / name, ignore_errors=True)
         part.save_pretrained(folder / name)
-        origin = "diffusers" if name in ("transformer", "scheduler") else "transformers"
+        origin = "diffusers" if name in ("transformer", "scheduler", "vae") else "transformers"
         index[name] = [origin, type(part).__name__]
     (folder / "model_index.json").write_text(json.dumps(index | {"safety_checker": [None, None]}))
     return folder
@@ -218,3 +259,24 @@ def save_sana(wan_folder: Path, folder: Path) -> Path:
         text_encoder=tiny_gemma(),
         tokenizer=words("<bos> $A"),
     )
+
+
+def save_cosmos_3(wan_folder: Path, folder: Path) -> Path:
+    """As the hub's folders of Cosmos 3: no text encoder, and another name for the tokenizer."""
+    scheduler = UniPCMultistepScheduler(
+        use_karras_sigmas=True, use_flow_sigmas=True, prediction_type="flow_prediction", sigma_max=200.0
+    )
+    save_folder(
+        wan_folder,
+        folder,
+        transformer=tiny_cosmos3(),
+        scheduler=scheduler,
+        vae=tiny_wan_2_2_vae(),
+        text_tokenizer=words(""),
+    )
+    index = json.loads((folder / "model_index.json").read_bytes())
+    for name in ("text_encoder", "tokenizer"):
+        shutil.rmtree(folder / name)
+        del index[name]
+    (folder / "model_index.json").write_text(json.dumps(index | {"sound_tokenizer": [None, None]}))
+    return folder

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
-from longtake.models.nvidia import COSMOS, SANA
+from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
 from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -97,6 +97,7 @@ FAMILIES = {
         },
     ),
     "CosmosTransformer3DModel": COSMOS,
+    "Cosmos3OmniTransformer": COSMOS_3,
     "SanaVideoTransformer3DModel": SANA,
     "OpenSoraTransformer3DModel": Family(
         code="longtake.models.open_sora.transformer:OpenSoraTransformer3DModel",
@@ -138,7 +139,5 @@ REFUSALS = {
     **dict.fromkeys(("ChronoEdit", "LTX2Video", "LTXVideo"), NO_ADAPTER),
     "AutoencoderKLCosmos": "it is Cosmos 1's, whose network has learnt positions, which count from a clip's beginning,"
     " and a window moves on",
-    "Cosmos3OmniTransformer": "it reads the prompt itself, as tokens in one sequence with the pictures; longtake has no"
-    " adapter for that yet",
     "SanaWM": "it films along a camera path from a photo, which a film here cannot give",
 }

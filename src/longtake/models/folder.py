@@ -52,7 +52,7 @@ class ModelFolder:
         self.parts |= self.family.parts
         self._classify(index)
         self.vae = self._checked("vae", self.autoencoder.config)
-        self.encoder = self._checked("text_encoder", self.family.text.config)
+        self.encoder = self._checked(self.family.text.reader, self.family.text.config)
         self.network = self._checked("transformer", self.family.config)
         if reason := self._unfit(index):
             raise ModelError(f"model folder {path} cannot be used: {reason}")
@@ -66,8 +66,8 @@ class ModelFolder:
     def spec(self) -> ModelSpec:
         """The description of the model. Raises ModelError for a value that is missing, of the wrong type or out of its
         range, and for a scheduler whose noise levels or predictions are not those of a film."""
-        tokenizer, scheduler = self._checked("tokenizer", self.family.text.tokenizer), self._scheduler()
-        latents, most = self.vae.latents, self.family.text.most_tokens
+        reads, scheduler, latents = self.family.text, self._scheduler(), self.vae.latents
+        tokenizer, most = self._checked(reads.words, reads.tokenizer), reads.most_tokens
         lacks = {part: lack for part, lack in self.family.left_out.items() if self._names(part)}
         return ModelSpec(
             name=self.name,

@@ -1,5 +1,5 @@
-"""NVIDIA's families, Cosmos Predict 2 and 2.5 and SANA-Video: what is read of their configurations, and their records;
-without torch."""
+"""NVIDIA's families, Cosmos Predict 2 and 2.5, Cosmos 3 and SANA-Video: what is read of their configurations, and
+their records; without torch."""
 
 from __future__ import annotations
 
@@ -51,6 +51,39 @@ class CosmosConfig(NetworkConfig):
             return "it follows control video, which a film here cannot give"
         if self.in_channels == self.out_channels:
             return "it makes single pictures; take the Video2World model"
+        return None
+
+
+class Cosmos3Config(NetworkConfig):
+    """Of a Cosmos 3 transformer, which fills sides up to whole patches itself."""
+
+    in_channels: Count = Field(48, alias="latent_channel")
+    text_width: Count = Field(4096, alias="hidden_size")
+    hidden_act: str = "silu"
+
+    @property
+    def refusal(self) -> str | None:
+        if self.hidden_act != "silu":
+            return "it reads another chat than Qwen's, which nothing here writes"
+        return None
+
+
+class WordsConfig(TextEncoderConfig):
+    """Of the same, as what reads the prompt."""
+
+    width: Count = Field(4096, alias="hidden_size")
+    vocab_size: Count = 151936
+
+
+class AnyFlowConfig(FlowConfig):
+    """Of a scheduler of Cosmos 3. Its Karras' levels are for pictures; films have the flow levels that its authors'
+    examples for video ask for, whatever it says."""
+
+    use_karras_sigmas: bool | None = None  # type: ignore[assignment]
+    sigma_max: float | None = None  # type: ignore[assignment]
+    sigma_min: float | None = None  # type: ignore[assignment]
+
+    def given_shift(self, class_name: str) -> float | None:
         return None
 
 
@@ -117,8 +150,9 @@ class GemmaConfig(TextEncoderConfig):
 
 
 # The pictures, steps and guidance of Cosmos2VideoToWorldPipeline and Cosmos2_5_PredictBasePipeline, whose guidance 7
-# counts from 0, and of SanaVideoPipeline and its model card. Windows are no longer than the 24 and 21 latents of the
-# clips that they were trained on, with as many known latents as those of Cosmos. None of it was tuned for this method.
+# counts from 0; of the examples for video in diffusers' page on Cosmos 3, with their shift; and of SanaVideoPipeline.
+# Windows are no longer than the 24, 48 and 21 latents of their clips, with as many known ones as those of Cosmos had.
+# None of it was tuned for this method.
 COSMOS_2 = ModelDefaults(
     width=1280,
     height=704,
@@ -131,6 +165,17 @@ COSMOS_2 = ModelDefaults(
     guidance_scale=8.0,
 )
 COSMOS_2_5 = replace(COSMOS_2, num_inference_steps=36)
+COSMOS_3_VIDEO = ModelDefaults(
+    width=1280,
+    height=720,
+    fps=24,
+    num_inference_steps=35,
+    steps_per_chunk=2,
+    chunk_size=1,
+    context_size=2,
+    shift=10.0,
+    guidance_scale=6.0,
+)
 SANA_VIDEO = ModelDefaults(
     width=832,
     height=480,
@@ -181,6 +226,27 @@ PREDICT_2_5 = replace(
     },
 )
 COSMOS = replace(PREDICT_2, relatives={"Qwen2_5_VLForConditionalGeneration": PREDICT_2_5})
+COSMOS_3 = Family(
+    code="diffusers:Cosmos3OmniTransformer",
+    adapter="longtake.models.cosmos3:Cosmos3Model",
+    config=Cosmos3Config,
+    autoencoders=("AutoencoderKLWan",),
+    text=TextEncoder(
+        code="longtake.models.cosmos3:Cosmos3PromptEncoder",
+        parts={"text_tokenizer": tokenizer("Qwen2Tokenizer", "Qwen2TokenizerFast")},
+        config=WordsConfig,
+        most_tokens=4096,
+        reader="transformer",
+        words="text_tokenizer",
+    ),
+    schedulers={"UniPCMultistepScheduler": AnyFlowConfig},
+    left_out={"sound_tokenizer": "sound", "safety_checker": None},
+    defaults={("AutoencoderKLWan", 16): COSMOS_3_VIDEO},
+    hub={
+        "nvidia/Cosmos3-Nano": "Cosmos 3, 16 billion parameters, 1280x720 at 24 fps, silent",
+        "nvidia/Cosmos3-Super": "Cosmos 3, 64 billion parameters, 1280x720 at 24 fps, silent",
+    },
+)
 SANA = Family(
     code="diffusers:SanaVideoTransformer3DModel",
     adapter="longtake.models.sana_video:SanaVideoModel",

@@ -68,9 +68,9 @@ def encoder(*classes: str) -> Part:
 class TextEncoder:
     """A way from prompts to text.
 
-    code: the place of its PromptEncoder. parts: what that is made of, by their names in the folder; "text_encoder" and
-    "tokenizer" are among them. config, tokenizer: what is read of the configurations of these two. most_tokens: of a
-    prompt, where neither the network nor the tokenizer says less.
+    code: the place of its PromptEncoder. parts: what that is made of, by their names in the folder. reader, words: the
+    parts that make its states and its tokens; the former may be the network. config, tokenizer: what is read of the
+    configurations of these two. most_tokens: of a prompt, where neither the network nor the tokenizer says less.
     """
 
     code: str
@@ -78,6 +78,8 @@ class TextEncoder:
     config: type[TextEncoderConfig]
     tokenizer: type[TokenizerConfig] = TokenizerConfig
     most_tokens: int = 512
+    reader: str = "text_encoder"
+    words: str = "tokenizer"
 
 
 @dataclass(frozen=True)
