@@ -18,8 +18,9 @@ from filming import chunks_of
 from longtake import LongTake
 from longtake.errors import ModelError, OptionError
 from longtake.guidance import guided_velocity
-from longtake.models import cosmos3
-from longtake.models.cosmos3 import Cosmos3Model, Cosmos3PromptEncoder, per_frame_times
+from longtake.models import cosmos3_text
+from longtake.models.cosmos3 import Cosmos3Model, per_frame_times
+from longtake.models.cosmos3_text import Cosmos3PromptEncoder
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.text import Text
 from nvidia import save_cosmos_3, tiny_cosmos3, tiny_wan_2_2_vae, words
@@ -110,8 +111,9 @@ def test_rows_are_by_themselves(ours: Cosmos3OmniTransformer) -> None:
     latents, timestep, _ = window(3)
     rows = [[3, 8, 9, 5], [3, 4]]
     told = [ours.embed_tokens(torch.tensor([ids + [0] * (4 - len(ids))])) for ids in rows]
-    mask = torch.tensor([[True] * 4, [True, True, False, False]])
-    both = ours(latents.repeat(2, 1, 1, 1, 1), timestep.repeat(2, 1), torch.cat(told), mask, FPS)
+    text = Text(torch.cat(told), torch.tensor([[True] * 4, [True, True, False, False]]))
+    twice = latents.repeat(2, 1, 1, 1, 1), timestep.repeat(2, 1)
+    both = Cosmos3Model.network_velocity(ours, *twice, text, FPS)
     for i, ids in enumerate(rows):
         tolerance = rounding(partial(run, ours, latents, timestep, ids), ours, latents, timestep)
         close(both[i : i + 1], run(ours, latents, timestep, ids), tolerance)
@@ -169,7 +171,7 @@ def test_lockstep_equals_its_pipeline(
         guidance_scale=4.0,
         output_type="latent",
     ).video
-    monkeypatch.setattr(cosmos3, "CLIP_FRAMES", 9)
+    monkeypatch.setattr(cosmos3_text, "CLIP_FRAMES", 9)
     own = SimpleNamespace(height=64, width=96, fps=FPS)
     spec: Any = SimpleNamespace(name="tiny", max_prompt_tokens=120, defaults=own)
     reader = Cosmos3PromptEncoder(spec, {"text_tokenizer": pipeline.text_tokenizer})
@@ -205,7 +207,10 @@ def test_a_folder_to_a_film(wan_folder: Path, tmp_path: Path) -> None:
         "chunk_size": 1,
         "context_size": 1,
     }
-    film = LongTake(load_model(folder)).generate("a red car", num_frames=21, width=64, height=48, **small)
+    model = load_model(folder)
+    short, empty = model.encode_prompt(["a"]), model.encode_prompt([""], negative=True)
+    assert torch.equal(short.emptied(empty).zero_padded(), empty.zero_padded())
+    film = LongTake(model).generate("a red car", num_frames=21, width=64, height=48, **small)
     assert film.shape == (21, 48, 64, 3) and film.std() > 0
     with pytest.raises(ModelError, match="cannot be trained here yet"):
         load_encoders(folder).encode_prompt(["a red car"])

@@ -12,7 +12,6 @@ B batch, C channels, F latent frames, H W latent height and width, P patches a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,25 +22,23 @@ from diffusers.pipelines.cosmos.pipeline_cosmos3_omni import (
 )
 from torch import Tensor, nn
 
-from longtake.errors import ModelError, OptionError
+from longtake.errors import ModelError
 from longtake.models.adapter import Adapter
-from longtake.models.base import ModelSpec
-from longtake.models.text import PromptEncoder, Text
+from longtake.models.text import Text
 
 FRAMES_A_LATENT = 4
-CLIP_FRAMES = 189  # num_frames of Cosmos3OmniPipeline's examples
-SYSTEM = "You are a helpful assistant who will generate videos from a give prompt."
 
 
 class Cosmos3OmniTransformer(StockTransformer):
     """Cosmos 3's network, which is asked for a velocity by latents, times and embedded words alone."""
 
-    def forward(self, latents: Tensor, timestep: Tensor, words: Tensor, mask: Tensor, fps: float) -> Tensor:
+    def forward(self, latents: Tensor, timestep: Tensor, words: Tensor, fps: float) -> Tensor:
         """noise - data (B, C, F, H, W) of latents (B, C, F, H, W) at timestep (B, F), from 1000, noise, to 0, clean.
 
-        words (B, L, D), of which the first are tokens, as many as mask (B, L) says.
+        words (B, L, D), behind whose tokens are rows of zeros.
         """
-        rows = zip(latents.split(1), timestep, words, mask.sum(dim=1).tolist(), strict=True)
+        counts = words.any(dim=-1).sum(dim=1).tolist()
+        rows = zip(latents.split(1), timestep, words, counts, strict=True)
         return torch.cat([self._row(x, time, text[:count], fps) for x, time, text, count in rows])
 
     def _row(self, latents: Tensor, timestep: Tensor, words: Tensor, fps: float) -> Tensor:
@@ -90,49 +87,6 @@ def per_frame_times(transformer: Any) -> Any:
     return transformer
 
 
-class Cosmos3PromptEncoder(PromptEncoder):
-    """Words as numbers, (B, L, 1), L = spec.max_prompt_tokens: the network itself reads them.
-
-    A prompt is what a user says in Qwen's chat, with how long, how fast and how large its authors' clips are behind it:
-    189 frames of the model's own size and rate, which a negative prompt denies.
-    """
-
-    def __init__(self, spec: ModelSpec, parts: Mapping[str, Any]) -> None:
-        super().__init__(spec, {"tokenizer": parts["text_tokenizer"]})
-
-    def encode(self, prompts: list[str]) -> Text:
-        return self._numbered([self._chat(prompt, "is") for prompt in prompts])
-
-    def encode_negative(self, prompts: list[str]) -> Text:
-        return self._numbered([self._chat(prompt, "is not") for prompt in prompts])
-
-    def check_length(self, prompt: str) -> None:
-        """OptionError for a prompt of more tokens than the model takes, with those of the chat around it."""
-        self._numbered([self._chat(self.clean(prompt), "is not")])
-
-    def _chat(self, prompt: str, be: str) -> str:
-        own = self.spec.defaults
-        clip = f"The video {be} {CLIP_FRAMES / own.fps:.1f} seconds long and {be} of {own.fps:.0f} FPS."
-        size = f"This video {be} of {own.height}x{own.width} resolution."
-        asked = f"{prompt.rstrip('.')}. " if prompt.rstrip(".") else ""
-        said = (("system", SYSTEM), ("user", f"{asked}{clip} {size}"))
-        chat = "".join(f"<|im_start|>{who}\n{what}<|im_end|>\n" for who, what in said)
-        return f"{chat}<|im_start|>assistant\n{self.tokenizer.eos_token}<|vision_start|>"
-
-    def _numbered(self, chats: list[str]) -> Text:
-        limit = self.spec.max_prompt_tokens
-        longest = max(len(row) for row in self.tokenizer(chats, verbose=False).input_ids)
-        if longest > limit:
-            raise OptionError(
-                f"the prompt is {longest} tokens long, with those of the chat around it, {self.spec.name} takes"
-                f" {limit}: shorten it"
-            )
-        tokens = self.tokenizer(
-            chats, padding="max_length", max_length=limit, padding_side="right", return_tensors="pt"
-        )
-        return Text(tokens.input_ids[..., None].float(), tokens.attention_mask.bool())
-
-
 class Cosmos3Model(Adapter):
     """A Cosmos 3 transformer, which is given per-frame times in place, and its other parts, as a VideoModel."""
 
@@ -145,16 +99,19 @@ class Cosmos3Model(Adapter):
         network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
     ) -> Tensor:
         """As Adapter says, a row at a time."""
-        velocity: Tensor = network(latents, timestep, text.states, text.mask, fps)
+        velocity: Tensor = network(latents, timestep, text.zero_padded(), fps)
         return velocity
 
     @torch.no_grad()
     def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
-        """As Adapter says. ModelError if the network is not loaded, which embeds the words."""
+        """As Adapter says, embedded, and zero behind the tokens. All of it is seen, so that an empty prompt is not cut
+        to the length of another: it ends in words of its own. ModelError if the network, which embeds, is not loaded.
+        """
         table = self.transformer.embed_tokens
         if table.weight.is_meta:
             raise ModelError(
                 f"{self.spec.name} reads prompts with its network: it cannot be trained here yet"
             )
         numbers = super().encode_prompt(prompts, negative)
-        return Text(table(numbers.states[..., 0].long().to(table.weight.device)), numbers.mask)
+        words = table(numbers.states[..., 0].long().to(table.weight.device))
+        return Text(words.masked_fill(~numbers.mask[..., None], 0), torch.ones_like(numbers.mask))
