@@ -64,7 +64,7 @@ class CosmosTransformer3DModel(StockTransformer):
 
         text (B, L, D), or (B, F, L, D), one a frame. Predict 2 is told the frame rate, 2.5 is not.
         """
-        config = self.config
+        config, timestep = self.config, timestep.to(latents.device)
         known = timestep == 0
         time = (timestep / TIMESTEPS).masked_fill(known, KNOWN)
         mask = known[:, None, :, None, None].to(latents.dtype).expand(-1, 1, -1, *latents.shape[3:])
@@ -74,9 +74,7 @@ class CosmosTransformer3DModel(StockTransformer):
             inputs = F.pad(inputs, (0,) * 7 + (1,))  # a channel of zeros: no part of the picture is padding
         grid = self.patch_embed(inputs)
         x = grid.flatten(2, 3)
-        temb, embedded = (
-            row.view(*time.shape, 1, -1) for row in self.time_embed(x, time.flatten().to(x.device))
-        )
+        temb, embedded = (row.view(*time.shape, 1, -1) for row in self.time_embed(x, time.flatten()))
         if config.use_crossattn_projection:
             text = self.crossattn_proj(text)
         for block in self.transformer_blocks:
