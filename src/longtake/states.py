@@ -25,6 +25,7 @@ from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
+from longtake.models.base import stored
 from longtake.pictures import Pictures
 from longtake.progressive import Window
 from longtake.provenance import Made
@@ -49,7 +50,7 @@ class About(BaseModel):
     """What a state belongs to.
 
     film: what the film follows from. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. made: what it was made with so far.
+    model and for no LoRA; several as for `read_spec`. made: what it was made with so far.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
@@ -58,7 +59,7 @@ class About(BaseModel):
 
     film: dict[str, Any]
     model: str | None
-    lora: str | None
+    lora: str | tuple[str, ...] | None
     made: Made
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)
@@ -135,7 +136,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         "noisy": window.noisy,
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
-        **{DECODER + name: x for name, x in state.shot.decoder.items()},
+        **{DECODER + name: x for name, x in stored(state.shot.decoder).items()},
         **{DRAFT + name: x for name, x in state.shot.draft.items()},
         **({} if state.shot.end is None else {END: state.shot.end}),
     }

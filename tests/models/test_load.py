@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.errors import ModelError, OptionError
 from longtake.models import places
+from longtake.models.base import Ends
 from longtake.models.families import ALL
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.places import list_models
@@ -83,7 +83,7 @@ def test_spec_of_a_folder_with_its_own_defaults(tubelet_folder: Path) -> None:
     """4k frames, and longtake.json for everything else."""
     spec = read_spec(tubelet_folder)
     assert (spec.temporal_factor, spec.first_frames, spec.alignment, spec.max_prompt_tokens) == (4, 4, 16, 12)
-    assert asdict(spec.defaults) == json.loads((tubelet_folder / "longtake.json").read_text())
+    assert spec.defaults.told == json.loads((tubelet_folder / "longtake.json").read_text())
 
 
 def test_spec_needs_no_torch(wan_folder: Path) -> None:
@@ -215,6 +215,13 @@ def test_longtake_json_is_checked(folder: Path, tubelet_folder: Path) -> None:
     shutil.copy(tubelet_folder / "longtake.json", folder)
     edit(folder / "longtake.json", width="832")
     assert "['width']" in refusal(folder)
+    shutil.copy(tubelet_folder / "longtake.json", folder)
+    ends: dict[str, Any] = {"films": 4, "loop": 2, "clip": 3.5, "photo": 1, "largest": 3}
+    edit(folder / "longtake.json", ends=ends)
+    spec = read_spec(folder)
+    assert spec.ends == Ends(**ends) and spec.defaults == read_spec(tubelet_folder).defaults
+    edit(folder / "longtake.json", ends={**ends, "loop": -1})
+    assert "longtake.json: ends: loop must be greater than or equal to 0" in refusal(folder)
     (folder / "longtake.json").unlink()
     edit(folder / "model_index.json", vae=["longtake", "AutoencoderTubelet"])
     assert "longtake.json is missing" in refusal(folder)

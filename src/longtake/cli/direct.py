@@ -32,7 +32,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The mp4 to write."
 # The options of a film that its draft does not settle.
 FINISHING = (
     *("negative_prompt", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
-    *("solver", "shift", "guidance_scale"),
+    *("solver", "shift", "sigmas", "guidance_scale"),
 )
 
 
@@ -195,6 +195,7 @@ def retake(
     changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
     loading, spec = _that_made(about, device)
     take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
+    say_notes(take.film)
     film_it(take, loading, started, as_json, preview)
 
 

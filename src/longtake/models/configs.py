@@ -9,13 +9,14 @@ import json
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from longtake.errors import ModelError
-from longtake.models.base import Count, ModelDefaults
+from longtake.models.base import Count, Ends, ModelDefaults
 
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
@@ -215,10 +216,17 @@ class LoraConfig(Config):
 def _passes(defaults: ModelDefaults) -> ModelDefaults:
     if defaults.steps_per_chunk > defaults.num_inference_steps:
         raise ValueError("steps_per_chunk is more than num_inference_steps")
+    if defaults.sigmas is None:
+        return defaults
+    if len(defaults.sigmas) != defaults.num_inference_steps:
+        raise ValueError("sigmas must be as many as num_inference_steps")
+    if any(before <= after for before, after in pairwise(defaults.sigmas)):
+        raise ValueError("sigmas must fall at every step")
     return defaults
 
 
 SETTINGS = TypeAdapter(Annotated[ModelDefaults, AfterValidator(_passes)])
+ENDS, MEASURED = "ends", TypeAdapter(Ends)
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -231,16 +239,29 @@ def checked(kind: type[Kind], content: dict[str, Any], where: str) -> Kind:
 
 
 def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
-    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else."""
+    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else but what was measured."""
+    own = {name: value for name, value in content.items() if name != ENDS}
     try:
-        SETTINGS.validate_python(content)
+        SETTINGS.validate_python(own)
     except ValidationError as error:
         wrong = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         raise ModelError(
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
-    return ModelDefaults(**content)  # numbers as they are written, 24 not 24.0
+    if own.get("sigmas"):
+        own["sigmas"] = tuple(own["sigmas"])
+    return ModelDefaults(**own)  # numbers as they are written, 24 not 24.0
+
+
+def measured_ends(content: dict[str, Any], folder: Path) -> Ends | None:
+    """What a longtake.json says was measured of the ends of films, if it does."""
+    if ENDS not in content:
+        return None
+    try:
+        return MEASURED.validate_python(content[ENDS])
+    except ValidationError as error:
+        raise ModelError(f"model folder {folder}: longtake.json: ends: {_one_line(error)}") from None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -124,6 +124,8 @@ class Family:
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
     check: the place of a function of a model's name; ModelError if it cannot be filmed with as things stand here.
     relatives: families of other models with a network of the same class, by the class of their text encoder.
+    lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
+    spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -143,6 +145,8 @@ class Family:
     scheduler_shift: bool = False
     check: str | None = None
     relatives: Mapping[str, Family] = field(default_factory=dict)
+    lora_names: str | None = None
+    lora_converter: str | None = None
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)
