@@ -14,6 +14,7 @@ from diffusers import (
     AutoencoderKLWan,
     Cosmos3OmniTransformer,
     CosmosTransformer3DModel,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     SanaVideoTransformer3DModel,
     UniPCMultistepScheduler,
@@ -255,7 +256,9 @@ def save_sana(wan_folder: Path, folder: Path) -> Path:
         wan_folder,
         folder,
         transformer=tiny_sana(),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=8.0),
+        scheduler=DPMSolverMultistepScheduler(
+            use_flow_sigmas=True, flow_shift=7.0, prediction_type="flow_prediction"
+        ),
         text_encoder=tiny_gemma(),
         tokenizer=words("<bos> $A"),
     )

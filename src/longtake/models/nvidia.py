@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from longtake.models.base import Count, ModelDefaults
-from longtake.models.configs import FlowConfig, NetworkConfig, TextEncoderConfig
+from longtake.models.configs import SHIFTS, FlowConfig, NetworkConfig, TextEncoderConfig
 from longtake.models.records import T5, Family, TextEncoder, encoder, tokenizer
 
 Patches = Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -127,6 +127,15 @@ class WideKarrasConfig(KarrasConfig):
     final_sigmas_type: Literal["zero"] | None = None
     sigma_max: Annotated[float, Field(ge=200, le=200)]
     sigma_min: Annotated[float, Field(ge=0.01, le=0.01)]
+
+
+class DpmConfig(FlowConfig):
+    """Of the scheduler of SANA-Video, a DPM-Solver of flow matching, whose shift alone counts here."""
+
+    use_flow_sigmas: Literal[True]
+
+    def given_shift(self, class_name: str) -> float | None:
+        return self.flow_shift
 
 
 class QwenConfig(TextEncoderConfig):
@@ -261,6 +270,7 @@ SANA = Family(
         config=GemmaConfig,
         most_tokens=299,  # of the 300 that are read, one is the instruction's
     ),
+    schedulers={**dict.fromkeys(SHIFTS, FlowConfig), "DPMSolverMultistepScheduler": DpmConfig},
     text_per_latent=True,
     defaults={("AutoencoderKLWan", 8): SANA_VIDEO},
     scheduler_shift=True,
