@@ -82,7 +82,7 @@ class Shot:
         self._stages = stages(film.directions)
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
         texts = self._texts()
-        null_text = model.encode_prompt([film.negative_prompt])
+        null_text = model.encode_prompt([film.negative_prompt], negative=True)
         null_texts = [null_text if film.negative_prompt else text.emptied(null_text) for text in texts]
         velocity = guided_velocity(
             partial(model.velocity, fps=float(film.rate)),

@@ -194,9 +194,9 @@ class VideoModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_prompt(self, prompts: list[str]) -> Text:
-        """The prompts, one a row. Raises OptionError for a prompt of more tokens than the spec allows, NumberError for
-        numbers that are not finite."""
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
+        """The prompts, or negative ones, one a row. Raises OptionError for a prompt of more tokens than the spec
+        allows, NumberError for numbers that are not finite."""
         ...
 
     def clean(self, prompt: str) -> str:
