@@ -12,6 +12,7 @@ from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
 from longtake.models.minimax_h3_records import MINIMAX_H3
 from longtake.models.motif_records import MOTIF_VIDEO
+from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
 from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -105,6 +106,9 @@ FAMILIES = {
             "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
         },
     ),
+    "CosmosTransformer3DModel": COSMOS,
+    "Cosmos3OmniTransformer": COSMOS_3,
+    "SanaVideoTransformer3DModel": SANA,
     "OpenSoraTransformer3DModel": Family(
         code="longtake.models.open_sora.transformer:OpenSoraTransformer3DModel",
         adapter="longtake.models.open_sora.model:OpenSoraModel",
@@ -127,11 +131,13 @@ FAMILIES = {
     "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }
 
+# All of them, relatives too.
+ALL = [member for family in FAMILIES.values() for member in (family, *family.relatives.values())]
 SECOND = "transformer_2"  # a second network, where there are two
 NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
 VAES = Part(tuple(f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()), weights=OF_DIFFUSERS)
 # What the folders of any family hold, by name; a name may come twice.
 PARTS = [("transformer", NETWORKS), ("vae", VAES)]
-PARTS += [part for family in FAMILIES.values() for part in family.parts.items()]
+PARTS += [part for family in ALL for part in family.parts.items()]
 PARTS += [(SECOND, NETWORKS)]
-CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
+CONVERTED = {family.converted.name: family.converted for family in ALL if family.converted}

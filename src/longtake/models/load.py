@@ -58,7 +58,7 @@ def load_model(
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _of_one_network(model) if lora else _whole(model)
+    folder = _of_one_network(model) if lora else _usable(model)
     added = find_loras(lora)
     with reading(folder.path):
         transformer = _network(folder, precision)
@@ -128,9 +128,17 @@ def _whole(model: Model) -> ModelFolder:
     return folder
 
 
+def _usable(model: Model) -> ModelFolder:
+    """The same, of a model that can be filmed with as things stand here."""
+    folder = _whole(model)
+    if check := folder.family.check:
+        imported(check)(folder.name)
+    return folder
+
+
 def _of_one_network(model: Model) -> ModelFolder:
     """The same of a model that LoRAs and training are for: ModelError for two experts, which have one each."""
-    folder = _whole(model)
+    folder = _usable(model)
     if folder.spec.experts:
         raise ModelError(
             f"{folder.name} has two networks, each with weights of its own, and longtake adds LoRAs to models of one,"

@@ -6,7 +6,8 @@ ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each laten
 NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
 FROM_PICTURES = "it films from pictures that are given, at places of a clip; take a text-to-video model"
 FROM_FILM = "it changes a film that is given; take a text-to-video model"
-CAMERA = "it follows the path of a camera from a picture, and a prompt says neither"
+CAMERA = "it films along a camera path from a photo, which a film here cannot give"
+COSMOS_1 = "it is Cosmos 1's, whose learnt positions count from a clip's beginning, and a window moves on"
 REFINES = "it makes the film of another network finer; take that network"
 HISTORY = (
     "it sees a history of its own beside a clip of one level, in counts of frames and in resolutions that are fixed;"
@@ -19,10 +20,10 @@ REFUSALS = {
     **dict.fromkeys(("Allegro", "CogVideoX", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
     **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
-    **dict.fromkeys(("Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
-    **dict.fromkeys(("Cosmos3OmniTransformer", "Kandinsky6"), NO_ADAPTER),
+    **dict.fromkeys(("Kandinsky6", "LTX2Video", "LTXVideo"), NO_ADAPTER),
     **dict.fromkeys(("ConsisID", "I2VGenXLUNet", "UNetSpatioTemporalConditionModel"), FROM_PICTURES),
     "SanaWM": CAMERA,
+    "AutoencoderKLCosmos": COSMOS_1,
     **dict.fromkeys(("ChronoEdit", "WanAnimate", "WanAnimate2", "WanVACE"), FROM_FILM),
     **dict.fromkeys(("Kandinsky6SR", "SanaWMLTX2Refiner"), REFINES),
     **dict.fromkeys(("Helios", "HunyuanVideoFramepack"), HISTORY),
