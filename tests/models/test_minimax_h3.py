@@ -4,10 +4,12 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import pytest
 import torch
 from diffusers import AutoencoderKLMiniMaxH3, MiniMaxH3Scheduler, MiniMaxH3Transformer3DModel
@@ -30,6 +32,7 @@ from longtake.models.minimax_h3_records import DEFAULTS, MINIMAX_H3
 from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.options import FilmOptions
+from longtake.shot import Shot
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
@@ -300,3 +303,24 @@ def test_at_its_published_size() -> None:
     count = sum(parameter.numel() for parameter in network.parameters())
     assert count == 33_122_992_896 and round(count * 2 / 2**30, 1) == 61.7
     assert (MINIMAX_H3.config.model_validate(dict(network.config, patch_size=[1, 2, 2]))).text_width == 5120
+
+
+def test_a_film_of_it(folder: Path, cli: Callable[..., Any]) -> None:
+    """From the command line, to its last picture, which waits for latents that do not come; and from an open folder,
+    pass by pass, the same pictures."""
+    size = ("--size", "64x32", "--frames", "40", "--steps", "4", "--steps-per-chunk", "2", "--seed", "3")
+    made = cli("generate", "a red car", "--model", folder, "-o", "film.mp4", *size)
+    assert made.code == 0, made.err
+    with av.open("film.mp4") as film:
+        assert sum(1 for _ in film.decode(video=0)) == 40
+    model = load_model(folder)
+    options = FilmOptions(
+        prompt="a red car", width=64, height=32, num_frames=40, num_inference_steps=4, steps_per_chunk=2
+    )
+    shot = Shot(model, options.resolved(model.spec))
+    state, pictures = shot.begin()
+    parts = [pictures]
+    while not shot.is_whole(state):
+        state, pictures = shot.advance(state)
+        parts.append(pictures)
+    assert [len(part) for part in parts if len(part)] == [17, 23]

@@ -110,6 +110,11 @@ class VaeConfig(Config, ABC):
     def latents(self) -> Latents: ...
 
     @property
+    def delay_latents(self) -> int:
+        """How many latents must follow one until it is decoded."""
+        return 0
+
+    @property
     def refusal(self) -> str | None:
         """Why it cannot be filmed with, if so."""
         return None

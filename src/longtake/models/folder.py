@@ -89,6 +89,7 @@ class ModelFolder:
             defaults=self._defaults(scheduler.given_shift(self.classes["scheduler"])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
+            delay_latents=self.vae.delay_latents,
             prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
             whole_groups=self.family.whole_groups,
