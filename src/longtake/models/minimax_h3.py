@@ -2,7 +2,7 @@
 
 The network reads one row of text, sound and picture, a table of times, and which of them each token has: a time a frame
 is an input of its own. Its times are 1 - sigma, its velocity is data - noise, and its films have no tokens of sound.
-Text has the mean time of the frames that are not clean: that of the clip where all have one.
+Text has a time of its own, as joint.py says.
 
 The places of latents in time follow the autoencoder's groups of 1, 4, 4, 4 and 4 frames, counted from the window's
 first latent. So a window must begin with a group.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.models.adapter import TIMESTEPS, Adapter
+from longtake.models.joint import with_text
 from longtake.models.text import PromptEncoder, Text
 
 PICTURE, WORD = 0, 1  # kinds of tokens, as the network numbers them
@@ -48,13 +49,11 @@ def _velocity(network: nn.Module, latents: Tensor, timestep: Tensor, states: Ten
     count, (frames, height, width) = len(states), patches.shape[:3]
     places = torch.cat([_text_places(count), _picture_places(count, frames, height, width)])
     tokens = torch.arange(len(places), device=latents.device)
-    is_noisy = timestep > 0
-    of_text = timestep.sum(dim=0, keepdim=True) / is_noisy.sum().clamp_min(1)
     data, _ = network(
         hidden_states=patches.flatten(3).flatten(0, 2)[None],
         audio_hidden_states=latents.new_empty(1, 0, SOUND_CHANNELS),
         encoder_hidden_states=states[None],
-        timestep=1 - torch.cat([of_text, timestep]).to(latents.device) / TIMESTEPS,
+        timestep=1 - with_text(timestep[None])[0].to(latents.device) / TIMESTEPS,
         timestep_indices=(tokens - count).div(height * width, rounding_mode="floor").add(1).clamp_min(0),
         token_tags=torch.where(tokens < count, WORD, PICTURE),
         position_ids=places.float().to(latents.device),
