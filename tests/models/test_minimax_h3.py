@@ -3,7 +3,6 @@
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +19,7 @@ from diffusers.modular_pipelines.minimax_h3.before_denoise import (
 )
 from diffusers.modular_pipelines.minimax_h3.encoders import get_qwen3vl_prompt_embeds
 from torch import Tensor
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from conftest import tiny_tokenizer
 from filming import chunks_of
 from longtake.errors import OptionError
 from longtake.models.load import load_model, read_spec
@@ -33,55 +30,20 @@ from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.options import FilmOptions
 from longtake.shot import Shot
+from more_folders import CHANNELS, TEXT_WIDTH, h3_network, h3_vae, save_h3
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
 
-CHANNELS, TEXT_WIDTH = 4, 16
-
 
 @pytest.fixture(scope="module")
 def network() -> MiniMaxH3Transformer3DModel:
-    """2 blocks, 2 heads of 16."""
-    torch.manual_seed(0)
-    return MiniMaxH3Transformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        hidden_size=24,
-        num_layers=2,
-        num_refiner_layers=1,
-        ffn_dim=32,
-        in_channels=CHANNELS,
-        text_dim=TEXT_WIDTH,
-        freq_dim=16,
-        time_embed_hidden_dim=24,
-        time_embed_dim=16,
-        rope_freq_dim=2,
-    ).eval()
+    return h3_network()
 
 
 @pytest.fixture(scope="module")
 def vae() -> AutoencoderKLMiniMaxH3:
-    """16 × 16 pixels and 4 frames a latent, tiles of 2 × 2 latents."""
-    torch.manual_seed(0)
-    made = AutoencoderKLMiniMaxH3(
-        latent_channels=CHANNELS,
-        block_out_channels=(8, 8, 16, 16),
-        layers_per_block=1,
-        spatial_downsample_factors=(2, 2, 2, 2),
-        temporal_downsample_factors=(1, 2, 2, 1),
-        norm_num_groups=4,
-        decoder_num_layers=2,
-        decoder_num_attention_heads=2,
-        decoder_attention_head_dim=16,
-        latents_mean=(0.3, -0.2, 0.1, 0.0),
-        latents_std=(1.5, 0.8, 1.2, 0.5),
-    ).eval()
-    for parameter in made.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
-    made.enable_tiling(32, 32, 16, 16)
-    return made
+    return h3_vae()
 
 
 def text_of(lengths: list[int]) -> Text:
@@ -217,56 +179,9 @@ def test_encoder_streams(vae: AutoencoderKLMiniMaxH3, sizes: list[int]) -> None:
     close(made, ((raw - mean) / std)[:, :, :10], 1e-5)
 
 
-def tiny_qwen() -> Qwen3VLForConditionalGeneration:
-    """51 layers, since the 50th is read, of 2 heads of 8."""
-    words = {
-        "vocab_size": 40,
-        "hidden_size": TEXT_WIDTH,
-        "intermediate_size": 16,
-        "num_hidden_layers": 51,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e4},
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_heads": 1,
-        "out_hidden_size": TEXT_WIDTH,
-        "patch_size": 4,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 16,
-    }
-    torch.manual_seed(0)
-    return Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(text_config=words, vision_config=vision, tie_word_embeddings=False)
-    ).eval()
-
-
 @pytest.fixture(scope="module")
-def folder(network: Any, vae: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the hub holds it: a modular index, with parts that films do without."""
-    made = tmp_path_factory.mktemp("minimax-h3")
-    parts = {
-        "tokenizer": ("transformers", "Qwen2Tokenizer", tiny_tokenizer(end=False)),
-        "text_encoder": ("transformers", "Qwen3VLForConditionalGeneration", tiny_qwen()),
-        "transformer": ("diffusers", "MiniMaxH3Transformer3DModel", network),
-        "vae": ("diffusers", "AutoencoderKLMiniMaxH3", vae),
-        "scheduler": ("diffusers", "MiniMaxH3Scheduler", MiniMaxH3Scheduler(shift=12.0)),
-    }
-    for name, (_, _, part) in parts.items():
-        part.save_pretrained(made / name)
-    index: dict[str, Any] = {
-        name: [origin, kind, {"subfolder": name}] for name, (origin, kind, _) in parts.items()
-    }
-    index |= {
-        "audio_vae": ["diffusers", "AutoencoderKLMiniMaxH3Audio", {}],
-        "_class_name": "MiniMaxH3ModularPipeline",
-    }
-    (made / "modular_model_index.json").write_text(json.dumps(index))
-    return made
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_h3(tmp_path_factory.mktemp("minimax-h3"))
 
 
 def test_prompts_are_encoded_as_by_diffusers(folder: Path) -> None:

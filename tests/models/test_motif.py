@@ -13,40 +13,22 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, MotifVideoPipeline, MotifVideoTransformer3DModel
 from diffusers.guiders import ClassifierFreeGuidance
 from torch import Tensor
-from transformers import T5Gemma2Encoder, T5Gemma2EncoderConfig, T5Gemma2TextConfig
 
-from conftest import save_folder, tiny_wan_vae
 from filming import chunks_of
 from longtake.guidance import guided_velocity
 from longtake.models.joint import with_text
 from longtake.models.load import load_model
 from longtake.models.motif import MotifVideoModel
 from longtake.models.text import Text
+from more_folders import TEXT_WIDTH, motif_network, save_motif
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
 
-TEXT_WIDTH = 16
-
 
 @pytest.fixture(scope="module")
 def stock() -> MotifVideoTransformer3DModel:
-    """A block of two streams, one of one, and two that see frames; text is attended to beside, too."""
-    torch.manual_seed(0)
-    network = MotifVideoTransformer3DModel(
-        in_channels=9,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=12,
-        num_layers=1,
-        num_single_layers=3,
-        num_decoder_layers=2,
-        text_embed_dim=TEXT_WIDTH,
-        rope_axes_dim=(4, 4, 4),
-        enable_text_cross_attention_dual=True,
-        enable_text_cross_attention_single=True,
-    )
-    return network.eval()
+    return motif_network()
 
 
 @pytest.fixture(scope="module")
@@ -120,24 +102,8 @@ def test_modulations_are_held_a_frame(ours: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(stock: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    words = T5Gemma2TextConfig(
-        hidden_size=TEXT_WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        vocab_size=24,
-        head_dim=8,
-        num_key_value_heads=2,
-        dropout_rate=0.0,
-        layer_norm_epsilon=1e-6,
-        dense_act_fn="gelu",
-    )
-    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    encoder = T5Gemma2Encoder(T5Gemma2EncoderConfig(text_config=words, vision_config=vision)).eval()
-    place = tmp_path_factory.mktemp("motif")
-    return save_folder(place, ["diffusers", "AutoencoderKLWan"], encoder, tiny_wan_vae(), True, stock)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_motif(tmp_path_factory.mktemp("motif"))
 
 
 def test_lockstep_equals_its_pipeline(folder: Path) -> None:
