@@ -1,4 +1,4 @@
-"""MiniMax-H3 and Motif-Video, too small to be good for anything: networks, autoencoders, folders of the real classes."""
+"""MiniMax-H3 and Motif-Video, too small to be good for anything: networks, autoencoders, folders of real classes."""
 
 import json
 from pathlib import Path
