@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 CHANNELS, TEXT_WIDTH, FPS = 8, 16, 24
 SIZE = (2, CHANNELS, 3, 2, 4)
-COMMON = {
+COMMON: dict[str, Any] = {
     "in_channels": CHANNELS,
     "out_channels": CHANNELS,
     "num_attention_heads": 2,
@@ -27,7 +27,7 @@ COMMON = {
     "cross_attention_dim": 24,
     "num_layers": 2,
 }
-LTX_2 = {
+LTX_2: dict[str, Any] = {
     **COMMON,
     "audio_in_channels": 4,
     "audio_out_channels": 4,
@@ -39,9 +39,14 @@ LTX_2 = {
     "causal_offset": 8,  # positions without a first frame of its own, as a window has them
 }
 # What sets the later ones apart, as published: gates, text that is told by noise level, no projection of text.
-LATER = {"gated_attn": True, "audio_gated_attn": True, "cross_attn_mod": True, "audio_cross_attn_mod": True}
-LTX_2_3 = {**LTX_2, **LATER, "use_prompt_embeddings": False, "perturbed_attn": True}
-LTX_2_5 = {**LTX_2_3, "ff_bias": False, "use_keyframes_abs_pos_embedding": True}
+LATER: dict[str, Any] = {
+    "gated_attn": True,
+    "audio_gated_attn": True,
+    "cross_attn_mod": True,
+    "audio_cross_attn_mod": True,
+}
+LTX_2_3: dict[str, Any] = {**LTX_2, **LATER, "use_prompt_embeddings": False, "perturbed_attn": True}
+LTX_2_5: dict[str, Any] = {**LTX_2_3, "ff_bias": False, "use_keyframes_abs_pos_embedding": True}
 
 
 class Case(NamedTuple):
@@ -96,15 +101,14 @@ class Case(NamedTuple):
 
 def made(name: str, **changed: Any) -> Case:
     torch.manual_seed(4)
-    match name:
-        case "LTX-Video":
-            stock, module = LTXVideoTransformer3DModel(**COMMON, caption_channels=TEXT_WIDTH), ltx
-            ours = ltx.per_frame_timesteps(copy.deepcopy(stock))
-        case _:
-            config = {"LTX-2": LTX_2, "LTX-2.3": LTX_2_3, "LTX-2.5": LTX_2_5}[name] | changed
-            stock, module = LTX2VideoTransformer3DModel(**config), ltx2
-            ours = ltx2.per_frame_pictures(copy.deepcopy(stock))
-    return Case(stock.eval(), ours.eval(), module, TEXT_WIDTH if name in ("LTX-Video", "LTX-2") else 24)
+    stock: Any
+    if name == "LTX-Video":
+        stock = LTXVideoTransformer3DModel(**COMMON, caption_channels=TEXT_WIDTH).eval()
+        return Case(stock, ltx.per_frame_timesteps(copy.deepcopy(stock)), ltx, TEXT_WIDTH)
+    config: dict[str, Any] = {"LTX-2": LTX_2, "LTX-2.3": LTX_2_3, "LTX-2.5": LTX_2_5}[name]
+    stock = LTX2VideoTransformer3DModel(**{**config, **changed}).eval()
+    width = TEXT_WIDTH if name == "LTX-2" else 24
+    return Case(stock, ltx2.per_frame_pictures(copy.deepcopy(stock)), ltx2, width)
 
 
 @pytest.fixture(scope="module", params=["LTX-Video", "LTX-2", "LTX-2.3", "LTX-2.5"])

@@ -25,7 +25,9 @@ def cost_in_words(film: FilmPlan) -> str:
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
             f" {cost.evaluations_per_frame:.2f} a frame",
             f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
-            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
+            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes"
+            + f", and {film.delay_latents} latents behind them"
+            * bool(film.delay_latents),
         ]
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
     from torch import Tensor
@@ -56,9 +56,10 @@ class ModelSpec:
 
     n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
-    reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
-    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
+    reach into one another. A latent's frames are decoded as soon as delay_latents have followed it, or none will. Both
+    sides of a picture are spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may
+    take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent:
+    whether each latent may have a text of its own.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ModelSpec:
     lora: LoraName | None = None
     group_latents: int | None = None
     lookahead_latents: int = 0
+    delay_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
 
@@ -98,6 +100,12 @@ class Decoder(Stateful, Protocol):
         Latents are normalised (mean 0, standard deviation 1 a channel). Those that do not fill a group, where
         the autoencoder decodes in groups, wait for the next push, so N may be 0. Push by push equals one shot.
         A number that the autoencoder does not make finite is NaN.
+        """
+        ...
+
+    def rest(self) -> Iterator[Tensor]:
+        """The frames of latents that wait for others behind them, where none will come: portions (B, 3, N, height,
+        width), most often none. No push may follow.
         """
         ...
 

@@ -9,7 +9,7 @@ B batch, C channels, T frames of a layer, H W its height and width
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,14 +50,12 @@ class Layered(Streaming):
             frames = made
         return [frames]
 
-    def rest_through(self) -> list[Tensor]:
-        """What the layers make of frames that waited for others, where none will come."""
-        made: list[Tensor] = []
+    def rest_through(self) -> Iterator[Tensor]:
+        """What the layers make of frames that waited for others, where none will come, portion by portion."""
         for index in range(len(self.layers)):
             last = self._pushed(index, None)
             if last is not None:
-                made += self.through(last, index + 1)
-        return made
+                yield from self.through(last, index + 1)
 
     def _pushed(self, index: int, frames: Tensor | None) -> Tensor | None:
         """What one layer makes of the next frames in, None where that is nothing yet. No frames: the clip is over."""

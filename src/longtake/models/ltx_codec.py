@@ -12,6 +12,7 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -46,11 +47,13 @@ class LTXDecoder(Layered):
             raw = torch.lerp(raw, place_noise(raw, seen), DECODE_NOISE_SCALE)
         self._kept[CODED] = torch.tensor(seen + latents.shape[2])
         portions = raw.to(self._vae.dtype).split(PORTION, dim=2)
-        return _frames([made for portion in portions for made in self.through(portion)], latents)
+        none = latents.new_empty(len(latents), 3, 0, *(PIXELS * side for side in latents.shape[3:]))
+        made = [frames for portion in portions for frames in self.through(portion)]
+        return clamped(torch.cat(made or [none], dim=2))
 
     @torch.no_grad()
-    def rest(self) -> Tensor:
-        return _frames(self.rest_through(), self._kept["layer.0"])
+    def rest(self) -> Iterator[Tensor]:
+        yield from map(clamped, self.rest_through())
 
 
 class LTXEncoder(Layered):
@@ -75,12 +78,6 @@ class LTXEncoder(Layered):
         mean, std = _statistics(vae)
         raw = torch.cat(moments, dim=2).chunk(2, dim=1)[0]
         return require_finite((raw.float() - mean) / std, ENCODED)
-
-
-def _frames(made: list[Tensor], latents: Tensor) -> Tensor:
-    """What was made of latents (B, C, F, H, W) as frames (B, 3, N, height, width), float32 in [-1, 1]."""
-    none = latents.new_empty(len(latents), 3, 0, *(PIXELS * side for side in latents.shape[3:]))
-    return clamped(torch.cat(made or [none], dim=2))
 
 
 def _patched(frames: Tensor, size: int) -> Tensor:
