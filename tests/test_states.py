@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from longtake.errors import OutputError, StateError
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
+from longtake.provenance import Made
 from longtake.shot import Shot
 from longtake.states import HEADER, About, TakeState, read_about, read_state, write_state
 
@@ -27,8 +28,7 @@ def about(passes: int, num_frames: int) -> About:
         film=film,
         model=None,
         lora=None,
-        dtype="float32",
-        weights="0f",
+        made=Made(model_sha256="0f", device="cpu", dtype="float32", wall_seconds=1.25),
         passes=passes,
         num_frames=num_frames,
         num_written=0,
@@ -104,8 +104,8 @@ def test_any_file_is_refused_in_a_line(content: bytes, tmp_path_factory: pytest.
     ("told", "message"),
     [
         (None, "no state of a film"),
-        ({"schema": 2}, "schema 2, this longtake reads 1"),
-        ({"schema": 1}, "no state, or damaged"),
+        ({"schema": 3}, "schema 3, this longtake reads 2"),
+        ({"schema": 2}, "no state, or damaged"),
         ([], "no state, or damaged"),
         ({}, "no state of a film"),
     ],

@@ -318,7 +318,7 @@ class FilmOptions(Options):
 
 def options_of(metadata: Mapping[str, Any]) -> FilmOptions:
     """The options of a film that says this of itself. OptionError for values that no film has."""
-    own = OWN_SETTINGS.get(metadata.get("method", "progressive"), ())
+    own = next((names for name, names in OWN_SETTINGS.items() if name == metadata.get("method")), ())
     known = FilmOptions.model_fields.keys() - set(own)
     return FilmOptions(**{name: value for name, value in metadata.items() if name in known})
 

@@ -43,6 +43,13 @@ class LongTake:
         """The sha256 of the model's weights, and of the JSON that says how to use them; nothing if it has no folder."""
         return "" if self.folder is None else self.folder.sha256
 
+    @property
+    def known_weights(self) -> str | None:
+        """The same, None as long as it is computed, which begins when this is first asked for."""
+        if self.folder is None:
+            return ""
+        return self.folder.hashing.result() if self.folder.hashing.done() else None
+
     @classmethod
     def from_pretrained(
         cls,

@@ -27,9 +27,10 @@ from longtake.errors import StateError
 from longtake.files import beside, printable
 from longtake.pictures import Pictures
 from longtake.progressive import Window
+from longtake.provenance import Made
 from longtake.shot import ShotState
 
-SCHEMA = 1
+SCHEMA = 2
 HEADER = "longtake"  # the key, in the file's metadata, of what the tensors belong to
 # What reading a file that is no state, or a damaged one, may raise.
 WRONG = (
@@ -47,8 +48,8 @@ PENDING, DECODER, MEMORY, DRAFT, END = "pending", "decoder.", "memory.", "draft.
 class About(BaseModel):
     """What a state belongs to.
 
-    film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
+    film: what the film follows from. model, lora: the folders or names that it is filmed with, None for the embedded
+    model and for no LoRA. made: what it was made with so far.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
@@ -58,8 +59,7 @@ class About(BaseModel):
     film: dict[str, Any]
     model: str | None
     lora: str | None
-    dtype: str
-    weights: str
+    made: Made
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)
     num_written: int = Field(ge=0)
@@ -115,14 +115,17 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
     if _digest(tensors, about) != digest:
         raise StateError(f"{printable(path)} is damaged: it is not what was written")
     there = {name: x.to(device) for name, x in tensors.items() if name != PENDING}
-    memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
-    window = Window(about.passes, there["clean"], there["noisy"], memory)
+    try:
+        memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
+        window, pending = Window(about.passes, there["clean"], there["noisy"], memory), tensors[PENDING]
+    except KeyError as error:
+        raise _unreadable(path) from error
     decoder, draft = (
         {name.removeprefix(kind): x for name, x in there.items() if name.startswith(kind)}
         for kind in (DECODER, DRAFT)
     )
     shot = ShotState(about.num_frames, window, decoder, draft, there.get(END))
-    return TakeState(shot, tensors[PENDING].numpy())
+    return TakeState(shot, pending.numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:

@@ -21,13 +21,14 @@ from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
-from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import list_models, open_model
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
+from longtake.provenance import made_in
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -171,7 +172,7 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    told = {} if like is None else _told(like, start, end)
+    told = {} if like is None else _told(like, start, end, lora)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
     folder = open_model(_model(told.get("model") if model is None else model, preset))
     film = _film(options, folder, preset, lora, start, end)
@@ -194,7 +195,8 @@ def generate(
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film, take.notes)
-    film_it(take, Loading(folder, device, dtype, lora), started, as_json, preview)
+    before = None if like is None else made_in(told)
+    film_it(take, Loading(folder, device, dtype, lora, before), started, as_json, preview)
 
 
 @app.command(cls=WithCues)
@@ -285,8 +287,9 @@ def sides_of(size: str | None) -> dict[str, int]:
     return {"width": int(sides[1]), "height": int(sides[2])}
 
 
-def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
-    """What a film says of itself. OptionError for one that is not ours, or begins with a clip that is not given."""
+def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> dict[str, Any]:
+    """What a film says of itself. OptionError for one that is not ours, or was made with a clip or a LoRA that is not
+    given."""
     from longtake.video import probe
 
     told = probe(film).metadata
@@ -301,6 +304,8 @@ def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
             raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
+    if "lora" in told and lora is None:
+        raise OptionError(f"{printable(film)} was made with LoRA {told['lora']['name']}: give it with --lora")
     return told
 
 
