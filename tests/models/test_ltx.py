@@ -13,6 +13,8 @@ from diffusers import LTX2VideoTransformer3DModel, LTXVideoTransformer3DModel
 from torch import Tensor
 
 from longtake.models import ltx, ltx2
+from longtake.models.adapter import Adapter
+from longtake.models.text import Text
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
@@ -50,11 +52,11 @@ LTX_2_5: dict[str, Any] = {**LTX_2_3, "ff_bias": False, "use_keyframes_abs_pos_e
 
 
 class Case(NamedTuple):
-    """A stock network, the same one prepared, and the module that prepared it."""
+    """A stock network, the same one prepared, and the adapter that prepared it."""
 
     stock: Any
     ours: Any
-    module: Any
+    model: type[Adapter]
     text_width: int
 
     def window(self, batch: int = 2) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -64,8 +66,7 @@ class Case(NamedTuple):
         return torch.randn(batch, *SIZE[1:]), torch.rand(batch, SIZE[2]) * 1000, states, mask
 
     def velocity(self, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        made: Tensor = self.module.velocity(self.ours, latents, timestep, states, mask, FPS)
-        return made
+        return self.model.network_velocity(self.ours, latents, timestep, Text(states, mask), FPS)
 
     def stock_velocity(
         self, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor, sigma: Tensor | None = None
@@ -81,7 +82,7 @@ class Case(NamedTuple):
             "height": latents.shape[3],
             "width": latents.shape[4],
         }
-        if self.module is ltx:
+        if self.model is ltx.LTXModel:
             told["rope_interpolation_scale"] = (8 / FPS, 32, 32)
         else:
             told |= {
@@ -104,11 +105,11 @@ def made(name: str, **changed: Any) -> Case:
     stock: Any
     if name == "LTX-Video":
         stock = LTXVideoTransformer3DModel(**COMMON, caption_channels=TEXT_WIDTH).eval()
-        return Case(stock, ltx.per_frame_timesteps(copy.deepcopy(stock)), ltx, TEXT_WIDTH)
+        return Case(stock, ltx.LTXModel.prepared(copy.deepcopy(stock)), ltx.LTXModel, TEXT_WIDTH)
     config: dict[str, Any] = {"LTX-2": LTX_2, "LTX-2.3": LTX_2_3, "LTX-2.5": LTX_2_5}[name]
     stock = LTX2VideoTransformer3DModel(**{**config, **changed}).eval()
     width = TEXT_WIDTH if name == "LTX-2" else 24
-    return Case(stock, ltx2.per_frame_pictures(copy.deepcopy(stock)), ltx2, width)
+    return Case(stock, ltx2.LTX2Model.prepared(copy.deepcopy(stock)), ltx2.LTX2Model, width)
 
 
 @pytest.fixture(scope="module", params=["LTX-Video", "LTX-2", "LTX-2.3", "LTX-2.5"])
@@ -242,8 +243,10 @@ def test_a_window_may_begin_anywhere(name: str) -> None:
 @torch.no_grad()
 def test_the_rate_is_told(case: Case) -> None:
     """Latents of a film with more frames a second lie closer."""
-    window = case.window()
-    slow, fast = (case.module.velocity(case.ours, *window, fps) for fps in (8, 30))
+    latents, timestep, states, mask = case.window()
+    slow, fast = (
+        case.model.network_velocity(case.ours, latents, timestep, Text(states, mask), fps) for fps in (8, 30)
+    )
     assert (slow - fast).abs().max() > 1e-4 * slow.abs().max()
 
 
@@ -253,7 +256,7 @@ def test_gradients_and_checkpointing(case: Case) -> None:
 
     def gradients(network: Any) -> dict[str, Tensor]:
         network.zero_grad()
-        case.module.velocity(network, *window, FPS).square().mean().backward()
+        case._replace(ours=network).velocity(*window).square().mean().backward()
         return {name: x.grad.clone() for name, x in network.named_parameters() if x.grad is not None}
 
     network = copy.deepcopy(case.ours).train()
@@ -270,8 +273,7 @@ def test_gradients_and_checkpointing(case: Case) -> None:
 
 def test_weights_keep_their_names(case: Case) -> None:
     """What is trained through the adapter is saved as a plain diffusers model; preparing twice is as once."""
-    prepare = ltx.per_frame_timesteps if case.module is ltx else ltx2.per_frame_pictures
-    assert prepare(case.ours) is case.ours
+    assert case.model.prepared(case.ours) is case.ours
     assert len(case.ours.proj_out._forward_pre_hooks) == 1
     assert type(case.ours.transformer_blocks[0]).__name__ == case.ours._repeated_blocks[0]
     assert list(case.ours.state_dict()) == list(case.stock.state_dict())

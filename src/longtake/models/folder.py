@@ -79,9 +79,10 @@ class ModelFolder:
             defaults=self._defaults(scheduler.given_shift(self.classes["scheduler"])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
+            delay_latents=self.vae.delay_latents,
             prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
-            schedule=self.family.schedule,
+            schedule=scheduler.schedule or self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
         )
 

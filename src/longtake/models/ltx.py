@@ -19,6 +19,9 @@ import torch
 from diffusers.models.transformers import transformer_ltx
 from torch import Tensor, nn
 
+from longtake.models.adapter import Adapter
+from longtake.models.text import Text
+
 FRAMES, PIXELS = 8, 32  # of a latent
 UNSEEN = -10000.0  # diffusers' bias of tokens that are not attended to
 
@@ -93,28 +96,6 @@ def _frames_first(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (args[0].permute(1, 2, 0, 3).flatten(1, 2),)
 
 
-def velocity(
-    network: nn.Module, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor, fps: float
-) -> Tensor:
-    """noise - data, like latents (B, C, F, H, W), by one call of a prepared network.
-
-    timestep (B, F), 1000 to 0. states (B, L, D), or (B, F, L, D), a text a frame; mask (B, L) or (B, F, L), bool.
-    """
-    _, _, frames, height, width = latents.shape
-    (tokens,) = network(
-        as_tokens(latents),
-        states.flatten(1, -2),
-        timestep,
-        bias(mask, latents.dtype),
-        frames,
-        height,
-        width,
-        rope_interpolation_scale=(FRAMES / fps, PIXELS, PIXELS),
-        return_dict=False,
-    )
-    return as_latents(tokens, latents)
-
-
 def bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """What a mask (B, L) or (B, F, L) adds to attention, (B, G, L)."""
     return (~mask.reshape(len(mask), -1, mask.shape[-1])).to(dtype) * UNSEEN
@@ -128,3 +109,30 @@ def as_tokens(latents: Tensor) -> Tensor:
 def as_latents(tokens: Tensor, latents: Tensor) -> Tensor:
     """Tokens (B, F * H * W, C) as latents of another's size."""
     return tokens.transpose(1, 2).unflatten(2, latents.shape[2:])
+
+
+class LTXModel(Adapter):
+    """An LTX-Video transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
+
+    @staticmethod
+    def prepared(transformer: Any) -> Any:
+        return per_frame_timesteps(transformer)
+
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
+    ) -> Tensor:
+        """As Adapter says."""
+        _, _, frames, height, width = latents.shape
+        (tokens,) = network(
+            as_tokens(latents),
+            text.states.flatten(1, -2),
+            timestep,
+            bias(text.mask, latents.dtype),
+            frames,
+            height,
+            width,
+            rope_interpolation_scale=(FRAMES / fps, PIXELS, PIXELS),
+            return_dict=False,
+        )
+        return as_latents(tokens, latents)

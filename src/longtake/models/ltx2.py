@@ -18,6 +18,7 @@ import torch
 from diffusers.models.transformers import transformer_ltx2
 from torch import Tensor, nn
 
+from longtake.models.adapter import Adapter
 from longtake.models.ltx import (
     FRAMES,
     PIXELS,
@@ -29,6 +30,7 @@ from longtake.models.ltx import (
     modulation,
     per_frame_timesteps,
 )
+from longtake.models.text import Text
 
 
 class LTX2VideoTransformerBlock(transformer_ltx2.LTX2VideoTransformerBlock):
@@ -116,24 +118,6 @@ def _without_sound(module: Any, args: tuple[Any, ...], told: dict[str, Any]) -> 
     }
 
 
-def velocity(
-    network: nn.Module, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor, fps: float
-) -> Tensor:
-    """noise - data, like latents (B, C, F, H, W), by one call of a prepared network.
-
-    timestep (B, F), 1000 to 0. states (B, L, D), or (B, F, L, D), a text a frame; mask (B, L) or (B, F, L), bool.
-    """
-    tokens, _ = network(
-        hidden_states=as_tokens(latents),
-        encoder_hidden_states=states.flatten(1, -2),
-        timestep=timestep,
-        encoder_attention_mask=bias(mask, latents.dtype),
-        video_coords=coordinates(latents, fps),
-        return_dict=False,
-    )
-    return as_latents(tokens, latents)
-
-
 def coordinates(latents: Tensor, fps: float) -> Tensor:
     """Where each token of latents (B, C, F, H, W) begins and ends, (B, 3, F * H * W, 2): in seconds from the first, and
     in pixels."""
@@ -147,3 +131,27 @@ def coordinates(latents: Tensor, fps: float) -> Tensor:
     places = torch.stack([first, first + first.new_tensor(steps)[:, None]], dim=-1)
     places[0] /= fps
     return places.expand(batch, -1, -1, -1)
+
+
+class LTX2Model(Adapter):
+    """An LTX-2 transformer, which is given per-frame timesteps in place and no sound, and its other parts, as a
+    VideoModel."""
+
+    @staticmethod
+    def prepared(transformer: Any) -> Any:
+        return per_frame_pictures(transformer)
+
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
+    ) -> Tensor:
+        """As Adapter says."""
+        tokens, _ = network(
+            hidden_states=as_tokens(latents),
+            encoder_hidden_states=text.states.flatten(1, -2),
+            timestep=timestep,
+            encoder_attention_mask=bias(text.mask, latents.dtype),
+            video_coords=coordinates(latents, fps),
+            return_dict=False,
+        )
+        return as_latents(tokens, latents)

@@ -25,6 +25,16 @@ DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
 HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
 # Tensors that are one and the same: one of them is enough.
 TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
+TIED["Gemma3ForConditionalGeneration"] = ("lm_head.weight", "model.language_model.embed_tokens.weight")
+# Tensors that files name otherwise than the class does that loads them, by how their names begin.
+RENAMED = {
+    "Gemma3ForConditionalGeneration": {
+        "language_model.lm_head.": "lm_head.",
+        "language_model.model.": "model.language_model.",
+        "vision_tower.": "model.vision_tower.",
+        "multi_modal_projector.": "model.multi_modal_projector.",
+    }
+}
 
 
 class Shaped(Protocol):
@@ -146,13 +156,23 @@ def check_floats(held: Mapping[str, Header]) -> None:
         )
 
 
+def _renamed(name: str, class_name: str) -> str:
+    """What a class calls a tensor that files call so."""
+    for began, begins in RENAMED.get(class_name, {}).items():
+        if name.startswith(began):
+            return begins + name.removeprefix(began)
+    return name
+
+
 def check_part(files: Iterable[Path], network: Any, where: str) -> None:
     """ModelError, which names the first that is not so, unless every tensor in these files belongs to this network,
     which may be empty, and none of its is missing."""
     held, class_name = all_headers(files), type(network).__name__
     check_floats(held)
     held = {
-        name: header for name, header in held.items() if not name.startswith(HARMLESS.get(class_name, ()))
+        _renamed(name, class_name): header
+        for name, header in held.items()
+        if not name.startswith(HARMLESS.get(class_name, ()))
     }
     twins = [name for name in TIED.get(class_name, ()) if name in held][:1] and TIED[class_name]
     wanted = {

@@ -1,0 +1,359 @@
+"""LTX-Video and LTX-2 from their folders: what is read, loaded, told, denoised and filmed.
+
+B batch, C channels, F latent frames, H W latent height and width
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKLLTX2Audio,
+    AutoencoderKLLTX2Video,
+    AutoencoderKLLTXVideo,
+    FlowMatchEulerDiscreteScheduler,
+    LTX2Pipeline,
+    LTX2VideoTransformer3DModel,
+    LTXPipeline,
+    LTXVideoTransformer3DModel,
+)
+from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+from torch import Tensor
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, T5Config, T5EncoderModel
+
+from conftest import WORDS, save_folder, tiny_text_encoder
+from filming import chunks_of
+from longtake.guidance import guided_velocity
+from longtake.models.configs import checked
+from longtake.models.load import load_model
+from longtake.models.ltx import LTXModel
+from longtake.models.ltx2 import LTX2Model
+from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
+from longtake.models.ltx_layers import delay_latents
+from longtake.models.places import open_model
+from longtake.options import FilmOptions
+from longtake.shot import Shot
+from longtake.video import read_frames
+from portable import close, rounding
+
+CONFIGS = Path(__file__).parents[1] / "data" / "configs"
+CHANNELS = 8
+NETWORK: dict[str, Any] = {
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "cross_attention_dim": 24,
+    "num_layers": 2,
+    "caption_channels": 16,
+}
+VAE: dict[str, Any] = {
+    "latent_channels": CHANNELS,
+    "decoder_block_out_channels": (16, 32, 64),
+    "decoder_layers_per_block": (1, 1, 1, 1),
+    "layers_per_block": (1, 1, 1, 1, 1),
+}
+SCHEDULER = {
+    "use_dynamic_shifting": True,
+    "base_shift": 0.95,
+    "max_shift": 2.05,
+    "base_image_seq_len": 1024,
+    "max_image_seq_len": 4096,
+    "shift_terminal": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def ltx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As LTX-Video 0.9.1's on the hub, but small: a T5, a decoder that is told a timestep."""
+    torch.manual_seed(8)
+    vae = AutoencoderKLLTXVideo(
+        **VAE,
+        block_out_channels=(8, 16, 16, 16),
+        decoder_spatio_temporal_scaling=(True, True, True),
+        decoder_inject_noise=(True, True, True, False),
+        upsample_residual=(True, True, True),
+        upsample_factor=(2, 2, 2),
+        timestep_conditioning=True,
+    )
+    vae.latents_std.fill_(1.5)
+    folder = save_folder(
+        tmp_path_factory.mktemp("ltx"),
+        ["diffusers", "AutoencoderKLLTXVideo"],
+        tiny_text_encoder(T5Config, T5EncoderModel),
+        vae,
+        end=True,
+        transformer=LTXVideoTransformer3DModel(**NETWORK),
+    )
+    FlowMatchEulerDiscreteScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    return folder
+
+
+def tiny_gemma() -> Gemma3ForConditionalGeneration:
+    """Of two layers, with the eyes that it has."""
+    return Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config={
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "head_dim": 8,
+                "vocab_size": len(WORDS) + 6,
+                "pad_token_id": 0,
+            },
+            vision_config={
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            mm_tokens_per_image=4,
+            image_token_index=len(WORDS) + 5,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def ltx2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As LTX-2's on the hub, but small, and of its sound the entries alone."""
+    torch.manual_seed(9)
+    network = LTX2VideoTransformer3DModel(
+        **NETWORK,
+        audio_in_channels=4,
+        audio_out_channels=4,
+        audio_num_attention_heads=2,
+        audio_attention_head_dim=6,
+        audio_cross_attention_dim=12,
+        rope_type="split",
+    )
+    vae = AutoencoderKLLTX2Video(
+        **VAE,
+        block_out_channels=(16, 32, 64, 64),
+        decoder_causal=False,
+        spatial_compression_ratio=32,
+        temporal_compression_ratio=8,
+    )
+    folder = save_folder(
+        tmp_path_factory.mktemp("ltx2"),
+        ["diffusers", "AutoencoderKLLTX2Video"],
+        tiny_gemma(),
+        vae,
+        end=False,
+        transformer=network,
+    )
+    LTX2TextConnectors(
+        caption_channels=16,
+        text_proj_in_factor=3,
+        video_connector_num_attention_heads=2,
+        video_connector_attention_head_dim=8,
+        video_connector_num_layers=1,
+        video_connector_num_learnable_registers=4,
+        audio_connector_num_attention_heads=2,
+        audio_connector_attention_head_dim=8,
+        audio_connector_num_layers=1,
+        audio_connector_num_learnable_registers=4,
+        rope_type="split",
+    ).save_pretrained(folder / "connectors")
+    FlowMatchEulerDiscreteScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {
+        "connectors": ["ltx2", "LTX2TextConnectors"],
+        "audio_vae": ["diffusers", "AutoencoderKLLTX2Audio"],
+        "vocoder": ["ltx2", "LTX2Vocoder"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_what_is_known_of_them(ltx_folder: Path, ltx2_folder: Path) -> None:
+    """Guards sizes, delay, what films lack, and whose noise levels they have."""
+    video, second = open_model(ltx_folder).spec, open_model(ltx2_folder).spec
+    for spec in (video, second):
+        assert (spec.spatial_factor, spec.temporal_factor, spec.first_frames, spec.alignment) == (
+            32,
+            8,
+            1,
+            32,
+        )
+        assert (spec.latent_channels, spec.delay_latents, spec.schedule) == (CHANNELS, 7, "ltx")
+        assert (spec.max_prompt_tokens, spec.text_per_latent) == (12, True)
+    assert (video.left_out, second.left_out) == ((), ("sound",))
+
+
+@pytest.mark.parametrize(
+    "name", ["video-0.9.0", "video-0.9.1", "video-0.9.5", "video-0.9.7", "2", "2.3", "2.5"]
+)
+def test_published_configurations(name: str) -> None:
+    """They build on no memory at all, have the sizes that are told of them, and their delay is read off JSON."""
+    config = json.loads((CONFIGS / f"ltx-{name}.json").read_text())
+    with torch.device("meta"):
+        network, vae = (
+            getattr(diffusers, config[part]["_class_name"]).from_config(config[part])
+            for part in ("transformer", "vae")
+        )
+    billions = sum(weights.numel() for weights in network.parameters()) / 1e9
+    size = {"video-0.9.7": 13.0, "2": 18.9, "2.3": 19.0, "2.5": 19.0}.get(name, 1.9)
+    assert round(billions, 1) == size
+    kind = LTXVaeConfig if "video" in name else LTX2VaeConfig
+    read = checked(kind, config["vae"], "vae")
+    assert read.delay_latents == delay_latents(vae)
+    assert (read.latents.channels, read.latents.spatial_factor, read.latents.temporal_factor) == (128, 32, 8)
+    assert read.refusal is None
+
+
+def test_shift_is_that_of_the_pipeline() -> None:
+    from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
+
+    for tokens in (1024, 3000, 9216):
+        mu = calculate_shift(tokens, 1024, 4096, 0.95, 2.05)
+        assert abs(shift_of(tokens) / torch.tensor(mu).exp() - 1) < 1e-5
+
+
+@pytest.mark.slow
+def test_lockstep_equals_ltx_pipeline(ltx_folder: Path) -> None:
+    """One window, all levels equal, is ordinary video diffusion: LTXPipeline's latents to rounding."""
+    model = load_model(ltx_folder)
+    assert isinstance(model, LTXModel)
+    pipeline = LTXPipeline.from_pretrained(ltx_folder)
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, CHANNELS, 3, 2, 3)
+    text, null = model.encode_prompt(["a red car"]), model.encode_prompt(["a bus at night"])
+    packed = pipeline(
+        prompt_embeds=text.states,
+        prompt_attention_mask=text.mask,
+        negative_prompt_embeds=null.states,
+        negative_prompt_attention_mask=null.mask,
+        height=64,
+        width=96,
+        num_frames=17,
+        frame_rate=24,
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        latents=pipeline._pack_latents(noise),
+        output_type="latent",
+    ).frames
+    expected = pipeline._unpack_latents(packed, 3, 2, 3)
+    velocity = guided_velocity(model.velocity, [text], [null], guidance_scale=3.0)
+
+    def filmed() -> Tensor:
+        (latents,) = chunks_of(velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=6)
+        return latents
+
+    assert expected.std() > 0.1
+    close(filmed(), expected, rounding(filmed, model.transformer, noise, text.states, null.states))
+
+
+def tiny_sound() -> AutoencoderKLLTX2Audio:
+    """The pipeline of LTX-2 wants one."""
+    return AutoencoderKLLTX2Audio(
+        base_channels=4,
+        ch_mult=(1,),
+        num_res_blocks=1,
+        in_channels=2,
+        resolution=32,
+        latent_channels=2,
+        mel_bins=8,
+        attn_resolutions=None,
+        mid_block_add_attention=False,
+    )
+
+
+@pytest.mark.slow
+def test_lockstep_equals_ltx2_pipeline(ltx2_folder: Path) -> None:
+    """One window, all levels equal: the pictures of LTX2Pipeline, prompts and all, if it does not let them hear the
+    sound that it makes beside them, and its network is not told of a first frame."""
+    model = load_model(ltx2_folder)
+    assert isinstance(model, LTX2Model)
+    network = LTX2VideoTransformer3DModel.from_config({**model.transformer.config, "causal_offset": 8})
+    network.load_state_dict(model.transformer.state_dict())
+    network.register_forward_pre_hook(
+        lambda module, args, told: (args, {**told, "isolate_modalities": True}), with_kwargs=True
+    )
+    parts = model.text_encoder.parts
+    pipeline = LTX2Pipeline(
+        **parts,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(**SCHEDULER),
+        vae=model.vae,
+        audio_vae=tiny_sound(),
+        vocoder=None,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, CHANNELS, 3, 2, 3)
+    expected = pipeline(
+        "a red car",
+        negative_prompt="a bus at night",
+        height=64,
+        width=96,
+        num_frames=17,
+        frame_rate=24.0,
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        guidance_rescale=0.0,
+        stg_scale=0.0,
+        modality_scale=1.0,
+        audio_stg_scale=0.0,
+        audio_modality_scale=1.0,
+        audio_guidance_rescale=0.0,
+        latents=pipeline._pack_latents(noise),
+        max_sequence_length=12,
+        output_type="latent",
+    ).frames
+
+    def filmed() -> Tensor:
+        text, null = model.encode_prompt(["a red car"]), model.encode_prompt(["a bus at night"])
+        velocity = guided_velocity(model.velocity, [text], [null], guidance_scale=3.0)
+        (latents,) = chunks_of(velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=6)
+        return latents
+
+    modules = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
+    assert expected.std() > 0.1
+    close(filmed(), expected, rounding(filmed, model.transformer, noise, *modules))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ltx", "ltx2"])
+def test_films_have_all_their_frames(
+    kind: str, request: pytest.FixtureRequest, cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """From the command line to the file, the last pictures too, which no latents follow."""
+    folder = request.getfixturevalue(f"{kind}_folder")
+    options = (
+        "--steps",
+        "4",
+        "--steps-per-chunk",
+        "2",
+        "--context",
+        "1",
+        "--size",
+        "64x64",
+        "--frames",
+        "41",
+    )
+    result = cli("generate", "a red car", "--model", folder, *options, "-o", "film.mp4")
+    assert result.code == 0, result.err
+    assert sum(1 for _ in read_frames(tmp_path / "film.mp4")) == 41
+    plan = cli("plan", "--model", folder, *options)
+    assert "and 7 latents behind them" in plan.out
+
+
+@pytest.mark.slow
+def test_a_film_that_ended_is_not_gone_on_from(ltx_folder: Path) -> None:
+    """Its last pictures were made because no latents followed: a longer film has others. Stopped before, it goes on."""
+    model = load_model(ltx_folder)
+    options = FilmOptions(
+        prompt="a red car", width=64, height=64, num_frames=73, num_inference_steps=2, steps_per_chunk=2
+    )
+    shot = Shot(model, options.resolved(model.spec))
+    passes = list(shot.passes(shot.begin()[0]))
+    states, counts = [state for state, _ in passes], [len(pictures) for _, pictures in passes]
+    assert sum(counts) == 73 and counts[-1] > 40 and counts[:6] == [0] * 6
+    assert shot.is_open(states[-2]) and not shot.is_open(states[-1])
