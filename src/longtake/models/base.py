@@ -121,12 +121,13 @@ class Stateful(Protocol):
 
 
 def stored(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """What a file keeps of a decoder's state: its recent latents alone, if it has them and they are the smaller part.
+    """What a file keeps of a decoder's state: its recent latents and single numbers alone, if it has them and they are
+    the smaller part.
 
     The decoder that is restored with it goes on to the same bits.
     """
-    recent = {name: x for name, x in state.items() if name == RECENT}
-    return recent if recent and 2 * num_bytes(recent) < num_bytes(state) else state
+    recent = {name: x for name, x in state.items() if name == RECENT or x.ndim == 0}
+    return recent if RECENT in recent and 2 * num_bytes(recent) < num_bytes(state) else state
 
 
 def num_bytes(state: Mapping[str, Tensor]) -> int:

@@ -68,10 +68,20 @@ class Layered(Streaming):
         return layer.call(seen)[:, :, done:ready] if ready > done else None
 
 
+def reach(layers: Sequence[Layer]) -> float:
+    """The frames in, the last ones, that all depends on which the layers keep."""
+    return _at_first(layers, [layer.kept for layer in layers])
+
+
 def delay(layers: Sequence[Layer]) -> float:
     """The frames in that must follow one until all that comes of it is there."""
-    frames, rate = 0.0, 1.0
-    for layer in layers:
-        frames += layer.ahead / rate
+    return _at_first(layers, [layer.ahead for layer in layers])
+
+
+def _at_first(layers: Sequence[Layer], frames: Sequence[int]) -> float:
+    """The sum of frames in of each layer, counted in those of the first."""
+    total, rate = 0.0, 1.0
+    for layer, count in zip(layers, frames, strict=True):
+        total += count / rate
         rate *= layer.up / layer.down
-    return frames
+    return total

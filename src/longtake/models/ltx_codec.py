@@ -12,48 +12,58 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from longtake.finite import require_finite
-from longtake.models.codecs import ENCODED, clamped, no_latents
-from longtake.models.layered import Layered
+from longtake.models.base import RECENT
+from longtake.models.codecs import clamped, denormalised, no_latents, normalised
+from longtake.models.layered import Layered, reach
 from longtake.models.ltx_layers import decoder_layers, encoder_layers
 
 FRAMES, PIXELS = 8, 32  # of a latent
 DECODE_NOISE_SCALE = 0.025
-PORTION = 4  # latents that are decoded at once: more repeat less, and take more memory
 CODED = "coded"  # the name, in a decoder's state, of how many latents it has seen
 
 
 class LTXDecoder(Layered):
     """Decodes with LTX's autoencoders: the first latent becomes one frame, every later one eight, later.
 
-    With what `rest` gives it is what `vae.decode` gives, to rounding.
+    With what `rest` gives it is what `vae.decode` gives, to rounding. Its state has the latents that were pushed last,
+    as many as its layers depend on. Restored with these and their place alone, it makes the rest of it again, to the
+    same bits: latents are always decoded one by one.
     """
 
     def __init__(self, vae: Any) -> None:
         super().__init__(vae)
         self.layers = decoder_layers(vae)
+        self._reach = math.ceil(reach(self.layers)) + 1
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        seen = int(self._kept.get(CODED, torch.tensor(0)))
-        raw = denormalised(self._vae, latents)
-        if self._vae.config.timestep_conditioning:
-            raw = torch.lerp(raw, place_noise(raw, seen), DECODE_NOISE_SCALE)
-        self._kept[CODED] = torch.tensor(seen + latents.shape[2])
-        portions = raw.to(self._vae.dtype).split(PORTION, dim=2)
+        if self._kept.keys() == {RECENT, CODED}:
+            recent = self._kept[RECENT]
+            self._kept = {CODED: self._kept[CODED] - recent.shape[2]}
+            self._decoded(recent)
         none = latents.new_empty(len(latents), 3, 0, *(PIXELS * side for side in latents.shape[3:]))
-        made = [frames for portion in portions for frames in self.through(portion)]
-        return clamped(torch.cat(made or [none], dim=2))
+        return clamped(torch.cat(self._decoded(latents) or [none], dim=2))
 
     @torch.no_grad()
     def rest(self) -> Iterator[Tensor]:
         yield from map(clamped, self.rest_through())
+
+    def _decoded(self, latents: Tensor) -> list[Tensor]:
+        vae, coded = self._vae, self._kept.get(CODED, torch.tensor(0))
+        raw = denormalised(vae, latents)
+        if vae.config.timestep_conditioning:
+            raw = torch.lerp(raw, place_noise(raw, int(coded)), DECODE_NOISE_SCALE)
+        recent = torch.cat([self._kept.get(RECENT, latents[:, :, :0]), latents], dim=2)
+        self._kept[RECENT] = recent[:, :, -self._reach :].clone()
+        self._kept[CODED] = coded + latents.shape[2]
+        return [frames for latent in raw.split(1, dim=2) for frames in self.through(latent)]
 
 
 class LTXEncoder(Layered):
@@ -75,9 +85,7 @@ class LTXEncoder(Layered):
         sizes = [1] * first + [FRAMES] * (frames.shape[2] // FRAMES)
         pixels = _patched(frames.to(vae.device, vae.dtype), vae.config.patch_size)
         moments = [made for group in pixels.split(sizes, dim=2) for made in self.through(group)]
-        mean, std = _statistics(vae)
-        raw = torch.cat(moments, dim=2).chunk(2, dim=1)[0]
-        return require_finite((raw.float() - mean) / std, ENCODED)
+        return normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
 
 
 def _patched(frames: Tensor, size: int) -> Tensor:
@@ -94,15 +102,3 @@ def place_noise(latents: Tensor, first: int) -> Tensor:
         for f in range(latents.shape[2])
     ]
     return torch.stack(drawn, dim=1).to(latents).expand_as(latents)
-
-
-def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
-    """The mean of raw latents, and their standard deviation, (C, 1, 1, 1) each."""
-    mean, std = (row.float().view(-1, 1, 1, 1) for row in (vae.latents_mean, vae.latents_std))
-    return mean, std / vae.config.scaling_factor
-
-
-def denormalised(vae: Any, latents: Tensor) -> Tensor:
-    """Latents as the autoencoder speaks of them, where it is, float32."""
-    mean, std = _statistics(vae)
-    return latents.to(vae.device, torch.float32) * std + mean

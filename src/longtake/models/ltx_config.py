@@ -61,8 +61,8 @@ class LTXVaeConfig(VaeConfig):
 
     @property
     def delay_latents(self) -> int:
-        """How many latents must follow one until it is decoded: the sum of what its layers reach ahead, each
-        at its own rate. It is ltx_layers.delay_latents of the autoencoder itself."""
+        """How many latents must follow one until it is decoded: the sum of what its layers reach ahead, each at its own
+        rate. It is ltx_layers.delay_latents of the autoencoder itself."""
         if self.decoder_causal:
             return 0
         widths, depths, scaled, factors = (
