@@ -9,26 +9,8 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
-from longtake.models.ltx_config import (
-    GemmaConfig,
-    LTX2Config,
-    LTX2VaeConfig,
-    LTXConfig,
-    LTXSchedulerConfig,
-    LTXVaeConfig,
-    shift_of,
-)
-from longtake.models.records import (
-    T5,
-    Autoencoder,
-    Converted,
-    Family,
-    Part,
-    TextEncoder,
-    encoder,
-    library,
-    tokenizer,
-)
+from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
+from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
 # By their classes, in the words of model_index.json.
@@ -56,20 +38,8 @@ AUTOENCODERS = {
         first_frames=1,
         group_latents=5,
     ),
-    "AutoencoderKLLTXVideo": Autoencoder(
-        code="diffusers:AutoencoderKLLTXVideo",
-        codec="longtake.models.ltx_codec:LTX",
-        first_frames=1,
-        config=LTXVaeConfig,
-        statistics="longtake.models.codecs:of_buffers",
-    ),
-    "AutoencoderKLLTX2Video": Autoencoder(
-        code="diffusers:AutoencoderKLLTX2Video",
-        codec="longtake.models.ltx_codec:LTX",
-        first_frames=1,
-        config=LTX2VaeConfig,
-        statistics="longtake.models.codecs:of_buffers",
-    ),
+    "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
+    "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -99,21 +69,6 @@ SKYREELS_V2 = ModelDefaults(
     shift=8.0,
     guidance_scale=6.0,
 )
-# What their authors film by (configs/ltxv-2b-0.9.5.yaml of Lightricks/LTX-Video, LTX_2_3_PARAMS in ltx_pipelines of
-# Lightricks/LTX-2), in windows of 24 and 19 latents, shorter than the longest clips that they know: 257 frames, and 20
-# seconds. The shift is that of their schedulers for as many tokens; LTX-Video 0.9.5 and later have none.
-LTX_VIDEO = ModelDefaults(
-    width=768,
-    height=512,
-    fps=24,
-    num_inference_steps=40,
-    steps_per_chunk=2,
-    chunk_size=1,
-    context_size=4,
-    shift=shift_of(24 * 384),
-    guidance_scale=3.0,
-)
-LTX_2 = replace(LTX_VIDEO, num_inference_steps=30, shift=shift_of(19 * 384))
 FAMILIES = {
     "WanTransformer3DModel": Family(
         code="diffusers:WanTransformer3DModel",
@@ -161,50 +116,8 @@ FAMILIES = {
             "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
         },
     ),
-    "LTXVideoTransformer3DModel": Family(
-        code="diffusers:LTXVideoTransformer3DModel",
-        adapter="longtake.models.ltx:LTXModel",
-        config=LTXConfig,
-        autoencoders=("AutoencoderKLLTXVideo",),
-        text=replace(T5, most_tokens=256),
-        schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
-        text_per_latent=True,
-        defaults={("AutoencoderKLLTXVideo", 32): LTX_VIDEO},
-        hub={
-            "Lightricks/LTX-Video": "LTX-Video 0.9.0, 1.9 billion parameters, 768x512 at 24 fps",
-            "Lightricks/LTX-Video-0.9.5": "LTX-Video 0.9.5, 1.9 billion parameters, 768x512 at 24 fps",
-            "Lightricks/LTX-Video-0.9.7-dev": "LTX-Video 0.9.7, 13 billion parameters, 768x512 at 24 fps",
-            "Lightricks/LTX-Video-0.9.8-13B-distilled": "LTX-Video 0.9.8 for few steps, 13 billion parameters",
-        },
-    ),
-    "LTX2VideoTransformer3DModel": Family(
-        code="diffusers:LTX2VideoTransformer3DModel",
-        adapter="longtake.models.ltx2:LTX2Model",
-        config=LTX2Config,
-        autoencoders=("AutoencoderKLLTX2Video",),
-        text=TextEncoder(
-            code="longtake.models.gemma:GemmaPromptEncoder",
-            parts={
-                "text_encoder": encoder("Gemma3ForConditionalGeneration"),
-                "tokenizer": tokenizer("GemmaTokenizer", "GemmaTokenizerFast"),
-                "connectors": Part(
-                    ("ltx2.LTX2TextConnectors",),
-                    weights=OF_DIFFUSERS,
-                    module="diffusers.pipelines.ltx2.connectors",
-                ),
-            },
-            config=GemmaConfig,
-            most_tokens=1024,
-        ),
-        schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
-        left_out={"audio_vae": "sound", "vocoder": None},
-        text_per_latent=True,
-        defaults={("AutoencoderKLLTX2Video", 32): LTX_2},
-        hub={
-            "Lightricks/LTX-2": "LTX-2, pictures alone, 19 billion parameters, 768x512 at 24 fps",
-            "diffusers/LTX-2.3-Diffusers": "LTX-2.3, pictures alone, 19 billion parameters, 768x512 at 24 fps",
-        },
-    ),
+    "LTXVideoTransformer3DModel": LTX_VIDEO,
+    "LTX2VideoTransformer3DModel": LTX_2,
 }
 
 NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
