@@ -94,7 +94,7 @@ class ModelFolder:
         the files that the parts need besides, such as the words of a tokenizer."""
         for part, record in self.parts.items():
             if record.files:
-                self._check_files(part, record.files)
+                self._check_files(part, self.files(part))
         return {
             part: part_files(self.path, part, record.weights)
             for part, record in self.parts.items()
@@ -132,6 +132,14 @@ class ModelFolder:
         if name not in self._read:
             self._read[name] = read_json(self.path, name)
         return self._read[name]
+
+    def files(self, part: str) -> tuple[str, ...]:
+        """The files besides its configuration and its weights that make a part: those of its record, or the one that
+        does instead where it is there and they are not."""
+        record = self.parts[part]
+        instead = record.instead if record.instead and (self.path / part / record.instead).exists() else None
+        missing = any(not (self.path / part / file).exists() for file in record.files)
+        return (instead,) if instead and missing else record.files
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of one part."""

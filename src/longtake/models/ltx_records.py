@@ -1,8 +1,8 @@
 """The records of LTX-Video and LTX-2, and of their autoencoders. Without torch.
 
-Sources: configs/*.yaml of Lightricks/LTX-Video; ltx_pipelines/utils/constants.py of Lightricks/LTX-2; for sizes, rates and
-the configurations that are tested, diffusers' pipelines and its scripts/convert_ltx_to_diffusers.py and
-convert_ltx2_to_diffusers.py.
+Sources: configs/*.yaml of Lightricks/LTX-Video; ltx_pipelines/utils/constants.py of Lightricks/LTX-2; for sizes and
+rates diffusers' pipelines. The configurations that are tested are those of convert_ltx_to_diffusers.py and
+convert_ltx2_to_diffusers.py in diffusers' scripts.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LTX_AUTOENCODER = Autoencoder(
 )
 LTX2_AUTOENCODER = replace(LTX_AUTOENCODER, code="diffusers:AutoencoderKLLTX2Video", config=LTX2VaeConfig)
 
-# What their authors film by: steps and guidance, 768x512 at 24 frames/s. The windows, of 24 and 19 latents, are ours; the
-# longest clips that the networks know are of 257 frames, and of 20 seconds. The shift is that of their schedulers for as
-# many tokens as such a window has; LTX-Video 0.9.5 and later have none.
+# What their authors film by: steps and guidance, 768x512 at 24 frames/s. The windows, of 24 and 19 latents, are ours;
+# the longest clips that the networks know are of 257 frames, and of 20 seconds. The shift is that of their schedulers
+# for as many tokens as such a window has; LTX-Video 0.9.5 and later have none.
 LTX_VIDEO_DEFAULTS = ModelDefaults(
     width=768,
     height=512,

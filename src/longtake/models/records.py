@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -41,14 +41,15 @@ class Part:
     """A part of a model's folder.
 
     classes: those that it may be of, in the words of model_index.json, each behind its library. config: the file of its
-    configuration. weights: that of its weights, if it has any. files: others that must be there. module: where its
-    classes are, if not in the library that they are behind.
+    configuration. weights: that of its weights, if it has any. files: others that must be there. instead: one that does
+    in place of them. module: where its classes are, if not in the library that they are behind.
     """
 
     classes: tuple[str, ...]
     config: str = "config.json"
     weights: str | None = None
     files: tuple[str, ...] = ()
+    instead: str | None = None
     module: str | None = None
 
 
@@ -152,7 +153,7 @@ T5 = TextEncoder(
     code="longtake.models.t5:T5PromptEncoder",
     parts={
         "text_encoder": encoder("T5EncoderModel", "UMT5EncoderModel"),
-        "tokenizer": tokenizer("T5TokenizerFast", "T5Tokenizer"),
+        "tokenizer": replace(tokenizer("T5TokenizerFast", "T5Tokenizer"), instead="spiece.model"),
     },
     config=T5EncoderConfig,
 )
