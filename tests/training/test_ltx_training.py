@@ -79,7 +79,7 @@ def test_training_learns(
     )
     losses = [json.loads(line)["loss"] for line in Path("run/losses.jsonl").read_text().splitlines()]
     assert sum(losses[-6:]) < 0.9 * sum(losses[:6]), losses
-    model = (folder, "--lora", "run") if rank else ("run/model",)
+    model: tuple[str | Path, ...] = (folder, "--lora", "run") if rank else ("run/model",)
     cli("generate", "a red car", "--size", "64x64", "--frames", "9", "-o", "film.mp4", "--model", *model)
     if not rank:
         assert list(load_transformer("run/model").state_dict()) == list(load_transformer(folder).state_dict())
