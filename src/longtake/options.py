@@ -63,8 +63,7 @@ class FilmPlan:
     `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
-    draft enter, None for a film of pure noise, `delay_latents` how many must follow one before all of its pictures are
-    there."""
+    draft enter, None for a film of pure noise."""
 
     model: str
     lora: LoraName | None
@@ -84,7 +83,6 @@ class FilmPlan:
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
-    delay_latents: int = 0
 
     @property
     def length(self) -> FilmLength:
@@ -242,7 +240,6 @@ class FilmOptions(Options):
             cues=self.cues,
             directions=planned,
             strength=strength,
-            delay_latents=spec.delay_latents,
         )
 
     def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:

@@ -223,7 +223,7 @@ class Shot:
         length, sampling = self.film.length, self.film.cost.sampling
         given = 0 if self.film.behind else self.film.end_latents // sampling.chunk_size
         is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
-        if self.film.delay_latents and self.is_whole(state):
+        if self.model.spec.delay_latents and self.is_whole(state):
             return False
         return state.window.t <= self._sampler.open_until - given * sampling.steps_per_chunk and not is_cut
 

@@ -215,9 +215,10 @@ def plan(
     **given: Any,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
+    folder = open_model(_model(model, preset))
     film = _film(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        open_model(_model(model, preset)),
+        folder,
         preset,
         lora,
         start,
@@ -234,9 +235,10 @@ def plan(
     if as_json:
         report = {"model": film.model, "settings": asdict(settings)}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
-        print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
+        late = {"delay_latents": folder.spec.delay_latents} if folder.spec.delay_latents else {}
+        print(json.dumps(report | late | {"cues": cue_rows(film)}, indent=2))
     else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        print(f"{cost_in_words(film, folder.spec)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
 
