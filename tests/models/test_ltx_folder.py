@@ -4,6 +4,7 @@ B batch, C channels, F latent frames, H W latent height and width
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from diffusers import (
 )
 from torch import Tensor
 
+from conftest import WORDS, spiece_model
 from filming import chunks_of
+from longtake.errors import ModelError, OptionError
 from longtake.guidance import guided_velocity
 from longtake.models.configs import checked
-from longtake.models.load import load_model
+from longtake.models.load import check_prompts, load_model
 from longtake.models.ltx import LTXModel
 from longtake.models.ltx2 import LTX2Model
 from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
@@ -81,6 +84,21 @@ def test_published_configurations(name: str) -> None:
     assert read.delay_latents == delay_latents(vae)
     assert (read.latents.channels, read.latents.spatial_factor, read.latents.temporal_factor) == (128, 32, 8)
     assert read.refusal is None
+
+
+def test_words_may_be_a_sentencepiece_model(ltx_folder: Path, tmp_path: Path) -> None:
+    """As in the folders of LTX-Video and of CogVideoX on the hub, which have no tokenizer.json."""
+    folder = shutil.copytree(ltx_folder, tmp_path / "ltx")
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"tokenizer/tokenizer\.json is missing"):
+        open_model(folder).check()
+    (folder / "tokenizer" / "spiece.model").write_bytes(spiece_model(WORDS))
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    (folder / "text_encoder" / "config.json").write_text(json.dumps({**config, "vocab_size": 200}))
+    open_model(folder).check()
+    check_prompts(folder, ["a red car"])
+    with pytest.raises(OptionError, match="13 tokens long"):
+        check_prompts(folder, ["a " * 12])
 
 
 def test_shift_is_that_of_the_pipeline() -> None:
