@@ -4,12 +4,14 @@ B batch, C channels, F latent frames, H W latent height and width
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -18,6 +20,7 @@ from diffusers import (
     LTX2VideoTransformer3DModel,
     LTXPipeline,
 )
+from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
 from torch import Tensor
 
 from conftest import WORDS, spiece_model
@@ -25,13 +28,17 @@ from filming import chunks_of
 from longtake.errors import ModelError, OptionError
 from longtake.guidance import guided_velocity
 from longtake.models.configs import checked
+from longtake.models.families import FAMILIES
+from longtake.models.folder import ModelFolder
 from longtake.models.load import check_prompts, load_model
 from longtake.models.ltx import LTXModel
 from longtake.models.ltx2 import LTX2Model
 from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
 from longtake.models.ltx_layers import delay_latents
 from longtake.models.places import open_model
+from longtake.noise import sigma_table
 from longtake.options import FilmOptions
+from longtake.schedules import TABLES
 from longtake.shot import Shot
 from longtake.video import read_frames
 from ltx_folders import CHANNELS, SCHEDULER, save_ltx, save_ltx2, tiny_sound
@@ -107,6 +114,26 @@ def test_shift_is_that_of_the_pipeline() -> None:
     for tokens in (1024, 3000, 9216):
         mu = calculate_shift(tokens, 1024, 4096, 0.95, 2.05)
         assert abs(shift_of(tokens) / torch.tensor(mu).exp() - 1) < 1e-5
+
+
+@pytest.mark.parametrize("steps", [2, 7, 40])
+def test_noise_levels_are_those_of_the_pipelines(steps: int) -> None:
+    """Shifted by tokens and stretched, or, from LTX-Video 0.9.5 on, as its pipeline makes them."""
+    scheduler = FlowMatchEulerDiscreteScheduler(**SCHEDULER)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), mu=math.log(shift_of(8064)))
+    torch.testing.assert_close(sigma_table(steps, shift_of(8064), "ltx"), scheduler.sigmas, atol=1e-6, rtol=0)
+    later = sigma_table(steps, 1.0, "linear-quadratic")
+    torch.testing.assert_close(later[:-1], linear_quadratic_schedule(steps), atol=1e-6, rtol=0)
+    assert sigma_table(1, 3.0, "ltx").tolist() == sigma_table(1, 3.0, "linear-quadratic").tolist() == [1, 0]
+
+
+def test_models_of_few_steps_are_known_by_name(ltx_folder: Path) -> None:
+    """Distilled weights look like others from within: their noise levels go by their names on the hub."""
+    name = "Lightricks/LTX-Video-0.9.8-13B-distilled"
+    defaults = ModelFolder(ltx_folder, hub=name).spec.defaults
+    assert defaults.sigmas == TABLES["ltx"].sigmas and defaults.guidance_scale == 1
+    assert name in FAMILIES["LTXVideoTransformer3DModel"].hub
+    assert ModelFolder(ltx_folder).spec.defaults.sigmas is None
 
 
 @pytest.mark.slow

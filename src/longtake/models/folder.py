@@ -220,10 +220,11 @@ class ModelFolder:
 
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
-        own = self.family.defaults.get((self.classes["vae"], self.vae.latents.spatial_factor))
+        family, kind = self.family, (self.classes["vae"], self.vae.latents.spatial_factor)
+        own = family.named.get(self.hub or "", family.defaults.get(kind))
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
-        return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own
+        return replace(own, shift=shift) if shift is not None and family.scheduler_shift else own
 
     def _brings_code(self, what: str) -> ModelError:
         return ModelError(

@@ -21,6 +21,7 @@ from longtake.models.ltx_config import (
 )
 from longtake.models.records import T5, Autoencoder, Family, Part, TextEncoder, encoder, tokenizer
 from longtake.models.weights import OF_DIFFUSERS
+from longtake.schedules import TABLES
 
 LTX_AUTOENCODER = Autoencoder(
     code="diffusers:AutoencoderKLLTXVideo",
@@ -47,6 +48,19 @@ LTX_VIDEO_DEFAULTS = ModelDefaults(
 )
 LTX_2_DEFAULTS = replace(LTX_VIDEO_DEFAULTS, num_inference_steps=30, shift=shift_of(19 * 384))
 
+# Those for few steps, which were trained without guidance: windows of 24 latents of eight levels, three latents each.
+LTX_VIDEO_DISTILLED, LTX_2_DISTILLED = (
+    replace(
+        own,
+        num_inference_steps=8,
+        steps_per_chunk=1,
+        chunk_size=chunk_size,
+        guidance_scale=1.0,
+        sigmas=TABLES["ltx"].sigmas,
+    )
+    for own, chunk_size in ((LTX_VIDEO_DEFAULTS, 3), (LTX_2_DEFAULTS, 2))
+)
+
 LTX_VIDEO = Family(
     code="diffusers:LTXVideoTransformer3DModel",
     adapter="longtake.models.ltx:LTXModel",
@@ -56,10 +70,12 @@ LTX_VIDEO = Family(
     schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
     text_per_latent=True,
     defaults={("AutoencoderKLLTXVideo", 32): LTX_VIDEO_DEFAULTS},
+    named={"Lightricks/LTX-Video-0.9.8-13B-distilled": LTX_VIDEO_DISTILLED},
     hub={
         "Lightricks/LTX-Video": "LTX-Video 0.9.0, 1.9 billion parameters, 768x512 at 24 fps",
         "Lightricks/LTX-Video-0.9.5": "LTX-Video 0.9.5, 1.9 billion parameters, 768x512 at 24 fps",
         "Lightricks/LTX-Video-0.9.7-dev": "LTX-Video 0.9.7, 13 billion parameters, 768x512 at 24 fps",
+        "Lightricks/LTX-Video-0.9.8-13B-distilled": "LTX-Video 0.9.8 in eight steps, 13 billion parameters, 768x512",
     },
 )
 LTX_2 = Family(
@@ -85,8 +101,10 @@ LTX_2 = Family(
     left_out={"audio_vae": "sound", "vocoder": None},
     text_per_latent=True,
     defaults={("AutoencoderKLLTX2Video", 32): LTX_2_DEFAULTS},
+    named={"diffusers/LTX-2.3-Distilled-Diffusers": LTX_2_DISTILLED},
     hub={
         "Lightricks/LTX-2": "LTX-2, pictures alone, 19 billion parameters, 768x512 at 24 fps",
         "diffusers/LTX-2.3-Diffusers": "LTX-2.3, pictures alone, 19 billion parameters, 768x512 at 24 fps",
+        "diffusers/LTX-2.3-Distilled-Diffusers": "LTX-2.3 in eight steps, pictures alone, 19 billion parameters",
     },
 )

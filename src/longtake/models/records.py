@@ -123,6 +123,7 @@ class Family:
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
     spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
+    named: the same of models that are known by their names on the hub, such as those for few steps.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -140,6 +141,7 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    named: Mapping[str, ModelDefaults] = field(default_factory=dict)
     lora_names: str | None = None
     lora_converter: str | None = None
     hub: Mapping[str, str] = field(default_factory=dict)
