@@ -5,15 +5,18 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 
 import copy
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from diffusers import LTX2VideoTransformer3DModel, LTXVideoTransformer3DModel
+from diffusers.loaders import lora_conversion_utils, single_file_utils
 from torch import Tensor
 
 from longtake.models import ltx, ltx2
 from longtake.models.adapter import Adapter
+from longtake.models.spellings import AUTHORS_OF_LTX, authors_name
 from longtake.models.text import Text
 from portable import close, rounding
 
@@ -269,6 +272,23 @@ def test_gradients_and_checkpointing(case: Case) -> None:
         part in name for name in plain for part in ("audio_attn", "audio_ff", "_to_video", "_to_audio")
     )
     assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
+
+
+def test_layers_are_known_by_their_authors_names(case: Case) -> None:
+    """LoRAs in the authors' names, as ComfyUI takes them, are read as diffusers reads them."""
+    is_first = case.model is ltx.LTXModel
+    layers = [name for name, layer in case.stock.named_modules() if isinstance(layer, torch.nn.Linear)]
+    theirs = [f"diffusion_model.{authors_name(layer, AUTHORS_OF_LTX)}" for layer in layers]
+    if is_first:
+        whole = {f"model.{name}": torch.tensor(i) for i, name in enumerate(theirs)}
+        made = single_file_utils.convert_ltx_transformer_checkpoint_to_diffusers(whole)
+    else:
+        made = lora_conversion_utils._convert_non_diffusers_ltx2_lora_to_diffusers(
+            dict(zip(theirs, count(), strict=False))
+        )
+    expected = {f"{'' if is_first else 'transformer.'}{layer}": i for i, layer in enumerate(layers)}
+    assert {name: int(place) for name, place in made.items()} == expected
+    assert "diffusion_model.patchify_proj" in theirs and "diffusion_model.adaln_single.linear" in theirs
 
 
 def test_weights_keep_their_names(case: Case) -> None:

@@ -69,6 +69,7 @@ LTX_VIDEO = Family(
     text=replace(T5, most_tokens=256),
     schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
     text_per_latent=True,
+    lora_names="longtake.models.spellings:AUTHORS_OF_LTX",
     defaults={("AutoencoderKLLTXVideo", 32): LTX_VIDEO_DEFAULTS},
     named={"Lightricks/LTX-Video-0.9.8-13B-distilled": LTX_VIDEO_DISTILLED},
     hub={
@@ -100,6 +101,7 @@ LTX_2 = Family(
     schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
     left_out={"audio_vae": "sound", "vocoder": None},
     text_per_latent=True,
+    lora_names="longtake.models.spellings:AUTHORS_OF_LTX",
     defaults={("AutoencoderKLLTX2Video", 32): LTX_2_DEFAULTS},
     named={"diffusers/LTX-2.3-Distilled-Diffusers": LTX_2_DISTILLED},
     hub={

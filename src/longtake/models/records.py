@@ -121,9 +121,9 @@ class Family:
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    named: the same of models that are known by their names on the hub, such as those for few steps.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
     spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
-    named: the same of models that are known by their names on the hub, such as those for few steps.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
