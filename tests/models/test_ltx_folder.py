@@ -30,7 +30,7 @@ from longtake.guidance import guided_velocity
 from longtake.models.configs import checked
 from longtake.models.families import FAMILIES
 from longtake.models.folder import ModelFolder
-from longtake.models.load import check_prompts, load_model
+from longtake.models.load import check_prompts, load_model, load_transformer
 from longtake.models.ltx import LTXModel
 from longtake.models.ltx2 import LTX2Model
 from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
@@ -177,7 +177,7 @@ def test_lockstep_equals_ltx2_pipeline(ltx2_folder: Path) -> None:
     model = load_model(ltx2_folder)
     assert isinstance(model, LTX2Model)
     network = LTX2VideoTransformer3DModel.from_config({**model.transformer.config, "causal_offset": 8})
-    network.load_state_dict(model.transformer.state_dict())
+    network.load_state_dict(load_transformer(ltx2_folder).state_dict())
     network.register_forward_pre_hook(
         lambda module, args, told: (args, {**told, "isolate_modalities": True}), with_kwargs=True
     )
@@ -221,6 +221,26 @@ def test_lockstep_equals_ltx2_pipeline(ltx2_folder: Path) -> None:
     modules = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
     assert expected.std() > 0.1
     close(filmed(), expected, rounding(filmed, model.transformer, noise, *modules))
+
+
+def test_layers_of_the_sound_take_no_memory(ltx2_folder: Path) -> None:
+    """Films do without them; what is trained keeps them, and pictures are the same."""
+    model, whole = load_model(ltx2_folder), load_transformer(ltx2_folder)
+    assert isinstance(model, LTX2Model)
+    names = {name for name, _ in whole.named_parameters()} - {
+        name for name, _ in model.transformer.named_parameters()
+    }
+    assert len(names) > 40 and all(name.startswith("transformer_blocks.") for name in names)
+    latents, text, timestep = (
+        torch.randn(1, CHANNELS, 3, 2, 2),
+        model.encode_prompt(["a red car"]),
+        torch.rand(1, 3),
+    )
+    with torch.no_grad():
+        each = [
+            LTX2Model.network_velocity(net, latents, timestep, text, 24) for net in (model.transformer, whole)
+        ]
+    assert torch.equal(*each)
 
 
 @pytest.mark.slow

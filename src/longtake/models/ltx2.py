@@ -32,6 +32,9 @@ from longtake.models.ltx import (
 )
 from longtake.models.text import Text
 
+# The layers of a block that make the sound, or let one stream hear or see the other.
+SOUND = ("audio_attn1", "audio_attn2", "audio_to_video_attn", "video_to_audio_attn", "audio_ff")
+
 
 class LTX2VideoTransformerBlock(transformer_ltx2.LTX2VideoTransformerBlock):
     """The pictures' half of LTX-2's block, with one modulation a frame, and one text a frame where it is given so. It
@@ -140,6 +143,14 @@ class LTX2Model(Adapter):
     @staticmethod
     def prepared(transformer: Any) -> Any:
         return per_frame_pictures(transformer)
+
+    @staticmethod
+    def trimmed(transformer: Any) -> Any:
+        """Without the layers of the sound, nearly a third of all weights."""
+        for block in transformer.transformer_blocks:
+            for layer in SOUND:
+                setattr(block, layer, None)
+        return transformer
 
     @staticmethod
     def network_velocity(
