@@ -265,7 +265,7 @@ def test_films_have_all_their_frames(
     result = cli("generate", "a red car", "--model", folder, *options, "-o", "film.mp4")
     assert result.code == 0, result.err
     assert sum(1 for _ in read_frames(tmp_path / "film.mp4")) == 41
-    plan = cli("plan", "--model", folder, *options)
+    plan = cli("plan", "--model", folder, *options, "--keep-states", "1s")
     assert "and 7 latents behind them" in plan.out and ("without       sound" in plan.out) == (kind == "ltx2")
 
 

@@ -56,7 +56,7 @@ class LTXDecoder(Layered):
         yield from map(clamped, self.rest_through())
 
     def _decoded(self, latents: Tensor) -> list[Tensor]:
-        vae, coded = self._vae, self._kept.get(CODED, torch.tensor(0))
+        vae, coded = self._vae, self._kept.get(CODED, torch.tensor(0, device="cpu"))
         raw = denormalised(vae, latents)
         if vae.config.timestep_conditioning:
             raw = torch.lerp(raw, place_noise(raw, int(coded)), DECODE_NOISE_SCALE)
@@ -98,7 +98,7 @@ def place_noise(latents: Tensor, first: int) -> Tensor:
     """Noise like latents (B, C, F, H, W), which are those from index `first` on: each index has its own."""
     shape = (*latents.shape[1:2], *latents.shape[3:])
     drawn = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(first + f))
+        torch.randn(shape, generator=torch.Generator().manual_seed(first + f), device="cpu")
         for f in range(latents.shape[2])
     ]
     return torch.stack(drawn, dim=1).to(latents).expand_as(latents)

@@ -81,7 +81,7 @@ def _residual(
     frames: Tensor,
 ) -> Tensor:
     """A residual layer of a decoder, told the timestep of its block; the noise that it may add is its place's."""
-    time, noise = None, torch.Generator(frames.device).manual_seed(place)
+    time, noise = None, None if frames.is_meta else torch.Generator(frames.device).manual_seed(place)
     if time_embedder is not None:
         time = time_embedder(_time(frames) * scale, None, None, len(frames), frames.dtype)
         time = time.view(len(frames), -1, 1, 1, 1)

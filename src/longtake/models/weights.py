@@ -26,14 +26,18 @@ HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
 # Tensors that are one and the same: one of them is enough.
 TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
 TIED["Gemma3ForConditionalGeneration"] = ("lm_head.weight", "model.language_model.embed_tokens.weight")
-# Tensors that files name otherwise than the class does that loads them, by how their names begin.
+# Names on disk that transformers gives others, pattern by pattern, before it looks for them: those of older versions.
 RENAMED = {
-    "Gemma3ForConditionalGeneration": {
-        "language_model.lm_head.": "lm_head.",
-        "language_model.model.": "model.language_model.",
-        "vision_tower.": "model.vision_tower.",
-        "multi_modal_projector.": "model.multi_modal_projector.",
-    }
+    "Qwen2_5_VLForConditionalGeneration": (
+        (r"^visual\.", "model.visual."),
+        (r"^model\.(?!visual\.|language_model\.)", "model.language_model."),
+    ),
+    "Gemma3ForConditionalGeneration": (
+        (r"^language_model\.lm_head\.", "lm_head."),
+        (r"^language_model\.model\.", "model.language_model."),
+        (r"^vision_tower\.", "model.vision_tower."),
+        (r"^multi_modal_projector\.", "model.multi_modal_projector."),
+    ),
 }
 
 
@@ -156,23 +160,14 @@ def check_floats(held: Mapping[str, Header]) -> None:
         )
 
 
-def _renamed(name: str, class_name: str) -> str:
-    """What a class calls a tensor that files call so."""
-    for began, begins in RENAMED.get(class_name, {}).items():
-        if name.startswith(began):
-            return begins + name.removeprefix(began)
-    return name
-
-
 def check_part(files: Iterable[Path], network: Any, where: str) -> None:
     """ModelError, which names the first that is not so, unless every tensor in these files belongs to this network,
     which may be empty, and none of its is missing."""
-    held, class_name = all_headers(files), type(network).__name__
+    class_name = type(network).__name__
+    held = {_renamed(name, class_name): header for name, header in all_headers(files).items()}
     check_floats(held)
     held = {
-        _renamed(name, class_name): header
-        for name, header in held.items()
-        if not name.startswith(HARMLESS.get(class_name, ()))
+        name: header for name, header in held.items() if not name.startswith(HARMLESS.get(class_name, ()))
     }
     twins = [name for name in TIED.get(class_name, ()) if name in held][:1] and TIED[class_name]
     wanted = {
@@ -181,6 +176,13 @@ def check_part(files: Iterable[Path], network: Any, where: str) -> None:
         if name in held or name not in twins
     }
     check_tensors(held, wanted, where, f"the {class_name} of its config.json")
+
+
+def _renamed(name: str, class_name: str) -> str:
+    """The name that a tensor on disk has in a network of this class."""
+    for written, meant in RENAMED.get(class_name, ()):
+        name = re.sub(written, meant, name)
+    return name
 
 
 def first_of(names: list[str]) -> str:
