@@ -32,7 +32,7 @@ from longtake.models.families import FAMILIES
 from longtake.models.folder import ModelFolder
 from longtake.models.load import check_prompts, load_model, load_transformer
 from longtake.models.ltx import LTXModel
-from longtake.models.ltx2 import LTX2Model
+from longtake.models.ltx2 import SOUND, LTX2Model
 from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
 from longtake.models.ltx_layers import delay_latents
 from longtake.models.places import open_model
@@ -86,6 +86,8 @@ def test_published_configurations(name: str) -> None:
     billions = sum(weights.numel() for weights in network.parameters()) / 1e9
     size = {"video-0.9.7": 13.0, "2": 18.9, "2.3": 19.0, "2.5": 19.0}.get(name, 1.9)
     assert round(billions, 1) == size
+    sound = sum(w.numel() for n, w in network.named_parameters() if {*n.split(".")} & {*SOUND}) / 1e9
+    assert round(sound, 1) == {"2": 5.6, "2.3": 5.7, "2.5": 5.7}.get(name, 0)
     kind = LTXVaeConfig if "video" in name else LTX2VaeConfig
     read = checked(kind, config["vae"], "vae")
     assert read.delay_latents == delay_latents(vae)
