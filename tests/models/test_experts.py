@@ -126,8 +126,8 @@ def test_what_it_is_filmed_with(folder: Path) -> None:
     assert spec.defaults.guidance_scale == WAN_2_2_A14B.guidance_scale == 4.0
     film = FilmOptions(prompt="a red car", num_frames=9, guidance_scale_2=2.5).resolved(spec)
     assert film.metadata["guidance_scale_2"] == 2.5
-    assert "guidance 4, below 0.875 2.5" in cost_in_words(film)
-    assert "up to twice as much, as each pass asks two experts" in cost_in_words(film)
+    assert "guidance 4, below 0.875 2.5" in cost_in_words(film, spec)
+    assert "up to twice as much, as each pass asks two experts" in cost_in_words(film, spec)
 
 
 def test_what_has_one_network_takes_one_scale(wan_folder: Path) -> None:

@@ -162,7 +162,7 @@ class Stateful(Protocol):
 
 def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor]:
     """What a file keeps of a codec's state: of a decoder's its recent latents alone, of an encoder's how many pictures
-    to push again, if it has them and they are the smaller part.
+    to push again, if it has them and they are the smaller part, and single numbers.
 
     The codec goes on to the same bits: a decoder that is restored with the latents, a new encoder that is pushed the
     pictures. within: how the names of the codec's state begin; all others are kept.
@@ -171,7 +171,7 @@ def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor
     recent = {name: x for name, x in codec.items() if name.removeprefix(within) in (RECENT, PICTURES)}
     if not recent or 2 * num_bytes(recent) >= num_bytes(codec):
         return state
-    return {name: x for name, x in state.items() if name in recent or name not in codec}
+    return {name: x for name, x in state.items() if name in recent or name not in codec or x.ndim == 0}
 
 
 def num_bytes(state: Mapping[str, Tensor]) -> int:

@@ -178,6 +178,11 @@ class SchedulerConfig(Config):
         """What the adapter's `network_velocity` gives, a key of AS_VELOCITY."""
         return "flow_prediction"
 
+    @property
+    def schedule(self) -> str | None:
+        """Whose noise levels it has, if not its family's."""
+        return None
+
 
 class FlowConfig(SchedulerConfig):
     """Of a scheduler of flow matching: its shift, and what else of it changes the noise levels or what the network is

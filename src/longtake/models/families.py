@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
+from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
 from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
 from longtake.models.minimax_h3_records import MINIMAX_H3
 from longtake.models.motif_records import MOTIF_VIDEO
@@ -41,6 +42,8 @@ AUTOENCODERS = {
         first_frames=1,
         group_latents=5,
     ),
+    "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
+    "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
     "AutoencoderKLMiniMaxH3": MINIMAX_H3_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
@@ -127,6 +130,8 @@ FAMILIES = {
             "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
         },
     ),
+    "LTXVideoTransformer3DModel": LTX_VIDEO,
+    "LTX2VideoTransformer3DModel": LTX_2,
     "MiniMaxH3Transformer3DModel": MINIMAX_H3,
     "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }

@@ -73,14 +73,12 @@ class GuardedDecoder:
 
     def push(self, latents: Tensor) -> Tensor:
         """As Decoder says, but for what the guardrail blurs. OptionError for pictures that it blocks."""
-        return self._all_passed(self._decoder.push(latents))
+        return torch.stack([self._passed(row) for row in self._decoder.push(latents)])
 
     def rest(self) -> Iterator[Tensor]:
-        """As push says, of what the decoder has left."""
-        yield from map(self._all_passed, self._decoder.rest())
-
-    def _all_passed(self, frames: Tensor) -> Tensor:
-        return torch.stack([self._passed(row) for row in frames])
+        """As Decoder says, guarded as `push` is."""
+        for frames in self._decoder.rest():
+            yield torch.stack([self._passed(row) for row in frames])
 
     def _passed(self, frames: Tensor) -> Tensor:
         """Frames (3, N, height, width) of [-1, 1]; what the guardrail leaves as it is keeps all its digits. Frames of
