@@ -1,0 +1,206 @@
+"""Networks and autoencoders of models with joint attention, too small to be good for anything: random weights, the
+real classes.
+
+B batch, F latent frames, L text tokens, D text width
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo,
+    AutoencoderKLHunyuanVideo15,
+    CogVideoXTransformer3DModel,
+    HunyuanVideo15Transformer3DModel,
+    HunyuanVideoTransformer3DModel,
+)
+from torch import Tensor
+
+from longtake.models import cogvideox, hunyuan
+
+CHANNELS, TEXT_TOKENS, TEXT_WIDTH = 4, 5, 16
+ROTARY: dict[str, Any] = {"use_rotary_positional_embeddings": True}
+JOINED: dict[str, Any] = {**ROTARY, "patch_size_t": 2, "patch_bias": False}
+
+
+def cogvideox_network(**changes: Any) -> CogVideoXTransformer3DModel:
+    """2 blocks of 2 heads of 16; the first CogVideoX, but for what changes."""
+    return CogVideoXTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        time_embed_dim=8,
+        text_embed_dim=TEXT_WIDTH,
+        num_layers=2,
+        sample_width=8,
+        sample_height=8,
+        sample_frames=9,
+        max_text_seq_length=TEXT_TOKENS,
+        **changes,
+    ).eval()
+
+
+def hunyuan_network() -> HunyuanVideoTransformer3DModel:
+    """2 blocks of two streams and 2 of one."""
+    return HunyuanVideoTransformer3DModel(
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=2,
+        num_single_layers=2,
+        num_refiner_layers=1,
+        text_embed_dim=TEXT_WIDTH,
+        pooled_projection_dim=8,
+        rope_axes_dim=(4, 6, 6),
+    ).eval()
+
+
+def hunyuan15_network() -> HunyuanVideo15Transformer3DModel:
+    """2 blocks of two streams."""
+    return HunyuanVideo15Transformer3DModel(
+        in_channels=2 * CHANNELS + 1,
+        out_channels=CHANNELS,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=2,
+        num_refiner_layers=1,
+        text_embed_dim=TEXT_WIDTH,
+        text_embed_2_dim=8,
+        image_embed_dim=12,
+        rope_axes_dim=(4, 6, 6),
+    ).eval()
+
+
+def cogvideox_vae() -> AutoencoderKLCogVideoX:
+    return AutoencoderKLCogVideoX(
+        latent_channels=CHANNELS,
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        norm_num_groups=2,
+        scaling_factor=0.7,
+    ).eval()
+
+
+def hunyuan_vae() -> AutoencoderKLHunyuanVideo:
+    return AutoencoderKLHunyuanVideo(
+        latent_channels=CHANNELS,
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        norm_num_groups=2,
+        scaling_factor=0.5,
+    ).eval()
+
+
+def hunyuan15_vae() -> AutoencoderKLHunyuanVideo15:
+    return AutoencoderKLHunyuanVideo15(
+        latent_channels=CHANNELS,
+        block_out_channels=(4, 4, 8, 8, 8),
+        layers_per_block=1,
+        scaling_factor=1.03,
+    ).eval()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network: how it is made and made to take timesteps a frame, what it is told besides latents and
+    timesteps, stock's call of it and ours. joined: latents a token in time."""
+
+    make: Callable[[], Any]
+    prepared: Callable[[Any], Any]
+    told: Callable[[], tuple[Tensor, ...]]
+    stock: Callable[..., Tensor]
+    velocity: Callable[..., Tensor]
+    joined: int = 1
+
+
+def cogvideox_stock(network: Any, latents: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
+    """By hand, of the scheduler's own levels: y = a x0 + s noise in place of latents, and v made a velocity."""
+    shift = cogvideox.SNR_SHIFT[network.config.use_rotary_positional_embeddings]
+    sigma = timestep[:, None, None, None, None] / 1000
+    length = torch.sqrt((1 - sigma) ** 2 + sigma**2)
+    v = cogvideox_v(network, latents / length, cogvideox.network_timestep(timestep / 1000, shift), states)
+    a, s, y = (1 - sigma) / length, sigma / length, latents / length
+    clean, noise = a * y - s * v, s * y + a * v
+    return noise - clean
+
+
+def cogvideox_v(network: Any, latents: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
+    """What the network gives, by its own timestep, one a clip."""
+    frames_first = latents.transpose(1, 2)
+    rotary = cogvideox.rotary(network.config, frames_first)
+    return network(frames_first, states, timestep, image_rotary_emb=rotary, return_dict=False)[0].transpose(
+        1, 2
+    )
+
+
+def hunyuan_stock(
+    network: Any, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor, pooled: Tensor
+) -> Tensor:
+    guidance = torch.full((len(latents),), 6000.0)
+    return network(latents, timestep, states, mask, pooled, guidance, return_dict=False)[0]
+
+
+def hunyuan15_stock(
+    network: Any,
+    latents: Tensor,
+    timestep: Tensor,
+    states: Tensor,
+    mask: Tensor,
+    glyphs: Tensor,
+    seen: Tensor,
+) -> Tensor:
+    batch, channels, *size = latents.shape
+    return network(
+        torch.cat([latents, torch.zeros(batch, channels + 1, *size)], dim=1),
+        timestep,
+        states,
+        mask,
+        encoder_hidden_states_2=glyphs,
+        encoder_attention_mask_2=seen,
+        image_embeds=torch.zeros(batch, 7, 12),
+        return_dict=False,
+    )[0]
+
+
+def text_states(batch: int = 2) -> Tensor:
+    return torch.randn(batch, TEXT_TOKENS, TEXT_WIDTH)
+
+
+MASK, GLYPHS_MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]), torch.tensor([[0, 0, 0], [1, 1, 0]])
+
+
+def cogvideox_kind(**changes: Any) -> Network:
+    return Network(
+        make=lambda: cogvideox_network(**changes),
+        prepared=cogvideox.per_frame_timesteps,
+        told=lambda: (text_states(),),
+        stock=cogvideox_stock,
+        velocity=cogvideox.velocity,
+        joined=changes.get("patch_size_t", 1),
+    )
+
+
+NETWORKS = {
+    "CogVideoX-2B": cogvideox_kind(),
+    "CogVideoX-5B": cogvideox_kind(**ROTARY),
+    "CogVideoX1.5-5B": cogvideox_kind(**JOINED),
+    "HunyuanVideo": Network(
+        make=hunyuan_network,
+        prepared=hunyuan.per_frame_timesteps,
+        told=lambda: (text_states(), MASK, torch.randn(2, 8)),
+        stock=hunyuan_stock,
+        velocity=hunyuan.first_velocity,
+    ),
+    "HunyuanVideo-1.5": Network(
+        make=hunyuan15_network,
+        prepared=hunyuan.per_frame_timesteps,
+        told=lambda: (text_states(), MASK, torch.randn(2, 3, 8), GLYPHS_MASK),
+        stock=hunyuan15_stock,
+        velocity=hunyuan.second_velocity,
+    ),
+}
