@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 FRAMES = 4
 
 
-@pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS)
+@pytest.fixture(scope="module", params=NETWORKS.values(), ids=list(NETWORKS))
 def kind(request: pytest.FixtureRequest) -> Network:
     kind: Network = request.param
     return kind

@@ -43,7 +43,7 @@ CODECS = {
 }
 
 
-@pytest.fixture(scope="module", params=CODECS.values(), ids=CODECS)
+@pytest.fixture(scope="module", params=CODECS.values(), ids=list(CODECS))
 def codec(request: pytest.FixtureRequest) -> Codec:
     codec: Codec = request.param
     return codec
