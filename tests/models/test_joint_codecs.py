@@ -24,22 +24,19 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Codec:
-    """An autoencoder, its codecs, latents that fill their portions, and the frames that decode to in one shot and by
-    the codec."""
+    """An autoencoder, its codecs, and numbers of latents of which they do as the autoencoder does in one shot."""
 
     make: Callable[[], Any]
     decoder: type
     encoder: type
-    latents: int
-    frames: int
-    last: int = 0
+    latents: tuple[int, ...]
     side: int = 8
 
 
 CODECS = {
-    "CogVideoX": Codec(cogvideox_vae, CogVideoXDecoder, CogVideoXEncoder, 7, 25),
-    "HunyuanVideo": Codec(hunyuan_vae, HunyuanVideoDecoder, HunyuanVideoEncoder, 8, 29, last=4),
-    "HunyuanVideo-1.5": Codec(hunyuan15_vae, HunyuanVideo15Decoder, HunyuanVideo15Encoder, 7, 25, side=16),
+    "CogVideoX": Codec(cogvideox_vae, CogVideoXDecoder, CogVideoXEncoder, (7, 1)),
+    "HunyuanVideo": Codec(hunyuan_vae, HunyuanVideoDecoder, HunyuanVideoEncoder, (8, 7, 5, 3, 1)),
+    "HunyuanVideo-1.5": Codec(hunyuan15_vae, HunyuanVideo15Decoder, HunyuanVideo15Encoder, (6,), side=16),
 }
 
 
@@ -56,39 +53,55 @@ def vae(codec: Codec) -> Any:
 
 
 def pushed(codec: Any, whole: Tensor, size: int) -> Tensor:
-    """In portions of a size, the last one what is left."""
-    return torch.cat([codec.push(portion) for portion in whole.split(size, dim=2)], dim=2)
+    """In portions of a size, the last one what is left, and with what the codec has kept back."""
+    made = [codec.push(portion) for portion in whole.split(size, dim=2)]
+    return torch.cat([*made, codec.rest()] if hasattr(codec, "rest") else made, dim=2)
 
 
 @torch.no_grad()
 def test_decoder_equals_one_shot(codec: Codec, vae: Any) -> None:
-    """Portions of any size are `vae.decode` of the whole, but for frames that wait for the next tile."""
-    latents = torch.randn(1, CHANNELS, codec.latents, 2, 3)
+    """Portions of any size, with the rest, are `vae.decode` of the whole."""
+    for count in codec.latents:
+        latents = torch.randn(1, CHANNELS, count, 2, 3)
 
-    def decoded() -> Tensor:
-        return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
+        def decoded(latents: Tensor = latents) -> Tensor:
+            return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
 
-    whole, tolerance = decoded(), rounding(decoded, vae, latents, makers=2)
-    assert whole.shape == (1, 3, codec.frames, 2 * codec.side, 3 * codec.side)
-    assert whole.std() > 0.01
-    for size in (1, 3, 8):
-        frames = pushed(codec.decoder(vae), latents, size)
-        close(frames, whole[:, :, : codec.frames - codec.last], tolerance)
+        whole, tolerance = decoded(), rounding(decoded, vae, latents, makers=1)
+        assert whole.shape == (1, 3, 4 * count - 3, 2 * codec.side, 3 * codec.side)
+        assert whole.std() > 0.01
+        for size in (1, 3, 8):
+            close(pushed(codec.decoder(vae), latents, size), whole, tolerance)
 
 
 @torch.no_grad()
 def test_encoder_equals_one_shot(codec: Codec, vae: Any) -> None:
     """Frames wait until they fill a portion, whose latents are the means that `vae.encode` of the whole finds."""
-    frames = torch.rand(1, 3, codec.frames, 2 * codec.side, 3 * codec.side) * 2 - 1
+    for count in codec.latents:
+        frames = torch.rand(1, 3, 4 * count - 3, 2 * codec.side, 3 * codec.side) * 2 - 1
 
-    def encoded() -> Tensor:
-        return vae.encode(frames).latent_dist.mean * vae.config.scaling_factor
+        def encoded(frames: Tensor = frames) -> Tensor:
+            return vae.encode(frames).latent_dist.mean * vae.config.scaling_factor
 
-    whole, tolerance = encoded(), rounding(encoded, vae, frames, makers=2)
-    for size in (1, 11, 29):
-        latents = pushed(codec.encoder(vae), frames, size)
-        assert latents.shape == (1, CHANNELS, codec.latents, 2, 3)
-        close(latents, whole, tolerance)
+        whole, tolerance = encoded(), rounding(encoded, vae, frames, makers=1)
+        for size in (1, 11, 29):
+            latents = pushed(codec.encoder(vae), frames, size)
+            assert latents.shape == (1, CHANNELS, count, 2, 3)
+            close(latents, whole, tolerance)
+
+
+@torch.no_grad()
+def test_any_number_of_latents_is_as_many_frames(codec: Codec, vae: Any) -> None:
+    """Of numbers that are not whole portions too; and what is left depends on what came, and changes nothing."""
+    for count in range(1, 7):
+        decoder, encoder = codec.decoder(vae), codec.encoder(vae)
+        latents = torch.randn(1, CHANNELS, count, 2, 2)
+        frames = pushed(decoder, latents, 1)
+        assert frames.shape[2] == 4 * count - 3
+        assert pushed(encoder, frames, 2).shape == latents.shape
+        if hasattr(decoder, "rest"):
+            assert torch.equal(decoder.rest(), decoder.rest())
+            assert torch.equal(encoder.rest(), encoder.rest())
 
 
 @torch.no_grad()

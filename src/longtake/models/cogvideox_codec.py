@@ -2,7 +2,7 @@
 
 Its convolutions are causal and its cache of them is handed in, but it codes two latents at a time: it doubles an even
 number of frames, and normalises over all of a portion. So the first 3 latents become 9 frames, and every 2 more 8; and
-back.
+back. `rest` gives what is left, of a portion that is not full.
 
 B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
@@ -62,34 +62,66 @@ class _Causal(Streaming):
 
 
 class CogVideoXDecoder(_Causal):
-    """Decodes with AutoencoderKLCogVideoX; gives what `vae.decode` does of an odd number of latents, 3 or more."""
+    """Decodes with AutoencoderKLCogVideoX; gives what `vae.decode` does of an odd number of latents.
+
+    A latent that is left is decoded as the first of two that are the same.
+    """
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
+        raw = (latents.to(self._vae.device, torch.float32) / self._vae.config.scaling_factor).to(
+            self._vae.dtype
+        )
+        return self._frames(self._portions(raw, PAIR, self._copies), raw)
+
+    @torch.no_grad()
+    def rest(self) -> Tensor:
+        """The frames of latents that wait for others, where none will come."""
+        raw, begun, last = self._kept[WAITING], self._begun, CogVideoXDecoder(self._vae)
+        last.restore(self._kept)
+        left = raw if begun else raw[:, :, self._copies :]
+        if left.shape[2] == 0:
+            return self._frames([], raw)
+        if not begun and left.shape[2] == 1:
+            return last._frames([left], raw)
+        return last._frames([torch.cat([left, left[:, :, -1:]], dim=2)], raw)[:, :, :-FRAMES_PER_LATENT]
+
+    def _frames(self, portions: list[Tensor], raw: Tensor) -> Tensor:
         vae = self._vae
-        raw = (latents.to(vae.device, torch.float32) / vae.config.scaling_factor).to(vae.dtype)
-        frames = [raw.new_empty(len(raw), 3, 0, *(side * scale_of(vae) for side in raw.shape[3:]))]
-        for portion in self._portions(raw, PAIR, self._copies):
+        made = [raw.new_empty(len(raw), 3, 0, *(side * scale_of(vae) for side in raw.shape[3:]))]
+        for portion in portions:
             hidden = portion if vae.post_quant_conv is None else vae.post_quant_conv(portion)
-            frames.append(self._through(vae.decoder, hidden))
-        return clamped(torch.cat(frames, dim=2))
+            made.append(self._through(vae.decoder, hidden))
+        return clamped(torch.cat(made, dim=2))
 
 
 class CogVideoXEncoder(_Causal):
-    """Encodes with AutoencoderKLCogVideoX; gives what `vae.encode` does of 8k + 1 frames, 9 or more."""
+    """Encodes with AutoencoderKLCogVideoX; gives what `vae.encode` does of 8k + 1 frames."""
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
+        pixels = frames.to(self._vae.device, self._vae.dtype)
+        return self._latents(self._portions(pixels, PAIR * FRAMES_PER_LATENT), pixels)
+
+    @torch.no_grad()
+    def rest(self) -> Tensor:
+        """The latents of frames that wait for others, where none will come; those of less than a latent are dropped."""
+        pixels, last = self._kept[WAITING], CogVideoXEncoder(self._vae, self._copies)
+        last.restore(self._kept)
+        alone = 0 if self._begun else 1
+        count = alone + (pixels.shape[2] - alone) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
+        return last._latents([pixels[:, :, :count]] if count > 0 else [], pixels)
+
+    def _latents(self, portions: list[Tensor], pixels: Tensor) -> Tensor:
         vae, begun = self._vae, self._begun
-        latents = [no_latents(frames, vae.config.latent_channels, scale_of(vae)).to(vae.device)]
-        for portion in self._portions(frames.to(vae.device, vae.dtype), PAIR * FRAMES_PER_LATENT):
+        made = [no_latents(pixels, vae.config.latent_channels, scale_of(vae))]
+        for portion in portions:
             moments = self._through(vae.encoder, portion)
             moments = moments if vae.quant_conv is None else vae.quant_conv(moments)
-            latents.append(moments.chunk(2, dim=1)[0].float() * vae.config.scaling_factor)
-        made = torch.cat(latents, dim=2)
-        if not begun:
-            made = torch.cat([*[made[:, :, :1]] * self._copies, made], dim=2)
-        return require_finite(made, ENCODED)
+            made.append(moments[:, : vae.config.latent_channels])
+        raw = torch.cat(made, dim=2)
+        raw = raw if begun else torch.cat([*[raw[:, :, :1]] * self._copies, raw], dim=2)
+        return require_finite(raw.float() * vae.config.scaling_factor, ENCODED)
 
 
 def scale_of(vae: Any) -> int:
