@@ -16,10 +16,11 @@ from diffusers import (
     CogVideoXTransformer3DModel,
     HunyuanVideo15Transformer3DModel,
     HunyuanVideoTransformer3DModel,
+    Kandinsky5Transformer3DModel,
 )
 from torch import Tensor
 
-from longtake.models import cogvideox, hunyuan
+from longtake.models import cogvideox, hunyuan, kandinsky
 
 CHANNELS, TEXT_TOKENS, TEXT_WIDTH = 4, 5, 16
 ROTARY: dict[str, Any] = {"use_rotary_positional_embeddings": True}
@@ -74,6 +75,27 @@ def hunyuan15_network() -> HunyuanVideo15Transformer3DModel:
         image_embed_dim=12,
         rope_axes_dim=(4, 6, 6),
     ).eval()
+
+
+def kandinsky_network() -> Kandinsky5Transformer3DModel:
+    """A block that reads the text, and 2 of the picture. What begins as nothing is made to do something."""
+    network = Kandinsky5Transformer3DModel(
+        in_visual_dim=CHANNELS,
+        out_visual_dim=CHANNELS,
+        in_text_dim=TEXT_WIDTH,
+        in_text_dim2=8,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=48,
+        num_text_blocks=1,
+        num_visual_blocks=2,
+        axes_dims=(4, 6, 6),
+        visual_cond=True,
+    )
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
 
 
 def cogvideox_vae() -> AutoencoderKLCogVideoX:
@@ -167,6 +189,21 @@ def hunyuan15_stock(
     )[0]
 
 
+def kandinsky_stock(
+    network: Any, latents: Tensor, timestep: Tensor, states: Tensor, mask: Tensor, pooled: Tensor
+) -> Tensor:
+    """Row by row, each with its own tokens, as the pipeline does with two prompts."""
+    made = []
+    for i, count in enumerate(mask.sum(dim=1).tolist()):
+        x = latents[i : i + 1].permute(0, 2, 3, 4, 1)
+        x = torch.cat([x, torch.zeros(*x.shape[:-1], CHANNELS + 1)], dim=-1)
+        places = [torch.arange(side) for side in (x.shape[1], x.shape[2] // 2, x.shape[3] // 2)]
+        told = states[i : i + 1, :count], timestep[i : i + 1], pooled[i : i + 1], places, torch.arange(count)
+        scale = (1, 3.16, 3.16)
+        made.append(network(x, *told, scale_factor=scale, return_dict=False).permute(0, 4, 1, 2, 3))
+    return torch.cat(made)
+
+
 def text_states(batch: int = 2) -> Tensor:
     return torch.randn(batch, TEXT_TOKENS, TEXT_WIDTH)
 
@@ -202,5 +239,12 @@ NETWORKS = {
         told=lambda: (text_states(), MASK, torch.randn(2, 3, 8), GLYPHS_MASK),
         stock=hunyuan15_stock,
         velocity=hunyuan.second_velocity,
+    ),
+    "Kandinsky-5": Network(
+        make=kandinsky_network,
+        prepared=kandinsky.per_frame_timesteps,
+        told=lambda: (text_states(), MASK, torch.randn(2, 8)),
+        stock=kandinsky_stock,
+        velocity=kandinsky.velocity,
     ),
 }
