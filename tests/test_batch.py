@@ -1,21 +1,24 @@
 """Files of films: what a line asks for, what is refused, and what is left to do of a film."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.batch import KEYS, is_whole, left_to_do, read_batch
+from longtake.batch import KEYS, is_unsure, is_whole, left_to_do, read_batch
 from longtake.errors import LongTakeError, OptionError, OutputError
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_model, read_spec
 from longtake.models.places import open_model
 from longtake.pipeline import LongTake
 from longtake.states import state_path
-from longtake.video import part_path
+from longtake.video import VideoWriter, part_path
+from packets import packets
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +83,15 @@ def test_any_file_is_read_or_refused_in_a_line(
         ),
         (({"prompt": "a"}, {"prompt": "a"}), "is the film of line 1 too"),
         (({"prompt": "a", "width": 33},), "line 1: width 33 does not fit"),
+        (({"prompt": "a", "start": 3},), "line 1: start 3 is no name of a clip or a photo"),
+        (
+            ({"prompt": "a", "end": "a.mp4", "fit": "crup"},),
+            "line 1: fit is crop, pad, scale, not 'crup'; did you",
+        ),
+        (
+            ({"prompt": "a", "start": "a.mp4", "context_size": 0},),
+            "line 1: a film that begins with a clip needs",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_filmed_is_named(
@@ -130,11 +142,39 @@ def test_a_film_is_whole_goes_on_or_is_another(tubelet_folder: Path, spec: Model
     anew = left_to_do(one, tmp_path, spec)
     assert anew is not None and not anew.is_begun and part_path(path).exists()
     anew.shoot(model)
-    whole = path.read_bytes()
+    whole = packets(path)
     assert is_whole(one, tmp_path) and left_to_do(one, tmp_path, spec) is None
     with pytest.raises(LongTakeError, match="is another film"):
         left_to_do(other, tmp_path, spec)
     replacing = left_to_do(other, tmp_path, spec, overwrite=True)
     assert replacing is not None
     replacing.shoot(model)
-    assert path.read_bytes() != whole and is_whole(other, tmp_path)
+    assert packets(path) != whole and is_whole(other, tmp_path)
+
+
+def test_weights_that_changed_are_noticed(tubelet_folder: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    """Guards films of a model that was trained on under its name, whole and half made: they are filmed again, and it is
+    said. One that does not say its weights, as those of before, is left, and that is known."""
+    (ordered,) = read_batch(
+        written(tmp_path, {"prompt": "a red car", "seconds": 3, "name": "x"}), spec, SMALL
+    )
+    other = shutil.copytree(tubelet_folder, tmp_path / "model" / tubelet_folder.name)
+    (other / "vae" / "config.json").write_text((other / "vae" / "config.json").read_text() + "\n")
+    old, new = LongTake.from_pretrained(tubelet_folder), LongTake.from_pretrained(other)
+    first, films = left_to_do(ordered, tmp_path, spec, old.folder), []
+    assert first is not None and first.notes == ()
+    with pytest.raises(KeyboardInterrupt):
+        first.shoot(old, stop=lambda: first.num_frames > 8)
+    for model in (new, old, new):
+        take = left_to_do(ordered, tmp_path, spec, model.folder)
+        assert take is not None and not take.is_begun
+        assert take.notes == (
+            f"it was made with other weights than {spec.name} has now, and is filmed again",
+        )
+        take.shoot(model)
+        films.append(packets(tmp_path / "x.mp4"))
+        assert is_whole(ordered, tmp_path, model.folder) and not is_unsure(ordered, tmp_path)
+    assert films[0] == films[1] == films[2]  # the configuration is written otherwise, and means the same
+    with VideoWriter(tmp_path / "x.mp4", 32, 32, 8, ordered.film.metadata, overwrite=True) as writer:
+        writer.write(np.zeros((24, 32, 32, 3), np.uint8))
+    assert is_whole(ordered, tmp_path, old.folder) and is_unsure(ordered, tmp_path)

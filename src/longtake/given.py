@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Literal
@@ -10,10 +11,12 @@ from typing import Literal
 from longtake.errors import OptionError
 from longtake.frames import frames_of, number
 from longtake.models.base import ModelSpec
-from longtake.plan import OWN_START, Sampling, steps_from
+from longtake.plan import OWN_START, Sampling
+from longtake.schedules import steps_from
 
 # What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
 Given = Literal["clip", "photo", "behind"]
+End = Given | Literal["loop"]
 
 
 def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
@@ -33,21 +36,32 @@ def latent_of(frame: int, spec: ModelSpec) -> int:
     )
 
 
+def latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
+    """The pixels of a side of the picture, whose name that is, in latents. OptionError for those that do not fit."""
+    if pixels % spec.alignment:
+        below = max(pixels // spec.alignment, 1) * spec.alignment
+        raise OptionError(
+            f"{name} {pixels} does not fit {spec.name}: take a multiple of {spec.alignment}, such as"
+            f" {below} or {below + spec.alignment}"
+        )
+    return pixels // spec.spatial_factor
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
 
 
-def from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
-    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1). OptionError if it
-    cannot be."""
+def from_draft(sampling: Sampling, strength: float, levels: Sequence[float]) -> Sampling:
+    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1), and go on through those
+    of `levels` that are lower. OptionError if it cannot be."""
     if sampling.method != "progressive" or sampling.reencode_context:
         raise OptionError("a draft is finished by method progressive, without reencode_context")
     if not 0 < strength < 1:
         raise OptionError(
             f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
         )
-    steps = steps_from(strength, sampling.num_inference_steps, shift)
+    steps = steps_from(strength, levels)
     return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
 
 
@@ -63,7 +77,21 @@ def latents_at_start(sampling: Sampling, spec: ModelSpec, photo: bool) -> int:
     return spec.group_latents or (1 if photo else sampling.context_size)
 
 
-def latents_at_end(sampling: Sampling, spec: ModelSpec, end: Given | Literal["loop"] | None) -> int:
+def jumps_at_end(spec: ModelSpec, end: End | None) -> str | None:
+    """In words, that a model jumps where its film meets such an end, and how much, if it was measured to."""
+    if end is None or spec.ends is None:
+        return None
+    score = {"loop": spec.ends.loop, "photo": spec.ends.photo}.get(end, spec.ends.clip)
+    if score <= spec.ends.largest:
+        return None
+    what = "its own beginning" if end == "loop" else "a photo" if end == "photo" else "a clip"
+    return (
+        f"{spec.name} jumps where a film meets {what}: {score:g} times as much as in the median, {spec.ends.largest:g}"
+        f" times at most elsewhere, the mean of {spec.ends.films} films"
+    )
+
+
+def latents_at_end(sampling: Sampling, spec: ModelSpec, end: End | None) -> int:
     """The known latents that a film runs into. OptionError if it could not see them, or they would not fit."""
     if end is None:
         return 0

@@ -17,6 +17,8 @@ from longtake.drafts import EncodedDraft, check_draft
 from longtake.errors import OutputError, StateError
 from longtake.files import file_sha256, printable
 from longtake.options import FilmPlan, options_of
+from longtake.progress import track
+from longtake.provenance import loras_in, made_by
 from longtake.start import given_in
 from longtake.states import About, TakeState, read_about, read_state
 from longtake.video import Pictures, VideoWriter, read_frames
@@ -45,10 +47,13 @@ class Beginning:
         """spec: of the model that `read_about(state)` names. StateError if it cannot be read, is another model's, or
         its draft is not what it was."""
         about = read_about(state)
-        options = options_of(about.film)
-        film = options.resolved(spec, **given_in(about.film), strength=about.film.get("strength"))
+        options, strength = options_of(about.film), about.film.get("strength")
+        if not isinstance(strength, float | int | None):
+            raise StateError(f"{printable(state)} is damaged: its film has no number for a strength")
+        film = options.resolved(spec, **given_in(about.film), strength=strength)
+        begun = about.film | {"loras": loras_in(about.film)}
         for name, value in film.metadata.items():
-            if (told := about.film.get(name)) != value:
+            if (told := begun.get(name)) != value:
                 raise StateError(
                     f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
                 )
@@ -68,23 +73,32 @@ class Beginning:
         return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
 
     def opened(self, model: LongTake) -> TakeState:
-        """The state with its tensors. StateError if it is damaged, or of a model whose weights or precision are
-        others by now."""
-        if self.about.weights != model.weights:
+        """The state with its tensors, those too that its file left out. StateError if it is damaged, and as `check`
+        raises it."""
+        self.check(model)
+        found, shot = read_state(self.state, model.model.device), shot_of(model, self.film, self.about.draft)
+        shot.check_state(found.shot)
+        state, pictures = shot.remembering(found.shot), [found.pending]
+        if state.num_frames < self.until:
+            passes = shot.passes(state, self.until)
+            for later, portion in track(passes, "filming on to where it branches off"):
+                state = later
+                pictures.append(portion)
+        return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
+
+    def check(self, model: LongTake) -> None:
+        """StateError for a model whose weights, precision or kind of device are others by now: it would go on to other
+        pictures."""
+        was, now = self.about.made, made_by(model, model.weights)
+        if was.model_sha256 != now.model_sha256:
             raise StateError(
                 f"{printable(self.file)} was begun with other weights than {self.film.model} has now"
             )
-        if self.about.dtype != (dtype := str(model.model.dtype).removeprefix("torch.")):
-            raise StateError(
-                f"{printable(self.file)} was begun in {self.about.dtype}, and would go on in {dtype}"
-            )
-        found, shot = read_state(self.state, model.model.device), shot_of(model, self.film, self.about.draft)
-        shot.check_state(found.shot)
-        state, pictures = found.shot, [found.pending]
-        while state.num_frames < self.until:
-            state, portion = shot.advance(state)
-            pictures.append(portion)
-        return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
+        for how, begun, goes_on in (("in", was.dtype, now.dtype), ("on", was.device, now.device)):
+            if begun != goes_on:
+                raise StateError(
+                    f"{printable(self.file)} was begun {how} {begun}, and would go on {how} {goes_on}"
+                )
 
 
 @dataclass(frozen=True)
@@ -101,8 +115,8 @@ class Tail:
         """Write it behind a film."""
         second = writer.frames_per_second
         whole = min(self.end, -(-self.first // second) * second)
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, self.first, whole):
+        with closing(read_frames(self.file, self.first)) as frames:  # type: ignore[type-var]
+            for picture in islice(frames, whole - self.first):
                 writer.write(picture[None])
         if whole < self.end:
             writer.copy(self.file, whole, self.end)
@@ -126,8 +140,8 @@ class Head:
             if writer.num_frames:
                 raise
         how = f"{writer.num_frames} of its {self.num_frames} pictures were copied, the others encoded again"
-        with closing(read_frames(self.file)) as frames:  # type: ignore[type-var]
-            for picture in islice(frames, writer.num_frames, None):
+        with closing(read_frames(self.file, writer.num_frames)) as frames:  # type: ignore[type-var]
+            for picture in frames:
                 writer.write(picture[None])
         return how
 

@@ -6,7 +6,9 @@ A family's presets are imported when one of them is asked for.
 from collections.abc import Mapping
 from typing import Any
 
-from longtake.models.families import FAMILIES, PresetName
+from longtake.errors import OptionError
+from longtake.models.families import FAMILIES
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions
 
 ABOUT = {name: about for family in FAMILIES.values() for name, about in family.presets.items()}
@@ -37,6 +39,8 @@ def preset_options(
     from longtake.models.open_sora.spec import SPEC
 
     preset = PRESETS[name]
+    if "sigmas" in given:
+        raise OptionError(f"preset {name} has noise levels of its own: leave out the preset, or sigmas")
     options = {**preset.options, **given}
     if preset.one_by_one:
         options.setdefault("steps_per_chunk", options["num_inference_steps"])

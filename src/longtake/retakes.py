@@ -7,7 +7,6 @@ anybody's film begins with its last pictures, and a larger one is made from the 
 from __future__ import annotations
 
 import os
-from collections import deque
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -25,6 +24,7 @@ from longtake.given import decoded_frames, latent_of
 from longtake.joins import Beginning, Head, Tail
 from longtake.models.base import ModelSpec
 from longtake.options import FilmOptions, options_of
+from longtake.provenance import followed
 from longtake.start import given_in
 from longtake.states import About, read_about, states_folder
 from longtake.takes import Take
@@ -40,7 +40,7 @@ def kept_states(film: str | os.PathLike[str]) -> list[tuple[Path, About]]:
     if not Path(film).is_file():
         raise StateError(f"there is no film {printable(str(film))}")
     found = [(path, read_about(path)) for path in sorted(states_folder(film).glob("*.state"))]
-    told = probe(film).metadata if found else {}
+    told = followed(probe(film).metadata) if found else {}
     if own := [(path, about) for path, about in found if about.film == told]:
         return own
     raise StateError(f"no states were kept of {printable(str(film))}: film it with --keep-states 10s")
@@ -134,7 +134,7 @@ def retaken(
     and run into the old ones, which follow them.
 
     The section ends with a whole chunk, at `to` or behind it. Arguments and errors as for `branched`; OptionError for a
-    section with less behind it than a window sees, or of no length. Take.seam tells how much it jumps where it ends.
+    section with less behind it than a window sees, or of no length. Take.seam tells how much it changes there.
     """
     if to <= changes.at:
         raise OptionError(
@@ -155,7 +155,7 @@ def retaken(
             f"behind the section, which ends at {number(end / rate)} s, the film has {max(0, total - end)} frames, and"
             f" the window sees {behind}: end it earlier, or branch"
         )
-    seen = np.stack(list(islice(read_frames(film), end, end + behind)))
+    seen = np.stack(list(islice(read_frames(film, end), behind)))
     take = Take(plan, path, beginning=begun, overwrite=overwrite, tail=Tail(Path(film), end, total, seen))
     return take
 
@@ -182,9 +182,11 @@ def continued(
     sides = {"width": info.width, "height": info.height, "fps": float(info.fps)}
     first = FilmOptions(prompt=prompt, num_frames=MOST_FRAMES, context_size=context, **sides)
     given = first.resolved(spec, from_clip=True).given_frames
-    seen = np.stack(deque(read_frames(film), maxlen=given))
-    if len(seen) < given:
-        raise OptionError(f"{printable(str(film))} has {len(seen)} frames, and the context holds {given}")
+    if info.num_frames < given:
+        raise OptionError(
+            f"{printable(str(film))} has {info.num_frames} frames, and the context holds {given}"
+        )
+    seen = np.stack(list(read_frames(film, info.num_frames - given)))
     num_frames = given + frames_in(seconds, info.fps)
     plan = first.model_copy(update={"num_frames": num_frames}).resolved(spec, from_clip=True)
     return Take(plan, path, head=Head(Path(film), info.num_frames, seen), overwrite=overwrite)

@@ -1,6 +1,6 @@
 """A film as a function from state to state: what a pass makes of a half-made film, and the pictures that come of it.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens
+B batch, C channels, F latent frames, H W latent height and width
 """
 
 from bisect import bisect_right
@@ -19,13 +19,15 @@ from longtake.ends import Toward
 from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite
 from longtake.given import decoded_frames
-from longtake.guidance import emptied, guided_velocity
-from longtake.methods import AGAIN, Noise, Sampler, sampler
+from longtake.guidance import guided_velocity
+from longtake.methods import sampler
 from longtake.models.base import Stateful, VideoModel
-from longtake.noise import chunk_noise, sigma_table, tail
+from longtake.models.text import Text
+from longtake.noise import film_table, latent_noise, tail
 from longtake.options import FilmPlan
 from longtake.pictures import Pictures, to_tensor, to_uint8
 from longtake.progressive import Window
+from longtake.samplers import AGAIN, Noise, Sampler
 from longtake.solvers import Velocity
 
 Look = Callable[[Tensor, Tensor, Tensor, int], None]
@@ -80,37 +82,40 @@ class Shot:
         self._stages = stages(film.directions)
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
         texts = self._texts()
-        null_text = model.encode_prompt([film.negative_prompt])
-        null_texts = null_text.expand_as(texts) if film.negative_prompt else emptied(texts, null_text)
+        null_text = model.encode_prompt([film.negative_prompt], negative=True)
+        null_texts = [null_text if film.negative_prompt else text.emptied(null_text) for text in texts]
         velocity = guided_velocity(
             partial(model.velocity, fps=float(film.rate)),
-            texts[:, None],
-            null_texts[:, None],
+            texts,
+            null_texts,
             lambda index: self._stage(index).guidance_scale,
             lambda index: self._told.index(self._stage(index).told),
         )
+        pure, sigmas = noise or self._noise, self._sigmas
+        level = round(float(sigmas[0]), 6)  # float32 comes near to 1
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place, look),
-            noise or (self._noise if draft is None else self._drafted),
-            self._sigmas,
+            self._drafted if draft is not None else lambda first, count: level * pure(first, count),
+            sigmas,
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
-            1 if film.strength is None else film.strength,
+            level,
+            self._fresh,
         )
 
     @property
     def _sigmas(self) -> Tensor:
         settings, strength = self.film.settings, self.film.strength
-        table = sigma_table(settings.num_inference_steps, settings.shift)
+        table = film_table(settings, self.film.schedule)
         steps = self.film.cost.sampling.num_inference_steps
         return table if strength is None else tail(table, strength, steps)
 
-    def _texts(self) -> Tensor:
-        """What the film is told, (T, L, D): each prompt is encoded by itself, and the states of two are mixed."""
+    def _texts(self) -> list[Text]:
+        """All that the film is told: each prompt is encoded by itself, and what two are encoded as is blended."""
         prompts = dict.fromkeys(prompt for told in self._told for prompt in told[:2])
-        states = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
-        return torch.cat([torch.lerp(states[a], states[b], share) for a, b, share in self._told])
+        texts = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
+        return [texts[a].blended(texts[b], share) for a, b, share in self._told]
 
     def _stage(self, index: int) -> Stage:
         """The stage that a latent belongs to, by its index, counted from the first that is made."""
@@ -194,9 +199,9 @@ class Shot:
         places = torch.arange(wanted).sub(spec.first_frames).clamp(0, count - 1)
         return self._encoded(frames[:, :, places])[:, :, : self.film.end_latents + 1]
 
-    def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
-        """What `advance` gives, from a state to the film's end."""
-        while not self.is_whole(state):
+    def passes(self, state: ShotState, until: int | None = None) -> Iterator[tuple[ShotState, Pictures]]:
+        """What `advance` gives, from a state to the film's end, or until so many pictures are made."""
+        while not self.is_whole(state) and (until is None or state.num_frames < until):
             state, pictures = self.advance(state)
             yield state, pictures
 
@@ -207,6 +212,15 @@ class Shot:
         state, portion = self.begin(start, end)
         portions = (portion for _, portion in self.passes(state))
         yield from filter(len, chain([portion], portions))
+
+    @torch.inference_mode()
+    def remembering(self, state: ShotState) -> ShotState:
+        """The same state, with all that its file left out made again; bars tell of it where it takes long."""
+        decoder = self.model.decoder()
+        decoder.restore(state.decoder)
+        if self._draft is not None:
+            self._draft.restore(state.draft)
+        return replace(state, decoder=decoder.state(), draft=self._drafted_so_far)
 
     def check_state(self, state: ShotState) -> None:
         """StateError for a state of latents of another shape."""
@@ -259,15 +273,19 @@ class Shot:
         not made of it."""
         assert self._draft is not None and self.film.strength is not None
         clean = self._draft.latents(first, count).to(self.model.device)
-        return torch.lerp(clean, self._noise(first, count, AGAIN), self.film.strength)
+        return torch.lerp(clean, self._noise(AGAIN + first, count), self.film.strength)
 
-    def _noise(self, first: int, count: int, ahead: int = 0) -> Tensor:
+    def _noise(self, first: int, count: int) -> Tensor:
+        return self._fresh(first, torch.zeros(count))
+
+    def _fresh(self, first: int, rungs: Tensor) -> Tensor:
+        """Noise (1, C, F, H, W) for latents first, first + 1, …, or for these again, AGAIN ahead; each at its rung."""
         given, shape = self.film.length.given_latents, self.film.latent_shape
         latents = [
-            chunk_noise([self._stage(index).seed], ahead + given + index, 1, shape)
-            for index in range(first, first + count)
+            latent_noise(self._stage(index % AGAIN).seed, given + index, shape, int(rung))
+            for index, rung in enumerate(rungs.tolist(), first)
         ]
-        return torch.cat(latents, dim=2).to(self.model.device)
+        return torch.stack(latents, dim=1)[None].to(self.model.device)
 
 
 def watched(velocity: Velocity, place: Callable[[int], str], look: Look | None = None) -> Velocity:

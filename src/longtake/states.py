@@ -18,18 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
+from longtake.models.base import ENCODER, stored
 from longtake.pictures import Pictures
 from longtake.progressive import Window
+from longtake.provenance import Made
+from longtake.said import DRAFT as OF_DRAFT
+from longtake.said import said
 from longtake.shot import ShotState
 
-SCHEMA = 1
+SCHEMA = 2
 HEADER = "longtake"  # the key, in the file's metadata, of what the tensors belong to
 # What reading a file that is no state, or a damaged one, may raise.
 WRONG = (
@@ -47,8 +51,8 @@ PENDING, DECODER, MEMORY, DRAFT, END = "pending", "decoder.", "memory.", "draft.
 class About(BaseModel):
     """What a state belongs to.
 
-    film: what the film says of itself. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. weights: the sha256 of the model's. dtype: the precision of its network.
+    film: what the film follows from. model, lora: the folders or names that it is filmed with, None for the embedded
+    model and for no LoRA; several as for `read_spec`. made: what it was made with so far.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
@@ -57,14 +61,19 @@ class About(BaseModel):
 
     film: dict[str, Any]
     model: str | None
-    lora: str | None
-    dtype: str
-    weights: str
+    lora: str | tuple[str, ...] | None
+    made: Made
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)
     num_written: int = Field(ge=0)
     keep_every: float | None = None
     draft: str | None = None
+
+    @model_validator(mode="after")
+    def _is_of_a_film(self) -> About:
+        if (self.draft is None) == (OF_DRAFT in said(self.film, "the film")):
+            raise ValueError("a draft is a file, and the film says of it what it was")
+        return self
 
 
 @dataclass(frozen=True)
@@ -115,14 +124,17 @@ def read_state(path: Path, device: str | torch.device = "cpu") -> TakeState:
     if _digest(tensors, about) != digest:
         raise StateError(f"{printable(path)} is damaged: it is not what was written")
     there = {name: x.to(device) for name, x in tensors.items() if name != PENDING}
-    memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
-    window = Window(about.passes, there["clean"], there["noisy"], memory)
+    try:
+        memory = tuple(there[f"{MEMORY}{i}"] for i in range(sum(name.startswith(MEMORY) for name in there)))
+        window, pending = Window(about.passes, there["clean"], there["noisy"], memory), tensors[PENDING]
+    except KeyError as error:
+        raise _unreadable(path) from error
     decoder, draft = (
         {name.removeprefix(kind): x for name, x in there.items() if name.startswith(kind)}
         for kind in (DECODER, DRAFT)
     )
     shot = ShotState(about.num_frames, window, decoder, draft, there.get(END))
-    return TakeState(shot, tensors[PENDING].numpy())
+    return TakeState(shot, pending.numpy())
 
 
 def _tensors(state: TakeState) -> dict[str, Tensor]:
@@ -132,8 +144,8 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         "noisy": window.noisy,
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
-        **{DECODER + name: x for name, x in state.shot.decoder.items()},
-        **{DRAFT + name: x for name, x in state.shot.draft.items()},
+        **{DECODER + name: x for name, x in stored(state.shot.decoder).items()},
+        **{DRAFT + name: x for name, x in stored(state.shot.draft, ENCODER).items()},
         **({} if state.shot.end is None else {END: state.shot.end}),
     }
 

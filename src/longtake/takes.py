@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from longtake.files import file_sha256, printable
 from longtake.frames import number
 from longtake.joins import Beginning, Head, Tail, shot_of
 from longtake.options import FilmPlan
+from longtake.provenance import MADE, Made, made_by
+from longtake.seams import Seam, seam_at
 from longtake.start import origin, read_given
 from longtake.states import About, TakeState, state_path, states_folder, write_state
 from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from longtake.pipeline import LongTake
     from longtake.shot import Look, Shot, ShotState
 
-TINY = 0.1  # grey levels; pictures that differ by less are the same
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
 
@@ -54,8 +56,9 @@ class Take:
     does. fit: how they are made to fit; `notes` tells it. beginning: what it goes on from. keep_every: the seconds of
     film after which its state is kept, in `states_folder`, to branch from; and so is the last one that a longer film
     has too, to extend it. draft: the film file that it is finished from, if film.strength says that it is. head, tail:
-    what comes before and behind it; it has no states then, and is not resumed. `metadata` is what the file will say of
-    itself. OptionError and LongTakeError for a clip, as read_given raises them; OutputError for a path that is no good.
+    what comes before and behind it; it has no states then, and is not resumed. `metadata` is what the film follows
+    from, and `made` what it was made with, known while it is made: its file says both. OptionError and LongTakeError
+    for a clip, as read_given raises them; OutputError for a path that is no good.
     """
 
     def __init__(
@@ -79,9 +82,10 @@ class Take:
         self.notes: tuple[str, ...] = ()
         self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
         self._head = head
-        # Of a film with a tail: how much changes where that begins, over its own median change.
-        self.seam: float | None = None
+        self.made = Made()
         self._open: TakeState | None = None  # the last state that a longer film has too
+        self._done: TakeState | None = None  # the state after the last pass
+        self._opened: TakeState | None = None  # the state that it goes on from, once it is open
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
@@ -110,8 +114,9 @@ class Take:
         if not self._goes_on:
             num_bytes = film_bytes(width, height, num_frames)
             check_output(path, overwrite=overwrite, num_bytes=num_bytes)
+        told = self.metadata | {MADE: self.made.model_dump()}
         self._writer = VideoWriter(
-            path, width, height, film.rate, self.metadata, overwrite=overwrite, before=before
+            path, width, height, film.rate, told, late=MADE, overwrite=overwrite, before=before
         )
 
     @classmethod
@@ -143,6 +148,31 @@ class Take:
         """Whether the film has a state from which it can go on."""
         return state_path(self.path).is_file()
 
+    @cached_property
+    def seam(self) -> Seam | None:
+        """How much a film that is whole changes where it meets what it was given, next to its own range. None for one
+        that was given nothing to meet. Its file is read for that."""
+        return None if self._met is None else seam_at(self.path, self._met[0])
+
+    @property
+    def met(self) -> str | None:
+        """What the film meets, in words, if it was given anything to meet."""
+        return None if self._met is None else self._met[1]
+
+    @property
+    def _met(self) -> tuple[int, str] | None:
+        """The frame of the file at which it meets what it was given, 0 if it does behind its last one, and what."""
+        film, length = self.film, self.film.length
+        if self._head is not None:
+            return self._head.num_frames, "the film before it"
+        if self._tail is not None:
+            return length.num_frames, "the film behind the section"
+        if film.loop:
+            return 0, "its beginning"
+        if film.end_frames:
+            return length.num_frames + length.surplus_frames - film.end_frames, "its end"
+        return None
+
     @property
     def left(self) -> str:
         """What is on the disk of a film that was stopped, in words."""
@@ -150,6 +180,17 @@ class Take:
             return "nothing was written"
         place = self._writer.part if self._writer.part.exists() else self.path
         return f"{self.num_frames} frames ({number(self.num_frames / self.film.rate)} s) are in {place}"
+
+    def check(self, model: LongTake) -> None:
+        """StateError if it goes on from a film of other weights, in another precision or on another kind of device."""
+        if self._beginning is not None:
+            self._beginning.check(model)
+
+    def open(self, model: LongTake) -> None:
+        """Read the state that the film goes on from, and make again what its file left out: all that comes before its
+        next pass, which `shoot` does too. Errors as for Beginning.opened."""
+        if self._beginning is not None:
+            self._opened = self._beginning.opened(model)
 
     def shoot(
         self,
@@ -162,68 +203,89 @@ class Take:
         """Film it. tell(frames) hears of every portion that is written. stop() is asked at first and after every pass.
         look: as for Shot; a `Preview` shows what the window holds.
 
-        The state of the film is written beside it every `state_every` seconds, and when it is to stop, which ends in
-        KeyboardInterrupt. What was written stays, as `left` says, when it is interrupted or fails: OutputError when
-        the disk gives out, NumberError for numbers that are not finite. StateError for a state that is damaged, or of
-        a model whose weights are others by now.
+        The state of the film is written beside it every `state_every` seconds, once the hash of the model's weights is
+        known, which no picture waits for, and when it is to stop, which ends in KeyboardInterrupt. What was written
+        stays, as `left` says, when it is interrupted or fails: OutputError when the disk gives out, NumberError for
+        numbers that are not finite. StateError for a state that is damaged, and as `check` raises it.
         """
-        shot, first_frame = shot_of(model, self.film, self._draft, look), 0.0
-        if self._beginning is None:
-            begun = shot.begin(self._start, self._end)
-        else:
-            found = self._beginning.opened(model)
-            begun = found.shot, found.pending
-        if self._tail is not None:
-            begun = shot.toward(begun[0], self._tail.seen), begun[1]
-        changes, last, done = [], begun[1][:0], None
-        saved = started = time.perf_counter()
+        shot, begun = self._begun(model, look)
+        first_frame, saved = 0.0, time.perf_counter()
+        started = saved
         try:
             with self._writer:
-                if not self._goes_on:
-                    state_path(self.path).unlink(
-                        missing_ok=True
-                    )  # of a film that this one takes the place of
-                if self._head is not None:
-                    self.notes = (*self.notes, self._head.written(self._writer))
-                    begun = begun[0], begun[1][:0]
-                copied, pending = self.num_frames, begun[1][:0]
-                if copied:
+                self._tell(model, 0.0)
+                self._put_head()
+                if copied := self.num_frames:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
-                    self._writer.write(pictures)
-                    if self._tail is not None:
-                        last = np.concatenate([last[-1:], pictures])
-                        changes += [_change(a, b) for a, b in pairwise(last)]
-                    if not self._is_joined:
-                        pending = self._unsafe(state, np.concatenate([pending, pictures]))
+                    done = self._put(state, pictures)
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
                         tell(len(pictures))
-                    done = TakeState(state, pending)
                     self._keep(shot, done, model)
                     stopped, now = stop() and not shot.is_whole(state), time.perf_counter()
-                    if not self._is_joined and (stopped or now - saved >= state_every):
-                        self._save(state_path(self.path), done, model)
+                    is_known = model.known_weights is not None
+                    if stopped or (is_known and now - saved >= state_every):
+                        self._tell(model, now - started, model.weights)
+                        if not self._is_joined:
+                            self._save(state_path(self.path), done, model)
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
                 if self._tail is not None:
-                    self.seam = _change(last[-1], self._tail.seen[0]) / max(TINY, float(np.median(changes)))
                     self._tail.written(self._writer)
+                self._tell(model, time.perf_counter() - started, model.weights)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
         except OutputError:
-            if done is not None and not self._is_joined:
+            if self._done is not None and not self._is_joined:
                 with suppress(OutputError):  # what was to be written may have had no room, and this has
-                    self._save(state_path(self.path), done, model)
+                    self._save(state_path(self.path), self._done, model)
             raise
         state_path(self.path).unlink(missing_ok=True)
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
+
+    def _begun(self, model: LongTake, look: Look | None) -> tuple[Shot, tuple[ShotState, Pictures]]:
+        """The shot of the film, the state that it starts from, and the pictures that are to be written first."""
+        shot = shot_of(model, self.film, self._draft, look)
+        self._done = None
+        if self._beginning is None:
+            state, pictures = shot.begin(self._start, self._end)
+        else:
+            found, self._opened = self._opened or self._beginning.opened(model), None
+            state, pictures = found.shot, found.pending
+        if self._tail is not None:
+            state = shot.toward(state, self._tail.seen)
+        return shot, (state, pictures if self._head is None else pictures[:0])
+
+    def _put_head(self) -> None:
+        """Write what comes before the film, and take away the state of a film that this one takes the place of."""
+        if not self._goes_on:
+            state_path(self.path).unlink(missing_ok=True)
+        if self._head is not None:
+            self.notes = (*self.notes, self._head.written(self._writer))
+
+    def _put(self, state: ShotState, pictures: Pictures) -> TakeState:
+        """Write the pictures of a pass, and say what is known of the film behind it."""
+        self._writer.write(pictures)
+        pending = pictures[:0]
+        if not self._is_joined:
+            before = pending if self._done is None else self._done.pending
+            pending = self._unsafe(state, np.concatenate([before, pictures]))
+        self._done = TakeState(state, pending)
+        return self._done
 
     @property
     def _is_joined(self) -> bool:
         """Whether parts of the file are not of this film: its states would not tell of them."""
         return self._head is not None or self._tail is not None
+
+    def _tell(self, model: LongTake, seconds: float, weights: str | None = None) -> None:
+        """Have the file say what the film was made with in so many seconds. weights: as for made_by, None: if known."""
+        made = made_by(model, model.known_weights if weights is None else weights, seconds)
+        begun = self._beginning.about.made if self._beginning and self._goes_on else None
+        self.made = made if begun is None else begun.then(made)
+        self._writer.tell(self.made.model_dump())
 
     def _keep(self, shot: Shot, state: TakeState, model: LongTake) -> None:
         """Keep a state to branch from, if it is time, and the last one from which the film can be extended."""
@@ -253,9 +315,8 @@ class Take:
         about = About(
             film=self.metadata,
             model=model.reference,
-            lora=model.lora,
-            dtype=str(model.model.dtype).removeprefix("torch."),
-            weights=model.weights,
+            lora=model.loras or None,
+            made=self.made.model_copy(update={"model_sha256": model.weights or None}),
             passes=state.shot.window.t,
             num_frames=state.shot.num_frames,
             num_written=state.num_written,
@@ -263,8 +324,3 @@ class Take:
             draft=self._draft,
         )
         write_state(path, state, about)
-
-
-def _change(a: Pictures, b: Pictures) -> float:
-    """How much two pictures differ, in grey levels."""
-    return float(np.abs(a.astype(np.int16) - b).mean())

@@ -11,6 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from longtake.errors import OptionError
 
+BRIEFLY = reprlib.Repr()
+BRIEFLY.maxlevel = 2  # of what is nested, which a short script may repeat without end
+
 
 def _number_of(rate: Any) -> Any:
     """A rate that is written as a fraction, as a number; anything else as it is."""
@@ -53,4 +56,4 @@ def _one_line(error: ValidationError, known: Iterable[str]) -> str:
     if first["type"] == "missing":
         return f"{name} is missing"
     requirement = first["msg"].removeprefix("Input ")
-    return f"{name} {requirement}, not {reprlib.repr(first['input'])}"
+    return f"{name} {requirement}, not {BRIEFLY.repr(first['input'])}"

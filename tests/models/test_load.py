@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from longtake.errors import ModelError, OptionError
 from longtake.models import places
-from longtake.models.families import FAMILIES
+from longtake.models.base import Ends
+from longtake.models.families import ALL
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.places import list_models
 from longtake.models.wan import WanModel
@@ -83,7 +83,7 @@ def test_spec_of_a_folder_with_its_own_defaults(tubelet_folder: Path) -> None:
     """4k frames, and longtake.json for everything else."""
     spec = read_spec(tubelet_folder)
     assert (spec.temporal_factor, spec.first_frames, spec.alignment, spec.max_prompt_tokens) == (4, 4, 16, 12)
-    assert asdict(spec.defaults) == json.loads((tubelet_folder / "longtake.json").read_text())
+    assert spec.defaults.told == json.loads((tubelet_folder / "longtake.json").read_text())
 
 
 def test_spec_needs_no_torch(wan_folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_spec_needs_no_torch(wan_folder: Path) -> None:
 
 def test_half_precision_weights_run_in_float32(tubelet_model: WanModel) -> None:
     """Weights are stored in float16 and run in float32 on the CPU: all three parts."""
-    parts = (tubelet_model.text_encoder, tubelet_model.transformer, tubelet_model.vae)
+    parts = (tubelet_model.text_encoder.parts["text_encoder"], tubelet_model.transformer, tubelet_model.vae)
     assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
     assert not any(part.training for part in parts)
 
@@ -107,11 +107,13 @@ def test_encoders_alone(wan_folder: Path, wan_model: WanModel) -> None:
     encoders = load_encoders(wan_folder)
     assert isinstance(encoders, WanModel)
     assert {parameter.device.type for parameter in encoders.transformer.parameters()} == {"meta"}
-    for part in ("text_encoder", "vae"):
-        ours, whole = (getattr(model, part).state_dict() for model in (encoders, wan_model))
-        torch.testing.assert_close(ours, whole, rtol=0, atol=0)
+    parts = ([model.text_encoder.parts["text_encoder"], model.vae] for model in (encoders, wan_model))
+    for ours, whole in zip(*parts, strict=True):
+        torch.testing.assert_close(ours.state_dict(), whole.state_dict(), rtol=0, atol=0)
     prompts, frames = ["a red car", ""], torch.rand(1, 3, 5, 32, 32)
-    torch.testing.assert_close(encoders.encode_prompt(prompts), wan_model.encode_prompt(prompts))
+    ours, whole = (model.encode_prompt(prompts) for model in (encoders, wan_model))
+    torch.testing.assert_close(ours.states, whole.states)
+    assert torch.equal(ours.mask, whole.mask)
     tolerance = rounding(lambda: wan_model.encoder().push(frames), wan_model.vae, frames)
     close(encoders.encoder().push(frames), wan_model.encoder().push(frames), tolerance)
 
@@ -142,7 +144,7 @@ def test_known_models(tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [model.name for model in models] == [
         tubelet_folder.name,
         "open-sora-v1.2",
-        *(name for family in FAMILIES.values() for name in family.hub),
+        *(name for family in ALL for name in family.hub),
     ]
     assert models[0].on_disk
     assert read_spec() == read_spec(models[0].name) == read_spec(tubelet_folder)
@@ -213,6 +215,13 @@ def test_longtake_json_is_checked(folder: Path, tubelet_folder: Path) -> None:
     shutil.copy(tubelet_folder / "longtake.json", folder)
     edit(folder / "longtake.json", width="832")
     assert "['width']" in refusal(folder)
+    shutil.copy(tubelet_folder / "longtake.json", folder)
+    ends: dict[str, Any] = {"films": 4, "loop": 2, "clip": 3.5, "photo": 1, "largest": 3}
+    edit(folder / "longtake.json", ends=ends)
+    spec = read_spec(folder)
+    assert spec.ends == Ends(**ends) and spec.defaults == read_spec(tubelet_folder).defaults
+    edit(folder / "longtake.json", ends={**ends, "loop": -1})
+    assert "longtake.json: ends: loop must be greater than or equal to 0" in refusal(folder)
     (folder / "longtake.json").unlink()
     edit(folder / "model_index.json", vae=["longtake", "AutoencoderTubelet"])
     assert "longtake.json is missing" in refusal(folder)

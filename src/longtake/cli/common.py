@@ -22,6 +22,12 @@ BAD_INPUT = 2
 INTERRUPTED = 130  # by Ctrl-C; for another signal, `signals.exit_code` has its own
 READER_GONE = 141
 PREVIEW, TERMINAL = "--preview", "terminal"  # where a preview is shown that is given no file
+BLOCKS, KITTY, SIXEL = (
+    "blocks",
+    "kitty",
+    "sixel",
+)  # how a terminal shows it; TERMINAL: as well as that one can
+PLACES = (TERMINAL, BLOCKS, KITTY, SIXEL)
 
 # What the file system refuses. Other numbers, such as EINVAL or EBADF, are mistakes of ours.
 REFUSALS = {
@@ -133,12 +139,12 @@ def bar(unit: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
 
 
 def with_place(words: list[str]) -> list[str]:
-    """The words of a command, where --preview has a PNG behind it, or else the terminal."""
+    """The words of a command, where --preview has a PNG behind it or a way to show it, or else the terminal."""
     end = words.index("--") if "--" in words else len(words)
     told = []
     for word, follows in zip(words[:end], [*words[1:end], ""], strict=False):
         told.append(word)
-        if word == PREVIEW and not follows.lower().endswith(".png"):
+        if word == PREVIEW and not (follows.lower().endswith(".png") or follows in PLACES):
             told.append(TERMINAL)
     return told + words[end:]
 

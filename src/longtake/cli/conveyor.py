@@ -4,6 +4,8 @@ From clean, on the left, to noise; beneath each latent its noise level, and the 
 """
 
 import math
+import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from io import BytesIO
@@ -18,7 +20,8 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 from rich.text import Text
 
-from longtake.cli.common import TERMINAL, say
+from longtake.cli.common import BLOCKS, KITTY, PLACES, SIXEL, say
+from longtake.cli.graphics import CHARACTERS, Graphics, drop_late, strip
 from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.video import check_output
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from longtake.preview import Conveyor
 
 SUFFIX = ".png"
+LATE = 10.0  # seconds of a film in which a terminal that was silent may still answer
 BELOW = 6  # lines of a terminal that the bar and what was typed keep
 LABEL = 10  # places that are written to beneath a picture, at most
 WIDTH, HEIGHT, GAP, TEXT = 1280, 720, 8, 13  # of a PNG, in pixels; its least picture is as wide as LABEL
@@ -68,8 +72,14 @@ def labels(conveyor: "Conveyor") -> list[tuple[str, str]]:
     ]
 
 
-def half_blocks(conveyor: "Conveyor", count: int, columns: int, lines: int) -> RenderableType:
-    """The conveyor in characters of a terminal, each a place's upper half, in two colours.
+def in_terminal(
+    conveyor: "Conveyor",
+    count: int,
+    columns: int,
+    lines: int,
+    how: Graphics = CHARACTERS,
+) -> RenderableType:
+    """The conveyor in a terminal: as pictures, or in characters, each a place's upper half, in two colours.
 
     count: the latents that there will be at most, so that the pictures stay where they are.
     """
@@ -78,15 +88,16 @@ def half_blocks(conveyor: "Conveyor", count: int, columns: int, lines: int) -> R
         count, wide / tall, columns - 1, 2 * max(4, lines), 1, 4, LABEL, wide
     )
     height += height % 2
-    pictures = [
-        Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
-        for picture in conveyor.pictures[::every]
-    ]
+    pictures = [Image.fromarray(picture) for picture in conveyor.pictures[::every]]
     written = labels(conveyor)[::every]
     rows: list[RenderableType] = []
     for start in range(0, len(pictures), per_row):
         row, texts = pictures[start : start + per_row], written[start : start + per_row]
-        rows.append(_blocks([picture.tobytes() for picture in row], width, height))
+        if how.kind == BLOCKS:
+            small = (picture.resize((width, height), Image.Resampling.BOX) for picture in row)
+            rows.append(_blocks([picture.tobytes() for picture in small], width, height))
+        else:
+            rows.append(strip(row, width, height // 2, how, len(rows)))
         rows.extend(Text(" ".join(pair[i].center(width) for pair in texts)) for i in (0, 1))
     return Group(*rows)
 
@@ -111,7 +122,7 @@ def _style(upper: bytes, lower: bytes) -> Style:
 
 
 def png(conveyor: "Conveyor", count: int) -> bytes:
-    """The conveyor as a PNG, which says that it is one. count: as for half_blocks."""
+    """The conveyor as a PNG, which says that it is one. count: as for in_terminal."""
     font, line = _font(), TEXT + 3
     tall, wide = conveyor.pictures.shape[1:3]
     least = math.ceil(font.getlength("0" * LABEL))
@@ -146,8 +157,10 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def check_place(place: str) -> None:
     """OptionError where the terminal cannot show pictures, OutputError for a file that cannot or may not be written."""
-    if place == TERMINAL:
+    if place in PLACES:
         console = Console(stderr=True)
+        if place in (KITTY, SIXEL) and not sys.stderr.isatty():
+            raise OptionError(f"--preview {place} needs a terminal: give it a file, --preview film.png")
         if not (console.is_terminal and console.color_system and console.encoding.startswith("utf")):
             raise OptionError(
                 "--preview needs a terminal with colours and UTF-8: give it a file, --preview film.png"
@@ -168,19 +181,28 @@ def _is_ours(path: Path) -> bool:
 
 
 class Shown:
-    """Shows a conveyor where it is to be seen. above: puts something above the terminal's bar.
+    """Shows a conveyor where it is to be seen. above: puts something above the terminal's bar. how: it shows pictures.
 
     A file that cannot be written any more is told once, and costs the film nothing.
     """
 
-    def __init__(self, place: str, count: int, above: Callable[[RenderableType], object]) -> None:
-        self._place, self._count, self._above = place, count, above
+    def __init__(
+        self,
+        place: str,
+        count: int,
+        above: Callable[[RenderableType], object],
+        how: Graphics = CHARACTERS,
+    ) -> None:
+        self._place, self._count, self._above, self._how = place, count, above, how
         self._gave_up = False
+        self._late = time.monotonic() + LATE if how.silent else 0.0
 
     def __call__(self, conveyor: "Conveyor") -> None:
-        if self._place == TERMINAL:
+        if time.monotonic() < self._late:
+            drop_late()
+        if self._place in PLACES:
             size = Console(stderr=True).size
-            self._above(half_blocks(conveyor, self._count, size.width, size.height - BELOW))
+            self._above(in_terminal(conveyor, self._count, size.width, size.height - BELOW, self._how))
         elif not self._gave_up:
             self._write(Path(self._place), png(conveyor, self._count))
 

@@ -1,6 +1,5 @@
-"""The commands that go on from a film: resume, extend, branch, retake, finish; and what a film says of itself, info."""
+"""The commands that go on from a film: resume, extend, branch, retake, finish."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +9,13 @@ import typer
 from longtake.cli.common import Device, Json, Model, Overwrite, app, say
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
-from longtake.files import printable
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, options_of
+from longtake.said import said
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
@@ -26,17 +25,20 @@ Part = Annotated[Path, typer.Argument(help="The film, its .part or its .state.",
 Film = Annotated[Path, typer.Argument(help="A film whose states were kept.", show_default=False)]
 Another = Annotated[str | None, typer.Argument(help="What to film from there on.", show_default=False)]
 Draft = Annotated[Path, typer.Argument(help="A film, made by longtake or not.", show_default=False)]
+SameDevice = Annotated[
+    str | None, typer.Option("--device", help="Where to compute; where the film was made, if left out.")
+]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The mp4 to write.", show_default=False)]
 
 # The options of a film that its draft does not settle.
 FINISHING = (
     *("negative_prompt", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
-    *("solver", "shift", "guidance_scale"),
+    *("solver", "shift", "sigmas", "guidance_scale"),
 )
 
 
 @app.command()
-def resume(film: Part, preview: PreviewTo = None, device: Device = "cpu", as_json: Json = False) -> None:
+def resume(film: Part, preview: PreviewTo = None, device: SameDevice = None, as_json: Json = False) -> None:
     """Go on with a film that was stopped or killed, to the same pictures."""
     started = time.perf_counter()
     from longtake.states import read_about, state_path
@@ -59,7 +61,7 @@ def extend(
     context: Annotated[
         int | None, typer.Option("--context", help="Of a film without states: latents of it that are seen.")
     ] = None,
-    device: Device = "cpu",
+    device: SameDevice = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +76,7 @@ def extend(
     if film.is_file() and not states_folder(film).is_dir():
         if keep_states:
             raise OptionError("a film that is put together of two has no states: leave out --keep-states")
-        loading = Loading(open_model(model), device, None, None)
+        loading = Loading(open_model(model), device or "cpu", None, None)
         spec, more = read_spec(loading.folder), seconds_of(seconds) or 0
         take = continued(film, output, spec, more, prompt, context, overwrite=overwrite)
         film_it(take, loading, started, as_json, preview)
@@ -90,7 +92,7 @@ def extend(
         seconds_of(seconds) or 0,
         prompt,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 
@@ -107,7 +109,7 @@ def branch(
     ] = None,
     keep_states: KeepStates = None,
     preview: PreviewTo = None,
-    device: Device = "cpu",
+    device: SameDevice = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +127,7 @@ def branch(
         spec,
         changes,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 
@@ -162,7 +164,8 @@ def finish(
     from longtake.retakes import finished
     from longtake.video import probe
 
-    folder = open_model(probe(draft).metadata.get("model") if model is None else model)
+    told = said(probe(draft).metadata, draft)
+    folder = open_model(told.get("model") if model is None else model)
     options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
     take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
@@ -180,7 +183,7 @@ def retake(
     ] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Its seed; the next one if left out.")] = None,
     preview: PreviewTo = None,
-    device: Device = "cpu",
+    device: SameDevice = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -191,37 +194,15 @@ def retake(
     if not begin or not to:
         raise OptionError("say what is filmed anew: give --from and --to, such as --from 23s --to 31s")
     about = kept_states(film)[-1][1]
-    changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
+    changes = Cue(at=begin, prompt=prompt, seed=options_of(about.film).seed + 1 if seed is None else seed)
     loading, spec = _that_made(about, device)
     take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
+    say_notes(take.film)
     film_it(take, loading, started, as_json, preview)
 
 
-@app.command()
-def info(
-    film: Annotated[Path, typer.Argument(help="A film.", show_default=False)], as_json: Json = False
-) -> None:
-    """Show what a film says of itself: everything that it follows from."""
-    from longtake.video import probe
-
-    found = probe(film)
-    told: dict[str, Any] = {
-        "file": printable(film),
-        "num_frames": found.num_frames,
-        "seconds": float(found.seconds),
-        "fps": str(found.fps),
-        "width": found.width,
-        "height": found.height,
-        **found.metadata,
-    }
-    if as_json:
-        print(json.dumps(told, indent=2))
-        return
-    for name, value in told.items():
-        print(f"{name.replace('_', ' '):<20} {value if isinstance(value, str) else json.dumps(value)}")
-
-
-def _that_made(about: "About", device: str) -> tuple[Loading, "ModelSpec"]:
-    """The model that a state was made with, how it is loaded, and its description."""
-    folder = open_model(about.model)
-    return Loading(folder, device, about.dtype, about.lora), read_spec(folder, about.lora)
+def _that_made(about: "About", device: str | None) -> tuple[Loading, "ModelSpec"]:
+    """The model that a state was made with, how it is loaded, and its description. device: None is the state's."""
+    folder, made = open_model(about.model), about.made
+    where = device or made.device or "cpu"
+    return Loading(folder, where, made.dtype, about.lora, made), read_spec(folder, about.lora)

@@ -13,21 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
-from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.cost import cost_in_words, ladder_picture, state_size_of, states_in_words
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cli.timeline import cue_rows, timeline_picture
-from longtake.cues import Cue, read_script, seconds_of
+from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
-from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import list_models, open_model
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
+from longtake.provenance import loras_in, made_in
+from longtake.said import said
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -73,12 +75,12 @@ At = Annotated[
     ),
 ]
 Lora = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--lora",
-        metavar="RUN|DIR|FILE",
+        metavar="RUN|DIR|FILE[=WEIGHT]",
         help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
-        " diffusion-pipe's spelling.",
+        " diffusion-pipe's spelling; =0.8 behind it makes it count so often. May be given again.",
     ),
 ]
 Preset = Annotated[
@@ -125,6 +127,12 @@ FitName = Annotated[
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
+# Options that take the place of others, which a script or a film may say.
+RIVALS = {
+    "sigmas": ("num_inference_steps", "shift"),
+    "num_inference_steps": ("sigmas",),
+    "shift": ("sigmas",),
+}
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
@@ -171,7 +179,7 @@ def generate(
     What is left out is the model's own choice; `longtake plan` shows it.
     """
     started = time.perf_counter()
-    told = {} if like is None else _told(like, start, end)
+    told = {} if like is None else _told(like, start, end, lora)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
     folder = open_model(_model(told.get("model") if model is None else model, preset))
     film = _film(options, folder, preset, lora, start, end)
@@ -189,12 +197,13 @@ def generate(
         end=end,
         fit=fit.value if fit else "crop" if fit_start else None,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states),
+        keep_every=every_of(keep_states),
     )
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film, take.notes)
-    film_it(take, Loading(folder, device, dtype, lora), started, as_json, preview)
+    before = None if like is None else made_in(told)
+    film_it(take, Loading(folder, device, dtype, lora, before), started, as_json, preview)
 
 
 @app.command(cls=WithCues)
@@ -209,32 +218,38 @@ def plan(
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     size: Size = None,
+    keep_states: KeepStates = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Show what a film would cost, without loading any weights."""
+    """Show what a film would cost, without loading any weights; with --keep-states, how large these are too."""
+    folder, every = open_model(_model(model, preset)), every_of(keep_states)
     film = _film(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        open_model(_model(model, preset)),
+        folder,
         preset,
         lora,
         start,
         end,
     )
     with quick_imports():
-        from longtake.noise import sigma_table
+        from longtake.noise import film_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
     say_notes(film)
     settings = film.settings
-    sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
+    sigmas = film_table(settings, film.schedule).tolist()
+    kept = None if every is None else state_size_of(film, folder)
     if as_json:
-        report = {"model": film.model, "settings": asdict(settings)}
+        report: dict[str, Any] = {"model": film.model, "settings": settings.told}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
+        if kept is not None:
+            report["state_bytes"] = kept.in_file
         print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        states = "" if kept is None or every is None else f"\n{states_in_words(film, kept, every)}"
+        print(f"{cost_in_words(film)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
 
@@ -262,6 +277,8 @@ def film_options(
     given |= {} if script is None else read_script(script, list(FilmOptions.model_fields))
     if keywords.get("seconds") is not None or "seconds" in given:
         given.pop("num_frames", None)
+    for name in given_of(keywords):
+        given = {key: value for key, value in given.items() if key not in RIVALS.get(name, ())}
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
         said = (each.partition(" ") for each in at)
@@ -285,11 +302,12 @@ def sides_of(size: str | None) -> dict[str, int]:
     return {"width": int(sides[1]), "height": int(sides[2])}
 
 
-def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
-    """What a film says of itself. OptionError for one that is not ours, or begins with a clip that is not given."""
+def _told(film: Path, start: str | None, end: Path | None, lora: list[str] | None) -> dict[str, Any]:
+    """What a film says of itself. OptionError for one that is not ours, or was made with a clip or a LoRA that is not
+    given."""
     from longtake.video import probe
 
-    told = probe(film).metadata
+    told = said(probe(film).metadata, film)
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
     if "draft" in told:
@@ -301,6 +319,9 @@ def _told(film: Path, start: str | None, end: Path | None) -> dict[str, Any]:
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
             raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
+    if (made_with := loras_in(told)) and not lora:
+        names = " and ".join(printable(str(each.get("name"))) for each in made_with)
+        raise OptionError(f"{printable(film)} was made with LoRA {names}: give it with --lora")
     return told
 
 
@@ -314,7 +335,7 @@ def _film(
     options: FilmOptions,
     model: ModelFolder,
     preset: PresetName | None,
-    lora: str | None,
+    lora: list[str] | None,
     start: str | None,
     end: Path | None,
 ) -> FilmPlan:

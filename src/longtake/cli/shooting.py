@@ -5,6 +5,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -21,16 +22,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from longtake.cli.common import INTERRUPTED, PREVIEW, TERMINAL, quick_imports, say
+from longtake.cli.common import INTERRUPTED, PLACES, PREVIEW, quick_imports, say
 from longtake.cli.signals import gently
-from longtake.errors import OutputError
+from longtake.cues import seconds_of
+from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.frames import number
+from longtake.models.base import Loras
 from longtake.models.folder import ModelFolder
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
     from longtake.pipeline import LongTake
+    from longtake.provenance import Made
     from longtake.shot import Look
     from longtake.takes import Speed, Take
 
@@ -45,19 +49,31 @@ PreviewTo = Annotated[
     str | None,
     typer.Option(
         PREVIEW,
-        metavar="[FILE.png]",
-        help="Show what the window holds, here or in a picture that is rewritten while the film is made.",
+        metavar="[FILE.png|kitty|sixel|blocks]",
+        help="Show what the window holds, here or in a picture that is rewritten while the film is made. Here: as"
+        " pictures where the terminal says that it shows kitty's or sixels, in half blocks elsewhere.",
     ),
 ]
 
 
+def every_of(told: str | None) -> float | None:
+    """The seconds of --keep-states. OptionError for what is no time, or none."""
+    every = seconds_of(told)
+    if every is not None and not every > 0:
+        raise OptionError(
+            f"a state is kept every so many seconds, more than 0, not {told!r}: give --keep-states 10s"
+        )
+    return every
+
+
 class Loading(NamedTuple):
-    """A model, and how it is loaded."""
+    """A model, and how it is loaded. like: what a film was made with that is to be repeated or gone on with."""
 
     folder: ModelFolder
     device: str
     dtype: str | None
-    lora: str | None
+    lora: Loras
+    like: "Made | None" = None
 
 
 def film_it(
@@ -72,8 +88,11 @@ def film_it(
 
         check_place(preview)
     try:
-        model = loaded(*loading)
+        model = loaded(loading)
+        take.check(model)
         tell_reading(model, take.film)
+        if loading.like is not None:
+            tell_differences(model, loading.like)
         _shoot(take, model, started, as_json, preview)
     except KeyboardInterrupt:
         say(f"stopped: {take.left}{_then(take)}")
@@ -87,8 +106,9 @@ def _then(take: "Take") -> str:
     return f"; longtake resume {shlex.quote(str(take.path))}.part goes on" if take.is_resumable else ""
 
 
-def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None) -> "LongTake":
+def loaded(loading: Loading) -> "LongTake":
     """The model, loaded."""
+    folder, device, dtype, lora, _ = loading
     with quick_imports():
         from longtake.models.parts import import_code
         from longtake.pipeline import LongTake
@@ -97,8 +117,24 @@ def loaded(folder: ModelFolder, device: str, dtype: str | None, lora: str | None
     return LongTake.from_pretrained(folder, device, dtype, lora)
 
 
+def tell_differences(model: "LongTake", before: "Made") -> None:
+    """Tell what is other than when a film was made that is to be repeated or gone on with, and what cannot be known."""
+    from longtake.provenance import differences, made_by, unknown
+
+    now = made_by(model, model.weights)
+    if differ := differences(before, now):
+        say(f"note: the pictures may differ: {'; '.join(differ)}")
+    if missing := unknown(before, now):
+        say(
+            f"note: the pictures may differ: the film does not say {', '.join(missing)}, as films by an older longtake"
+            " do not"
+        )
+
+
 def tell_reading(take: "LongTake", film: FilmPlan) -> None:
-    """Tell what a model does not make of a film's prompts."""
+    """Tell what a model does not make of a film and of its prompts."""
+    for lack in take.model.spec.left_out:
+        say(f"note: the film is without {lack}, which {film.model} could make")
     prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
     for text in filter(None, prompts):
         if (read := take.model.clean(text)) != " ".join(text.split()):
@@ -119,22 +155,25 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool, previ
         "seconds_to_first_frame": round(speed.first_frame - started, 2),
         "peak_memory_bytes": _peak_memory(),
         "options": take.metadata,
+        "made": take.made.model_dump(),
     }
     if take.seam is not None:
-        report["seam"] = round(take.seam, 2)
-        say(
-            f"note: where the new pictures end it changes {take.seam:.1f} times as much as between two of them"
-        )
+        report["seam"] = {name: round(value, 2) for name, value in asdict(take.seam).items()}
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
 def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed":
-    """Film a take behind a bar. The first signal stops it after a pass, its state written, by KeyboardInterrupt."""
+    """Film a take behind a bar, and say how much it changes where it meets what it was given. The first signal stops it
+    after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
+    take.open(model)
     new_look = None if preview is None else _previewing(preview, take.film, model)
-    with _progress(take.film.length.num_frames, preview == TERMINAL) as bar, gently(asked.set):
+    with _progress(take.film.length.num_frames, preview in PLACES) as bar, gently(asked.set):
         look = new_look and new_look(bar.put_above)
-        return take.shoot(model, bar.move, asked.is_set, look=look)
+        speed = take.shoot(model, bar.move, asked.is_set, look=look)
+    if take.seam is not None:
+        say(f"note: where {printable(take.path.name)} meets {take.met} it changes {take.seam}")
+    return speed
 
 
 def _previewing(
@@ -142,10 +181,12 @@ def _previewing(
 ) -> Callable[[Callable[[RenderableType], None]], "Look"]:
     """What looks at the window and shows it, once it is told how something is put above the bar."""
     from longtake.cli.conveyor import Shown
+    from longtake.cli.graphics import CHARACTERS, graphics
     from longtake.preview import Preview, colour_map
 
+    how = graphics(place) if place in PLACES else CHARACTERS
     colours, count = colour_map(model.model, model.folder), film.cost.peak_window
-    return lambda above: Preview(colours, film, model.model.spec, Shown(place, count, above))
+    return lambda above: Preview(colours, film, model.model.spec, Shown(place, count, above, how))
 
 
 class _FramesPerSecond(ProgressColumn):

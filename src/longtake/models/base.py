@@ -2,13 +2,15 @@
 
 Importing this loads no torch, so that planning and `--help` stay quick.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width, N pixel frames
+B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
 
@@ -18,15 +20,22 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from longtake.models.text import Text
+
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+Level = Annotated[float, Field(strict=True, gt=0, le=1)]
+RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
+PICTURES = "pictures"  # the name, in an encoder's state, of how many last pictures make the rest of it again
+ENCODER = "encoder."  # how the names of an encoder's state begin in the state of what has one
 
 
 @dataclass(frozen=True)
 class ModelDefaults:
     """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder.
 
-    The bounds are those of that file; options have their own.
+    The bounds are those of that file; options have their own. sigmas: noise levels by hand, as many as
+    num_inference_steps and without the 0 that they fall to, in place of those that shift gives.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -40,14 +49,48 @@ class ModelDefaults:
     context_size: Annotated[int, Field(strict=True, ge=0, le=2**31)]
     shift: Annotated[float, Field(strict=True, gt=0)]
     guidance_scale: Annotated[float, Field(strict=True, ge=0)]
+    sigmas: tuple[Level, ...] | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON values, without sigmas where there are none."""
+        values = asdict(self)
+        sigmas = values.pop("sigmas")
+        return values if sigmas is None else {**values, "sigmas": list(sigmas)}
+
+
+# A LoRA or several, in order: a file, a folder or a run, with =0.8 behind it if it is to count so often.
+Loras = str | Path | Sequence[str | Path] | None
+
+
+Score = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How well a model films toward what it is given, as benchmarks/ends.py measured it: `ends` in longtake.json.
+
+    loop, clip, photo: how much its films change where they meet their own beginning, a clip or a photo, over their
+    median change from frame to frame; the mean over so many films. largest: the same of the largest change in the films
+    themselves, within which a seam is not seen.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    films: Count
+    loop: Score
+    clip: Score
+    photo: Score
+    largest: Score
 
 
 @dataclass(frozen=True)
 class LoraName:
-    """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
+    """Which LoRA a model is filmed with: the name of its folder, the sha256 of its weights, and how often it counts."""
 
     name: str
     sha256: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +101,9 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
+    in schedules.py, the formula of its noise levels. left_out: what the model could make and its films lack, such as
+    sound. ends: how well its films meet an end, if that was measured.
     """
 
     name: str
@@ -69,11 +114,14 @@ class ModelSpec:
     alignment: int
     max_prompt_tokens: int
     defaults: ModelDefaults
-    lora: LoraName | None = None
+    loras: tuple[LoraName, ...] = ()
     group_latents: int | None = None
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    schedule: str = "flow"
+    left_out: tuple[str, ...] = ()
+    ends: Ends | None = None
 
 
 class Stateful(Protocol):
@@ -87,6 +135,25 @@ class Stateful(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the codec of the same autoencoder was that gave this state."""
         ...
+
+
+def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor]:
+    """What a file keeps of a codec's state: of a decoder's its recent latents alone, of an encoder's how many pictures
+    to push again, if it has them and they are the smaller part.
+
+    The codec goes on to the same bits: a decoder that is restored with the latents, a new encoder that is pushed the
+    pictures. within: how the names of the codec's state begin; all others are kept.
+    """
+    codec = {name: x for name, x in state.items() if name.startswith(within)}
+    recent = {name: x for name, x in codec.items() if name.removeprefix(within) in (RECENT, PICTURES)}
+    if not recent or 2 * num_bytes(recent) >= num_bytes(codec):
+        return state
+    return {name: x for name, x in state.items() if name in recent or name not in codec}
+
+
+def num_bytes(state: Mapping[str, Tensor]) -> int:
+    """The bytes of a state's tensors."""
+    return sum(x.numel() * x.element_size() for x in state.values())
 
 
 class Decoder(Stateful, Protocol):
@@ -127,9 +194,9 @@ class VideoModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows, NumberError
-        for numbers that are not finite."""
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
+        """The prompts, or negative ones, one a row. Raises OptionError for a prompt of more tokens than the spec
+        allows, NumberError for numbers that are not finite."""
         ...
 
     def clean(self, prompt: str) -> str:
@@ -140,12 +207,12 @@ class VideoModel(Protocol):
         """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
         ...
 
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor, fps: float | None = None) -> Tensor:
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Text, fps: float | None = None) -> Tensor:
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
-        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token, or, where spec.text_per_latent says so, (B, F, L, D), a text a latent frame. fps: the
-        film's frame rate, for networks that are told it; None is the model's own.
+        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: B rows, and,
+        only where spec.text_per_latent says so, a text a latent frame. fps: the film's frame rate, for networks that
+        are told it; None is the model's own.
         """
         ...
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from longtake.errors import ModelError
-from longtake.models.base import Count, ModelDefaults
+from longtake.models.base import Count, Ends, ModelDefaults
 
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
@@ -36,6 +39,11 @@ class NetworkConfig(Config):
     in_channels: Count
     text_width: Count
     prompt_tokens: Count | None = Field(None, alias="max_caption_tokens")
+
+    @property
+    def latent_channels(self) -> int:
+        """Of the latents that it takes; in_channels may count others too."""
+        return self.in_channels
 
     @property
     def patch(self) -> int:
@@ -76,8 +84,30 @@ class OpenSoraConfig(NetworkConfig):
     prompt_tokens: Count = Field(alias="max_caption_tokens")
 
 
-class VaeConfig(Config):
-    """Of any autoencoder that is filmed with."""
+@dataclass(frozen=True)
+class Latents:
+    """What an autoencoder's latents are: their channels, and how many pixels, on either side, and frames each is."""
+
+    channels: int
+    spatial_factor: int
+    temporal_factor: int
+
+
+class VaeConfig(Config, ABC):
+    """Of any autoencoder: a kind's own reads its keys, and says what they make of its latents."""
+
+    @property
+    @abstractmethod
+    def latents(self) -> Latents: ...
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be filmed with, if so."""
+        return None
+
+
+class WanVaeConfig(VaeConfig):
+    """Of Wan's autoencoder, and of all with its keys."""
 
     z_dim: Count
     latents_mean: Row | None = None
@@ -85,12 +115,31 @@ class VaeConfig(Config):
     scale_factor_spatial: Count = 8
     scale_factor_temporal: Literal[4] = 4
 
+    @property
+    def latents(self) -> Latents:
+        return Latents(self.z_dim, self.scale_factor_spatial, self.scale_factor_temporal)
 
-class TextEncoderConfig(Config):
+    @property
+    def refusal(self) -> str | None:
+        if not len(self.latents_mean or ()) == len(self.latents_std or ()) == self.z_dim:
+            return "its vae/config.json gives no latents_mean and latents_std for each latent channel"
+        return None
+
+
+class TextEncoderConfig(Config, ABC):
+    """Of any text encoder: a kind's own gives its keys an alias.
+
+    width: of the states that the network reads. vocab_size: the words that it knows.
+    """
+
+    width: Count
+    vocab_size: Count
+
+
+class T5EncoderConfig(TextEncoderConfig):
     """Of a T5 or UMT5."""
 
-    d_model: Count
-    vocab_size: Count
+    width: Count = Field(alias="d_model")
 
 
 class TokenizerConfig(Config):
@@ -104,7 +153,21 @@ SHIFTS = {"FlowMatchEulerDiscreteScheduler": "shift", "UniPCMultistepScheduler":
 
 
 class SchedulerConfig(Config):
-    """Of a scheduler: its shift, and what else of it changes the noise levels or what the network is taken to predict.
+    """Of any scheduler: what it says of noise levels and predictions, or that it says nothing of them here."""
+
+    def given_shift(self, class_name: str) -> float | None:
+        """The shift, if there is one."""
+        return None
+
+    @property
+    def prediction(self) -> str:
+        """What the adapter's `network_velocity` gives, a key of AS_VELOCITY."""
+        return "flow_prediction"
+
+
+class FlowConfig(SchedulerConfig):
+    """Of a scheduler of flow matching: its shift, and what else of it changes the noise levels or what the network is
+    taken to predict.
 
     A film's levels are even ones, warped by the shift alone, and its network predicts noise - data or the data itself:
     whatever asks for something else is no option here. null and false ask for nothing.
@@ -130,12 +193,17 @@ class SchedulerConfig(Config):
     sigma_max: Off = None
     trained_betas: Off = None
 
-    def given_shift(self, name: str) -> float | None:
+    def given_shift(self, class_name: str) -> float | None:
         """The shift, if there is one: under the scheduler's own name for it, else under the other's."""
+        name = SHIFTS[class_name]
         other = next(key for key in SHIFTS.values() if key != name)
         return next(
             (shift for shift in (getattr(self, name), getattr(self, other)) if shift is not None), None
         )
+
+    @property
+    def prediction(self) -> str:
+        return self.prediction_type or "flow_prediction"
 
 
 class LoraConfig(Config):
@@ -148,10 +216,17 @@ class LoraConfig(Config):
 def _passes(defaults: ModelDefaults) -> ModelDefaults:
     if defaults.steps_per_chunk > defaults.num_inference_steps:
         raise ValueError("steps_per_chunk is more than num_inference_steps")
+    if defaults.sigmas is None:
+        return defaults
+    if len(defaults.sigmas) != defaults.num_inference_steps:
+        raise ValueError("sigmas must be as many as num_inference_steps")
+    if any(before <= after for before, after in pairwise(defaults.sigmas)):
+        raise ValueError("sigmas must fall at every step")
     return defaults
 
 
 SETTINGS = TypeAdapter(Annotated[ModelDefaults, AfterValidator(_passes)])
+ENDS, MEASURED = "ends", TypeAdapter(Ends)
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -164,16 +239,29 @@ def checked(kind: type[Kind], content: dict[str, Any], where: str) -> Kind:
 
 
 def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
-    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else."""
+    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else but what was measured."""
+    own = {name: value for name, value in content.items() if name != ENDS}
     try:
-        SETTINGS.validate_python(content)
+        SETTINGS.validate_python(own)
     except ValidationError as error:
         wrong = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         raise ModelError(
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
-    return ModelDefaults(**content)  # numbers as they are written, 24 not 24.0
+    if own.get("sigmas"):
+        own["sigmas"] = tuple(own["sigmas"])
+    return ModelDefaults(**own)  # numbers as they are written, 24 not 24.0
+
+
+def measured_ends(content: dict[str, Any], folder: Path) -> Ends | None:
+    """What a longtake.json says was measured of the ends of films, if it does."""
+    if ENDS not in content:
+        return None
+    try:
+        return MEASURED.validate_python(content[ENDS])
+    except ValidationError as error:
+        raise ModelError(f"model folder {folder}: longtake.json: ends: {_one_line(error)}") from None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -4,65 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.models.base import ModelSpec, VideoModel
+from longtake.models.base import Loras, ModelSpec, VideoModel
 from longtake.models.device import check_device, resolve_dtype
-from longtake.models.families import FAMILIES, imported
+from longtake.models.families import FAMILIES
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
-from longtake.models.lora import find_lora, fuse_lora, lora_name
+from longtake.models.lora import find_loras, fuse_loras, lora_name
 from longtake.models.parts import (
     check_numbers,
     empty_part,
     load_part,
-    load_tokenizer,
+    prompt_encoder,
     reading,
     weightless_network,
 )
 from longtake.models.places import Model, open_model, with_weights
+from longtake.models.records import imported
 
 if TYPE_CHECKING:
     import torch
 
-    from longtake.models.t5 import T5VideoModel
+    from longtake.models.adapter import Adapter
 
 
-def read_spec(model: Model = None, lora: str | Path | None = None) -> ModelSpec:
+def read_spec(model: Model = None, lora: Loras = None) -> ModelSpec:
     """Describe a model. Raises ModelError as open_model does.
 
-    lora: a LoRA to add: its file, its folder or that of the run that trained it; its own defaults, if it has any, hold.
+    lora: one to add, or several: its file, its folder or that of the run that trained it, and behind it =0.8 if it is
+    to count so often. The defaults of the first that has its own hold, and what was measured of the model alone does
+    not.
     """
-    spec = open_model(model).spec
-    if lora is None:
+    spec, found = open_model(model).spec, find_loras(lora)
+    if not found:
         return spec
-    found = find_lora(lora)
-    own = (found.folder / SETTINGS).exists()
-    return replace(
-        spec, lora=lora_name(found), defaults=read_settings(found.folder) if own else spec.defaults
-    )
+    own = (read_settings(each.folder) for each in found if (each.folder / SETTINGS).exists())
+    defaults = next(own, None) or spec.defaults
+    return replace(spec, loras=tuple(map(lora_name, found)), defaults=defaults, ends=None)
 
 
 def load_model(
     model: Model = None,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
-    lora: str | Path | None = None,
+    lora: Loras = None,
 ) -> VideoModel:
-    """Load a model onto a device, and add the LoRA to its weights.
+    """Load a model onto a device, and add LoRAs to its weights.
 
+    lora: as for read_spec.
     dtype: float32, bfloat16 or float16; None means bfloat16 on CUDA and float32 elsewhere.
     Raises ModelError as open_model does, and for weights that are missing, left over, damaged, quantised or pickled;
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
-    added = None if lora is None else find_lora(lora)
+    folder = _usable(model)
+    added = find_loras(lora)
     with reading(folder.path):
         transformer = load_part(folder, "transformer", precision)
         if added:
-            fuse_lora(transformer, added)
-            check_numbers(transformer, f"with LoRA {added.path}, the network's", precision)
+            fuse_loras(transformer, folder.family, added)
+            names = " and ".join(str(each.path) for each in added)
+            check_numbers(transformer, f"with LoRA {names}, the network's", precision)
         return _assembled(read_spec(folder, lora), folder, transformer.to(target), target)
 
 
@@ -74,21 +76,18 @@ def load_encoders(
     Arguments and errors as for load_model.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _usable(model)
     with reading(folder.path):
         return _assembled(folder.spec, folder, weightless_network(folder, precision), target)
 
 
 def check_prompts(model: Model, prompts: Iterable[str]) -> None:
     """Raise OptionError for a prompt that is too long for a model; reads no weights."""
-    from longtake.models.t5 import check_length
-
     folder = open_model(model)
     with reading(folder.path):
-        tokenizer = load_tokenizer(folder)
-    clean = imported(folder.family.adapter).clean
+        encoder = prompt_encoder(folder)
     for prompt in prompts:
-        check_length(clean(prompt), tokenizer, folder.spec)
+        encoder.check_length(prompt)
 
 
 def load_transformer(model: Model = None, dtype: str = "float32") -> Any:
@@ -116,7 +115,7 @@ def empty_transformer(model: Model) -> Any:
         return empty_part(folder, "transformer")
 
 
-def adapter(transformer_class: str) -> type[T5VideoModel]:
+def adapter(transformer_class: str) -> type[Adapter]:
     """The kind of VideoModel that uses networks of this class."""
     return imported(FAMILIES[transformer_class].adapter)
 
@@ -128,13 +127,20 @@ def _whole(model: Model) -> ModelFolder:
     return folder
 
 
+def _usable(model: Model) -> ModelFolder:
+    """The same, of a model that can be filmed with as things stand here."""
+    folder = _whole(model)
+    if check := folder.family.check:
+        imported(check)(folder.name)
+    return folder
+
+
 def _assembled(spec: ModelSpec, folder: ModelFolder, transformer: Any, device: torch.device) -> VideoModel:
     """A network with the other parts of its folder, in its precision."""
     dtype = transformer.dtype
     return imported(folder.family.adapter)(
         spec,
-        load_tokenizer(folder),
-        load_part(folder, "text_encoder", dtype).to(device),
+        prompt_encoder(folder, dtype, device),
         transformer,
         load_part(folder, "vae", dtype).to(device),
     )

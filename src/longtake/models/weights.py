@@ -17,17 +17,21 @@ from longtake.errors import ModelError
 from longtake.files import file_sha256
 from longtake.models.kinds import PICKLES, QUANTISED_PARTS, read_json, refuse_foreign
 
-WEIGHTS = {
-    "transformer": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
-    "text_encoder": "model.safetensors",
-}
+# What diffusers and transformers call the weights of a part.
+OF_DIFFUSERS, OF_TRANSFORMERS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Tensors that a part may hold beyond its own, by how their names begin, and why they do no harm.
 DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
 HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
 # Tensors that are one and the same: one of them is enough.
 TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
+# Names on disk that transformers gives others, pattern by pattern, before it looks for them: those of older versions.
+RENAMED = {
+    "Qwen2_5_VLForConditionalGeneration": (
+        (r"^visual\.", "model.visual."),
+        (r"^model\.(?!visual\.|language_model\.)", "model.language_model."),
+    )
+}
 
 
 class Shaped(Protocol):
@@ -83,13 +87,13 @@ def shard_names(folder: Path, index: str) -> list[str]:
     return sorted(set(_places(read_json(folder, index), folder / index).values()))
 
 
-def part_files(folder: Path, part: str) -> PartFiles:
-    """The weights of a part of a model folder. One that comes in one precision alone, as `NAME.fp16.safetensors`, is
-    taken.
+def part_files(folder: Path, part: str, weights: str = OF_DIFFUSERS) -> PartFiles:
+    """The weights of a part of a model folder, one file of this name or its shards. A part that comes in one precision
+    alone, as `NAME.fp16.safetensors`, is taken.
 
     ModelError if files are missing, are pickles or pointers, or if some are there that would not be read.
     """
-    stem = WEIGHTS[part].removesuffix(".safetensors")
+    stem = weights.removesuffix(".safetensors")
     place = folder / part
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     names = [name for name in names if not name.startswith(".")]
@@ -97,12 +101,12 @@ def part_files(folder: Path, part: str) -> PartFiles:
     layouts += [_layout(place, stem, variant, names) for variant in sorted(_variants(stem, names))]
     found = [layout for layout in layouts if layout]
     if not found:
-        raise _missing(folder, part, names)
+        raise _missing(folder, f"{part}/{weights}", names)
     plain, variants = found[0].variant is None, [str(layout.variant) for layout in found if layout.variant]
     if not plain and len(variants) > 1:
         raise ModelError(
             f"model folder {folder}: {part} has weights in the variants {', '.join(variants)}, and none without a name:"
-            f" rename those to be used to {WEIGHTS[part]}"
+            f" rename those to be used to {weights}"
         )
     for shard in found[0].files:
         if not shard.is_file():
@@ -152,7 +156,8 @@ def check_floats(held: Mapping[str, Header]) -> None:
 def check_part(files: Iterable[Path], network: Any, where: str) -> None:
     """ModelError, which names the first that is not so, unless every tensor in these files belongs to this network,
     which may be empty, and none of its is missing."""
-    held, class_name = all_headers(files), type(network).__name__
+    class_name = type(network).__name__
+    held = {_renamed(name, class_name): header for name, header in all_headers(files).items()}
     check_floats(held)
     held = {
         name: header for name, header in held.items() if not name.startswith(HARMLESS.get(class_name, ()))
@@ -164,6 +169,13 @@ def check_part(files: Iterable[Path], network: Any, where: str) -> None:
         if name in held or name not in twins
     }
     check_tensors(held, wanted, where, f"the {class_name} of its config.json")
+
+
+def _renamed(name: str, class_name: str) -> str:
+    """The name that a tensor on disk has in a network of this class."""
+    for written, meant in RENAMED.get(class_name, ()):
+        name = re.sub(written, meant, name)
+    return name
 
 
 def first_of(names: list[str]) -> str:
@@ -226,7 +238,8 @@ def _check_places(index: Path, places: Mapping[str, str]) -> None:
             raise ModelError(f"{path} holds {first_of(surplus)}, unknown to {index.name}: fetch both again")
 
 
-def _missing(folder: Path, part: str, names: list[str]) -> ModelError:
+def _missing(folder: Path, wanted: str, names: list[str]) -> ModelError:
+    part = wanted.split("/")[0]
     for name in names:
         if name.lower().endswith(PICKLES):
             return ModelError(
@@ -235,7 +248,7 @@ def _missing(folder: Path, part: str, names: list[str]) -> ModelError:
             )
     others = [name for name in names if name.endswith((".safetensors", ".gguf"))]
     there = f"; it holds {first_of(others)} instead" if others else ""
-    return ModelError(f"model folder {folder} is incomplete: {part}/{WEIGHTS[part]} is missing{there}")
+    return ModelError(f"model folder {folder} is incomplete: {wanted} is missing{there}")
 
 
 def weights_hash(folder: Path, *parts: str) -> str:

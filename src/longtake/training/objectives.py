@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from longtake.guidance import emptied
+from longtake.models.adapter import TIMESTEPS
 from longtake.models.load import adapter, read_spec
 from longtake.models.places import Model
 from longtake.models.prediction import AS_VELOCITY
-from longtake.models.t5 import TIMESTEPS
-from longtake.noise import sigma_table
+from longtake.models.text import Text
+from longtake.noise import film_table
 from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, frame_errors, least_sigma, self_guided
 from longtake.training.options import TrainOptions
@@ -47,8 +47,9 @@ class Denoising:
         self.film, self.options = film, options
         self.claims: Mapping[str, Any] = {}
         self.null_text = film.null_text.to(device)
-        self.sigmas = sigma_table(film.sampling.num_inference_steps, film.sampling.shift)
-        self.least = least_sigma(read_spec(model).prediction, self.sigmas)
+        spec = read_spec(model)
+        self.sigmas = film_table(film.sampling, spec.schedule)
+        self.least = least_sigma(spec.prediction, self.sigmas)
 
     def draw(self, step: int) -> Batch:
         return draw_batch(self.film, self.options, self.sigmas, step)
@@ -56,7 +57,7 @@ class Denoising:
     def errors(self, velocity: Velocity, piece: Batch) -> tuple[Tensor, Tensor]:
         piece = with_own_context(velocity, piece)
         if self.options.guidance > 1:
-            velocity = self_guided(velocity, emptied(piece.text, self.null_text), self.options.guidance)
+            velocity = self_guided(velocity, piece.text.emptied(self.null_text), self.options.guidance)
         return frame_errors(velocity, piece.latents, piece.text, piece.sigma, piece.noise, self.least)
 
 
@@ -67,7 +68,7 @@ def velocity_of(
     float32."""
     call, as_velocity = adapter(class_name).network_velocity, AS_VELOCITY[prediction]
 
-    def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def velocity(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             predicted = call(network, latents, sigma * TIMESTEPS, text, fps)
         return as_velocity(predicted, latents, sigma)

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -169,7 +168,7 @@ class Trainer:
         norm = self.weights.clip(options.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             cure = "try a smaller lr in another run"
-            if not (is_finite(batch.latents) and is_finite(batch.text)):
+            if not (is_finite(batch.latents) and is_finite(batch.text.states)):
                 cure = "the film holds numbers that are not finite, prepare it anew"
             raise LongTakeError(f"the loss is {loss}, its gradient {norm}: {cure}")
         rate = SCHEDULES[options.schedule](step, options.steps, options.warmup)
@@ -244,7 +243,7 @@ def _config(model: Model, options: RunOptions, sampling: ModelDefaults) -> dict[
         "model": read_spec(model).name,
         "weights": weights_hash(model_folder(model), "transformer"),
         **options.model_dump(mode="json"),
-        **asdict(sampling),
+        **sampling.told,
     }
 
 

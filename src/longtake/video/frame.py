@@ -89,6 +89,12 @@ def fitted(
     return _turned(_rgb(frame, wide, high)[top : top + height, left : left + width], turn)
 
 
+def shown_size(frame: av.VideoFrame, pixel_shape: Fraction) -> tuple[int, int]:
+    """The width and height of the picture that `shown` gives of a frame."""
+    width, height = round(frame.width * pixel_shape), frame.height
+    return (height, width) if orientation(frame).transposed else (width, height)
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How the rows and columns of a frame become those of its picture: exchanged first, then mirrored."""
@@ -184,5 +190,7 @@ def _over_black(frame: av.VideoFrame) -> av.VideoFrame:
     rgba = frame.reformat(
         format="rgba", src_colorspace=_matrix(frame), interpolation=SCALER, threads=1
     ).to_ndarray()
-    colours, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    return av.VideoFrame.from_ndarray(((colours * alpha + 127) // 255).astype(np.uint8), "rgb24")
+    colours = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for row, line in enumerate(rgba.astype(np.uint8, copy=False)):  # one by one, for large pictures' memory
+        colours[row] = (line[:, :3].astype(np.uint16) * line[:, 3:] + 127) // 255
+    return av.VideoFrame.from_ndarray(colours, "rgb24")

@@ -6,6 +6,7 @@ is that of its times; what it says of its rate, and of its length, is checked ag
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -19,14 +20,19 @@ from av.stream import Disposition
 
 from longtake.errors import LongTakeError
 from longtake.files import printable
-from longtake.video.frame import Fit, Pictures, fitted, shown
+from longtake.video.frame import Fit, Pictures, fitted, shown, shown_size
 from longtake.video.timeline import Mending, Timeline, slack
 
 Source = str | os.PathLike[str] | IO[bytes]  # a file object must be able to seek
+Decode = Callable[[av.Packet], list[av.VideoFrame]]
 Projection = Callable[[av.VideoFrame, Fraction], Pictures]
 
+SEEKABLE = ("mov,mp4", "matroska")  # kinds of file whose index tells where a time is
+REORDERED = 16  # pictures, the most that are decoded before one that is shown before them
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # who decodes transparency too; FFmpeg's own leave it out
 METADATA_PREFIX = "longtake."
 VIDEO_ERRORS = (OSError, av.FFmpegError)
+MOST_NESTED, LARGEST = 8, 2.0**64  # of the values that a film says of itself
 # Film is opened as one of these or not at all: FFmpeg also knows playlists, which open other files.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,m4v,ogg,asf,gif,apng,ivf,h264,hevc,"
@@ -34,6 +40,7 @@ FORMATS = (
 )
 REASONS: dict[type[Exception], str] = {
     av.InvalidDataError: "it is damaged, cut off or no video",
+    av.EOFError: "it is cut off",
     av.ArgumentError: "it is of a kind that is not opened: give mp4, mov, webm, mkv, avi, gif or the like",
 }
 
@@ -45,7 +52,8 @@ class VideoInfo:
 
     is_constant: whether every picture of the file comes at its tick of `fps`. Otherwise `fps` is a choice, and pictures
     are repeated or left out. missing: the seconds that the file announces and does not hold, 0 if it is whole.
-    is_damaged: whether packets are known to be wrong, which `read_frames` leaves out."""
+    is_damaged: whether packets are known to be wrong, which `read_frames` leaves out. is_interlaced: whether its rows
+    are of two moments, as its first picture says; they are left as they are."""
 
     num_frames: int
     fps: Fraction
@@ -56,6 +64,7 @@ class VideoInfo:
     is_constant: bool
     missing: Fraction
     is_damaged: bool
+    is_interlaced: bool
 
     @property
     def seconds(self) -> Fraction:
@@ -73,6 +82,8 @@ class VideoInfo:
             notes.append(f"{_cut_off(self.seconds, self.missing)}, measured up to there")
         elif self.is_damaged:
             notes.append("parts of it are damaged, and left out")
+        if self.is_interlaced:
+            notes.append("it is interlaced, and its pictures are taken as they are, woven of two fields")
         return notes
 
 
@@ -91,29 +102,34 @@ def probe(source: Source) -> VideoInfo:
     timeline = _timeline(source)
     with _opened(source) as (container, stream), closing(_decoded(container, stream, False)) as frames:
         timeline.check_jumps()
-        first = next((shown(frame, pixel_shape) for frame, pixel_shape in frames), None)
+        first = next(frames, None)
         if first is None:
             raise LongTakeError("holds no pictures")
+        shown(*first)
+        width, height = shown_size(*first)
         return VideoInfo(
             num_frames=timeline.num_frames,
             fps=timeline.rate,
-            width=first.shape[1],
-            height=first.shape[0],
+            width=width,
+            height=height,
             codec=stream.codec_context.codec.canonical_name,
             metadata=_metadata(container),
             is_constant=timeline.is_constant,
             missing=timeline.missing,
             is_damaged=timeline.is_damaged,
+            is_interlaced=first[0].interlaced_frame,
         )
 
 
-def read_frames(source: Source) -> Iterator[Pictures]:
+def read_frames(source: Source, first: int = 0) -> Iterator[Pictures]:
     """Yields a film's pictures (H, W, 3) one by one, at the rate that `probe` tells: each of them once, or, if they
     come at varying times, the one that is shown at each tick.
 
+    first: the number of the first of them; where the file has an index, those before it are not decoded.
     Lenient: of a film that is cut off, all that is there. LongTakeError if it is not a video file, or is damaged."""
     timeline = _timeline(source)
-    yield from resampled(_timed(source, timeline, shown, False), timeline.rate)
+    begin = timeline.begin + first / timeline.rate if first else None
+    yield from resampled(_timed(source, timeline, shown, False, begin), timeline.rate, begin)
 
 
 def read_timed(source: Source, width: int, height: int, fit: Fit = "crop") -> Iterator[TimedPicture]:
@@ -129,9 +145,12 @@ def read_timed(source: Source, width: int, height: int, fit: Fit = "crop") -> It
     yield from _timed(source, _timeline(source), project, True)
 
 
-def resampled(pictures: Iterable[TimedPicture], fps: Fraction) -> Iterator[Pictures]:
-    """The picture shown at each tick of a clock that starts with the first one and ticks `fps` times a second."""
-    tick = None
+def resampled(
+    pictures: Iterable[TimedPicture], fps: Fraction, begin: Fraction | None = None
+) -> Iterator[Pictures]:
+    """The picture shown at each tick of a clock that ticks `fps` times a second, from second `begin` on, or from the
+    first picture."""
+    tick = None if begin is None else begin + slack(fps)
     for picture in pictures:
         tick = picture.start + slack(fps) if tick is None else tick
         while tick < picture.end:
@@ -144,9 +163,27 @@ def _timeline(source: Source) -> Timeline:
         return Timeline.of(container, stream)
 
 
-def _timed(source: Source, timeline: Timeline, project: Projection, strict: bool) -> Iterator[TimedPicture]:
-    """Each picture, projected, from when it is shown until the next one is."""
-    with _opened(source) as (container, stream), closing(_decoded(container, stream, strict)) as frames:
+def _timed(
+    source: Source, timeline: Timeline, project: Projection, strict: bool, begin: Fraction | None = None
+) -> Iterator[TimedPicture]:
+    """Each picture, projected, from when it is shown until the next one is. begin: those that end before this second
+    may be left out."""
+    with _opened(source) as (container, stream):
+        early = (begin or 0) - REORDERED / timeline.rate
+        if early > timeline.begin and container.format.name.startswith(SEEKABLE) and not timeline.in_order:
+            container.seek(math.floor(early / timeline.time_base), stream=stream)
+        yield from _timed_in(container, stream, timeline, project, strict)
+
+
+def _timed_in(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    timeline: Timeline,
+    project: Projection,
+    strict: bool,
+) -> Iterator[TimedPicture]:
+    """Each picture from where the container is, as `_timed`."""
+    with closing(_decoded(container, stream, strict)) as frames:
         if strict and timeline.missing:
             raise LongTakeError(f"is {_cut_off(timeline.num_frames / timeline.rate, timeline.missing)}")
         if strict and timeline.is_damaged:
@@ -172,7 +209,7 @@ def _decoded(
     says, which may change."""
     codec, container_shape = stream.codec_context, stream.sample_aspect_ratio
     told_by_codec = not container_shape or container_shape == codec.sample_aspect_ratio
-    mend, begun = Mending(container, stream), False
+    mend, decode, begun = Mending(container, stream), _decoder(stream), False
     for packet in container.demux(stream):
         if packet.is_corrupt and strict:
             raise LongTakeError("is damaged or cut off")
@@ -180,7 +217,7 @@ def _decoded(
             continue
         mend(packet)
         try:
-            frames = stream.decode(packet)
+            frames = decode(packet)
         except av.InvalidDataError:
             if strict or begun:  # recordings of broadcasts begin anywhere
                 raise
@@ -191,6 +228,19 @@ def _decoded(
                 raise LongTakeError("is damaged or cut off")
             pixel_shape = codec.sample_aspect_ratio if told_by_codec else container_shape
             yield frame, pixel_shape or Fraction(1)
+
+
+def _decoder(stream: av.VideoStream) -> Decode:
+    """What makes frames of a stream's packets, transparency included."""
+    name = WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return stream.decode
+    try:
+        decoder = av.CodecContext.create(name, "r")
+    except ValueError as error:
+        raise LongTakeError(f"is transparent, which {name} alone can read: make a mov of it") from error
+    assert isinstance(decoder, av.VideoCodecContext)
+    return decoder.decode
 
 
 @contextmanager
@@ -248,9 +298,18 @@ def _metadata(container: av.container.InputContainer) -> dict[str, Any]:
 def _told(value: str) -> Any:
     """A value that the writer was given, or, where another program wrote it, its text."""
     try:
-        return json.loads(value)
-    except ValueError:
+        told = json.loads(value)
+    except (ValueError, RecursionError):
         return value
+    return told if _is_plain(told, MOST_NESTED) else value
+
+
+def _is_plain(told: Any, levels: int) -> bool:
+    """Whether a value of JSON is one that a film is given: finite, of 64 bits, and of so many levels at most."""
+    if isinstance(told, dict | list):
+        inner = told.values() if isinstance(told, dict) else told
+        return levels > 0 and all(_is_plain(each, levels - 1) for each in inner)
+    return not isinstance(told, int | float) or abs(told) < LARGEST
 
 
 def _cut_off(held: Fraction, missing: Fraction) -> str:

@@ -82,7 +82,12 @@ class Timeline:
     @property
     def num_frames(self) -> int:
         """The number of ticks of the rate from the first picture to the end of the last one."""
-        return math.ceil((self.end - self._place(int(self.times[0])) - slack(self.rate)) * self.rate)
+        return math.ceil((self.end - self.begin - slack(self.rate)) * self.rate)
+
+    @property
+    def begin(self) -> Fraction:
+        """The second from which the first picture is shown."""
+        return self._place(int(self.times[0]))
 
     @property
     def end(self) -> Fraction:

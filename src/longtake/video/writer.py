@@ -32,6 +32,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from longtake.errors import LongTakeError, OutputError
 from longtake.files import exclusive, lock_path, put
 from longtake.video.frame import Pictures
+from longtake.video.late import LateValue
 from longtake.video.reader import METADATA_PREFIX, VIDEO_ERRORS, probe
 
 SUFFIX = ".mp4"
@@ -106,12 +107,12 @@ class VideoWriter:
     """A context manager that encodes pictures to an H.264 mp4 (yuv420p, bt709, one key frame a second).
 
     `width` and `height` are even numbers of pixels, `fps` is exact (23.976 is `Fraction(24000, 1001)`), and
-    every value of `metadata` is stored as JSON under its own key, before the first picture. `crf` is x264's
-    constant quality: 6 more take about half the bytes. `before`: a film of such a writer and a whole number of its
-    seconds, in frames, that this one begins with, packet for packet; it may be this one's own part, which stays until
-    more than that is on disk. OutputError on
-    entering when the path is no good (see `check_output`), another process writes there or `before` is no such film,
-    and from `write` when the disk gives out.
+    every value of `metadata` is stored as JSON under its own key, before the first picture. That of key `late` may be
+    told anew until the film is closed. `crf` is x264's constant quality: 6 more take about half the bytes. `before`: a
+    film of such a writer and a whole number of its seconds, in frames, that this one begins with, packet for packet; it
+    may be this one's own part, which stays until more than that is on disk. OutputError on entering when the path is no
+    good (see `check_output`), another process writes there or `before` is no such film, and from `write` when the disk
+    gives out.
 
     Left normally, the film is at `path`. Left by an exception, what was written is at `part` and plays, `num_frames`
     of it; if nothing was written, nothing is there."""
@@ -124,6 +125,7 @@ class VideoWriter:
         fps: Fraction | int,
         metadata: Mapping[str, Any],
         *,
+        late: str | None = None,
         overwrite: bool = False,
         crf: int = 18,
         before: tuple[Path, int] | None = None,
@@ -134,6 +136,9 @@ class VideoWriter:
         self.part = part_path(path)
         self.width, self.height, self.fps = width, height, Fraction(fps)
         self.metadata = {METADATA_PREFIX + key: json.dumps(value) for key, value in metadata.items()}
+        self._late = None if late is None else LateValue(metadata[late])
+        if self._late is not None:
+            self.metadata[METADATA_PREFIX + str(late)] = self._late.first
         self.overwrite = overwrite
         self.encoder = {**ENCODER, "crf": str(crf)}
         self.frames_per_second = max(1, round(self.fps))
@@ -150,7 +155,7 @@ class VideoWriter:
         with ExitStack() as stack:
             self._lock(stack)
             try:
-                mode = "w" if self.overwrite or self._goes_on else "x"
+                mode = "w+" if self.overwrite or self._goes_on else "x+"
                 self._file = stack.enter_context(_WholeWrites(self._growing, mode))
             except OSError as error:
                 raise OutputError(f"cannot write {self.part}: {error.strerror}") from error
@@ -224,6 +229,8 @@ class VideoWriter:
             packet.stream = self._stream
             self._container.mux(packet)
             self._seconds += packet.is_keyframe
+            if self._late is not None and self._late.is_due and packet.is_keyframe:
+                self._late.write(self._file.fileno())
         if self.before is not None and self.num_safe >= self.before[1]:
             self._keep()
 
@@ -245,6 +252,14 @@ class VideoWriter:
                 self._mux(self._second.encode(self._frame(picture)))
                 self.num_frames += 1
         except VIDEO_ERRORS as error:
+            raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
+
+    def tell(self, value: Any) -> None:
+        """Say another value of the key that is `late`, in what is on disk too. OutputError when that gives out."""
+        assert self._late is not None, "no key is late"
+        try:
+            self._late.tell(value, self._file.fileno())
+        except OSError as error:
             raise OutputError(f"cannot write {self.part} any further: {error.strerror}") from error
 
     def sync(self) -> None:
@@ -292,6 +307,8 @@ class VideoWriter:
             self._end_second()
         finally:
             self._container.close()
+        if self._late is not None:
+            self._late.write(self._file.fileno(), anew=True)
         os.fsync(self._file.fileno())
 
     def _remove_empty(self) -> None:
