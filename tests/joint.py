@@ -20,8 +20,22 @@ from diffusers import (
 )
 from torch import Tensor
 
-from longtake.models import cogvideox, hunyuan, kandinsky
+from longtake.models import cogvideox, cogvideox_blocks, hunyuan, hunyuan_blocks, kandinsky
+from longtake.models.discrete import nearest_timestep
+from longtake.schedules import cogvideox_levels
 
+# The scheduler of every CogVideoX, but for its snr_shift_scale.
+SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "set_alpha_to_one": True,
+    "clip_sample": False,
+    "timestep_spacing": "trailing",
+}
 CHANNELS, TEXT_TOKENS, TEXT_WIDTH = 4, 5, 16
 ROTARY: dict[str, Any] = {"use_rotary_positional_embeddings": True}
 JOINED: dict[str, Any] = {**ROTARY, "patch_size_t": 2, "patch_bias": False}
@@ -29,20 +43,20 @@ JOINED: dict[str, Any] = {**ROTARY, "patch_size_t": 2, "patch_bias": False}
 
 def cogvideox_network(**changes: Any) -> CogVideoXTransformer3DModel:
     """2 blocks of 2 heads of 16; the first CogVideoX, but for what changes."""
-    return CogVideoXTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        time_embed_dim=8,
-        text_embed_dim=TEXT_WIDTH,
-        num_layers=2,
-        sample_width=8,
-        sample_height=8,
-        sample_frames=9,
-        max_text_seq_length=TEXT_TOKENS,
-        **changes,
-    ).eval()
+    config = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 16,
+        "in_channels": CHANNELS,
+        "out_channels": CHANNELS,
+        "time_embed_dim": 8,
+        "text_embed_dim": TEXT_WIDTH,
+        "num_layers": 2,
+        "sample_width": 8,
+        "sample_height": 8,
+        "sample_frames": 9,
+        "max_text_seq_length": TEXT_TOKENS,
+    }
+    return CogVideoXTransformer3DModel(**config | changes).eval()
 
 
 def hunyuan_network() -> HunyuanVideoTransformer3DModel:
@@ -145,7 +159,8 @@ def cogvideox_stock(network: Any, latents: Tensor, timestep: Tensor, states: Ten
     shift = cogvideox.SNR_SHIFT[network.config.use_rotary_positional_embeddings]
     sigma = timestep[:, None, None, None, None] / 1000
     length = torch.sqrt((1 - sigma) ** 2 + sigma**2)
-    v = cogvideox_v(network, latents / length, cogvideox.network_timestep(timestep / 1000, shift), states)
+    known = nearest_timestep(timestep / 1000, cogvideox_levels(shift))
+    v = cogvideox_v(network, latents / length, known, states)
     a, s, y = (1 - sigma) / length, sigma / length, latents / length
     clean, noise = a * y - s * v, s * y + a * v
     return noise - clean
@@ -214,7 +229,7 @@ MASK, GLYPHS_MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]), torch.tens
 def cogvideox_kind(**changes: Any) -> Network:
     return Network(
         make=lambda: cogvideox_network(**changes),
-        prepared=cogvideox.per_frame_timesteps,
+        prepared=cogvideox_blocks.per_frame_timesteps,
         told=lambda: (text_states(),),
         stock=cogvideox_stock,
         velocity=cogvideox.velocity,
@@ -228,14 +243,14 @@ NETWORKS = {
     "CogVideoX1.5-5B": cogvideox_kind(**JOINED),
     "HunyuanVideo": Network(
         make=hunyuan_network,
-        prepared=hunyuan.per_frame_timesteps,
+        prepared=hunyuan_blocks.per_frame_timesteps,
         told=lambda: (text_states(), MASK, torch.randn(2, 8)),
         stock=hunyuan_stock,
         velocity=hunyuan.first_velocity,
     ),
     "HunyuanVideo-1.5": Network(
         make=hunyuan15_network,
-        prepared=hunyuan.per_frame_timesteps,
+        prepared=hunyuan_blocks.per_frame_timesteps,
         told=lambda: (text_states(), MASK, torch.randn(2, 3, 8), GLYPHS_MASK),
         stock=hunyuan15_stock,
         velocity=hunyuan.second_velocity,

@@ -15,7 +15,6 @@ from joint import NETWORKS, ROTARY, Network, cogvideox_network
 from longtake.errors import OptionError
 from longtake.models import cogvideox, hunyuan
 from longtake.models.joint import with_text
-from longtake.noise import check_table
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow
@@ -166,18 +165,6 @@ def test_timesteps_stay_float32(kind: Network, stock: Any, tmp_path: Path) -> No
     x = latents().bfloat16()
     assert kind.velocity(network, x, torch.rand(2, 1).expand(-1, FRAMES) * 1000, *told).isfinite().all()
     assert seen[0] == torch.float32
-
-
-@pytest.mark.parametrize("shift", cogvideox.SNR_SHIFT.values())
-def test_levels_of_cogvideox(shift: float) -> None:
-    """A level of the network's is its timestep, whole; between two it is between; cleaner ones are the cleanest."""
-    known = cogvideox.levels(shift)
-    close(cogvideox.network_timestep(known, shift), torch.arange(1000.0), 1e-3)
-    middle = (known[:-1] + known[1:]) / 2
-    close(cogvideox.network_timestep(middle, shift), torch.arange(999) + 0.5, 1e-3)
-    assert cogvideox.network_timestep(torch.tensor([[0.0, 0.01]]), shift).tolist() == [[0, 0]]
-    for steps in (1, 4, 30, 50, 1000):
-        check_table(cogvideox.ddim_sigmas(steps, shift))
 
 
 @torch.no_grad()

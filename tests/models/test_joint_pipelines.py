@@ -18,7 +18,8 @@ from diffusers import (
 from torch import Tensor
 
 from filming import chunks_of
-from joint import CHANNELS, NETWORKS, cogvideox_vae, hunyuan15_vae, hunyuan_vae
+from joint import CHANNELS, NETWORKS, SCHEDULE, cogvideox_vae, hunyuan15_vae, hunyuan_vae
+from longtake import schedules
 from longtake.models import cogvideox
 from longtake.noise import sigma_table
 from longtake.solvers import Velocity
@@ -65,7 +66,7 @@ def test_cogvideox(name: str) -> None:
     kind = NETWORKS[name]
     network, noise, (text,) = kind.make(), torch.randn(1, CHANNELS, 4, 4, 6), kind.told()
     shift = cogvideox.SNR_SHIFT[network.config.use_rotary_positional_embeddings]
-    scheduler = CogVideoXDDIMScheduler(**cogvideox.SCHEDULE, snr_shift_scale=shift)
+    scheduler = CogVideoXDDIMScheduler(**SCHEDULE, snr_shift_scale=shift)
     pipeline = quiet(CogVideoXPipeline(None, None, cogvideox_vae(), network, scheduler))
     expected = pipeline(
         prompt_embeds=text[:1],
@@ -78,7 +79,7 @@ def test_cogvideox(name: str) -> None:
         **LATENT,
     ).frames.transpose(1, 2)
     kind.prepared(network)
-    sigmas = cogvideox.ddim_sigmas(STEPS, shift)
+    sigmas = torch.tensor([*schedules.cogvideox(STEPS, shift), 0.0])
     same_film(expected, guided(kind, network, (text,)), noise, sigmas, network, text)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
     from torch import Tensor
@@ -99,11 +99,14 @@ class ModelSpec:
 
     n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
-    reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
-    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
-    in schedules.py, the formula of its noise levels. left_out: what the model could make and its films lack, such as
-    sound. ends: how well its films meet an end, if that was measured.
+    reach into one another. A latent's frames are decoded as soon as delay_latents have followed it, or none will. Both
+    sides of a picture are spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may
+    take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent:
+    whether each latent may have a text of its own. schedule: a key of SCHEDULES in schedules.py, the formula
+    of its noise levels. left_out: what the model could make and its films lack, such as sound. joined_latents: so many
+    that follow one another share a token of the network, and a noise level; a film begins with one copy less of its
+    first latent then, which make no frames. extra_tokens: those of a text beyond a prompt's. ends: how well its films
+    meet an end, if that was measured.
     """
 
     name: str
@@ -117,10 +120,13 @@ class ModelSpec:
     loras: tuple[LoraName, ...] = ()
     group_latents: int | None = None
     lookahead_latents: int = 0
+    delay_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
+    joined_latents: int = 1
+    extra_tokens: int = 0
     ends: Ends | None = None
 
 
@@ -168,6 +174,12 @@ class Decoder(Stateful, Protocol):
         """
         ...
 
+    def rest(self) -> Iterator[Tensor]:
+        """The frames of latents that wait for others behind them, where none will come: portions (B, 3, N, height,
+        width), most often none. No push may follow.
+        """
+        ...
+
 
 class Encoder(Stateful, Protocol):
     """Frames to latents for one film: pushed in order, in portions of any size, in constant memory."""
@@ -179,6 +191,11 @@ class Encoder(Stateful, Protocol):
         may be 0. The latents are the means of what the autoencoder predicts. Push by push equals one shot.
         NumberError if they are not finite.
         """
+        ...
+
+    def rest(self) -> Iterator[Tensor]:
+        """The latents of frames that wait for others behind them, where none will come: portions (B, C, F, H, W), most
+        often none. No push may follow."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 Its convolutions are causal and its cache of them is handed in, but it codes two latents at a time: it doubles an even
 number of frames, and normalises over all of a portion. So the first 3 latents become 9 frames, and every 2 more 8; and
-back. `rest` gives what is left, of a portion that is not full.
+back. `rest` gives what is left, of a portion that is not full; frames of less than a latent are dropped.
 
 B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longtake.finite import require_finite
-from longtake.models.codecs import ENCODED, FRAMES_PER_LATENT, WAITING, Streaming, clamped, no_latents
+from longtake.models.codecs import WAITING, Streaming, clamped, denormalised, no_latents, normalised
 
-PAIR = 2
+PAIR, FRAMES_PER_LATENT = 2, 4
 CACHE = "cache."  # before the names of layers, in a codec's state
 POINTWISE = {
     "conv_y",
@@ -69,22 +68,20 @@ class CogVideoXDecoder(_Causal):
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        raw = (latents.to(self._vae.device, torch.float32) / self._vae.config.scaling_factor).to(
-            self._vae.dtype
-        )
+        raw = denormalised(self._vae, latents)
         return self._frames(self._portions(raw, PAIR, self._copies), raw)
 
     @torch.no_grad()
-    def rest(self) -> Tensor:
-        """The frames of latents that wait for others, where none will come."""
-        raw, begun, last = self._kept[WAITING], self._begun, CogVideoXDecoder(self._vae)
-        last.restore(self._kept)
-        left = raw if begun else raw[:, :, self._copies :]
-        if left.shape[2] == 0:
-            return self._frames([], raw)
-        if not begun and left.shape[2] == 1:
-            return last._frames([left], raw)
-        return last._frames([torch.cat([left, left[:, :, -1:]], dim=2)], raw)[:, :, :-FRAMES_PER_LATENT]
+    def rest(self) -> Iterator[Tensor]:
+        raw = self._kept.get(WAITING)
+        left = raw if raw is None or self._begun else raw[:, :, self._copies :]
+        if left is None or not left.shape[2]:
+            return
+        if not self._begun and left.shape[2] == 1:
+            yield self._frames([left], left)
+        else:
+            twice = torch.cat([left, left[:, :, -1:]], dim=2)
+            yield self._frames([twice], left)[:, :, :-FRAMES_PER_LATENT]
 
     def _frames(self, portions: list[Tensor], raw: Tensor) -> Tensor:
         vae = self._vae
@@ -104,13 +101,13 @@ class CogVideoXEncoder(_Causal):
         return self._latents(self._portions(pixels, PAIR * FRAMES_PER_LATENT), pixels)
 
     @torch.no_grad()
-    def rest(self) -> Tensor:
-        """The latents of frames that wait for others, where none will come; those of less than a latent are dropped."""
-        pixels, last = self._kept[WAITING], CogVideoXEncoder(self._vae, self._copies)
-        last.restore(self._kept)
+    def rest(self) -> Iterator[Tensor]:
+        if (pixels := self._kept.get(WAITING)) is None:
+            return
         alone = 0 if self._begun else 1
-        count = alone + (pixels.shape[2] - alone) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
-        return last._latents([pixels[:, :, :count]] if count > 0 else [], pixels)
+        whole = alone + (pixels.shape[2] - alone) // FRAMES_PER_LATENT * FRAMES_PER_LATENT
+        if whole > 0:
+            yield self._latents([pixels[:, :, :whole]], pixels)
 
     def _latents(self, portions: list[Tensor], pixels: Tensor) -> Tensor:
         vae, begun = self._vae, self._begun
@@ -121,7 +118,7 @@ class CogVideoXEncoder(_Causal):
             made.append(moments[:, : vae.config.latent_channels])
         raw = torch.cat(made, dim=2)
         raw = raw if begun else torch.cat([*[raw[:, :, :1]] * self._copies, raw], dim=2)
-        return require_finite(raw.float() * vae.config.scaling_factor, ENCODED)
+        return normalised(vae, raw)
 
 
 def scale_of(vae: Any) -> int:

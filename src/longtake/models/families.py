@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from longtake.models import joint_families
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
@@ -38,6 +39,7 @@ AUTOENCODERS = {
         first_frames=1,
         group_latents=5,
     ),
+    **joint_families.AUTOENCODERS,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -119,6 +121,7 @@ FAMILIES = {
             "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
         },
     ),
+    **joint_families.FAMILIES,
 }
 
 # All of them, relatives too.
@@ -134,8 +137,8 @@ CONVERTED = {family.converted.name: family.converted for family in ALL if family
 ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
 NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
 REFUSALS = {
-    **dict.fromkeys(("Allegro", "CogVideoX", "ConsisID", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
-    **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
+    **dict.fromkeys(("Allegro", "ConsisID", "EasyAnimate", "Latte"), ONE_TIMESTEP),
+    **dict.fromkeys(("Mochi", "WanVACE"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
     **dict.fromkeys(("ChronoEdit", "LTX2Video", "LTXVideo"), NO_ADAPTER),

@@ -81,10 +81,13 @@ class ModelFolder:
             defaults=self._defaults(scheduler.given_shift(self.classes["scheduler"])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
+            delay_latents=self.vae.delay_latents,
             prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
             schedule=self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
+            joined_latents=self.network.joined_latents,
+            extra_tokens=self.family.text.extra_tokens,
             ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
         )
 
@@ -220,11 +223,15 @@ class ModelFolder:
             raise ModelError(
                 f"{place} is of a {content['_class_name']}, model_index.json says {name}: mend one"
             )
-        return checked(self.family.schedulers[name], content, place)
+        scheduler = checked(self.family.schedulers[name], content, place)
+        if reason := self.network.unfit(scheduler):
+            raise ModelError(f"model folder {self.path} cannot be used: {reason}")
+        return scheduler
 
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
-        own = self.family.defaults.get((self.classes["vae"], self.vae.latents.spatial_factor))
+        place, variant = (self.classes["vae"], self.vae.latents.spatial_factor), self.network.variant
+        own = self.family.defaults.get((*place, variant) if variant else place)
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
         return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from longtake.finite import require_finite
-from longtake.models.codecs import ENCODED, FRAMES_PER_LATENT, Streaming, clamped, no_latents
+from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
 
+FRAMES_PER_LATENT = 4
 SEEN = 31  # latents, of 121 frames
 
 
@@ -105,8 +105,7 @@ class HunyuanVideo15Decoder(_Causal):
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
-        vae = self._vae
-        raw = (latents.to(vae.device, torch.float32) / vae.config.scaling_factor).to(vae.dtype)
+        vae, raw = self._vae, denormalised(self._vae, latents)
         return clamped(
             torch.cat([self._frames(vae.decoder, latent) for latent in raw.split(1, dim=2)], dim=2)
         )
@@ -129,7 +128,7 @@ class HunyuanVideo15Encoder(_Causal):
         sizes = [1] * alone + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
         portions = frames.to(vae.device, vae.dtype).split(sizes, dim=2)
         means = [self._moments(vae.encoder, portion).chunk(2, dim=1)[0] for portion in portions]
-        return require_finite(torch.cat(means, dim=2).float() * vae.config.scaling_factor, ENCODED)
+        return normalised(vae, torch.cat(means, dim=2))
 
     def _moments(self, half: Any, frames: Tensor) -> Tensor:
         later = self._later

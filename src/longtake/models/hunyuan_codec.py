@@ -3,20 +3,21 @@
 It normalises over all frames that it is given at once, so what it makes of a frame depends on all of them. diffusers
 gives it tiles in time: 17 frames, 5 latents, of which the next tile shares the last 5 frames, 2 latents. Here the same
 tiles are made as soon as they are full. So the first 5 latents become 13 frames, and every 3 more 12; the first 17
-frames become 5 latents, and every 12 more 3. `rest` gives what is left, of a tile that is not full.
+frames become 5 latents, and every 12 more 3. `rest` gives what is left, of a tile that
+is not full; frames of less than a latent are dropped.
 
 B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from longtake.finite import require_finite
-from longtake.models.codecs import ENCODED, WAITING, Streaming, clamped, no_latents
+from longtake.models.codecs import WAITING, Streaming, clamped, denormalised, no_latents, normalised
 
 TAIL = "tail"  # the name, in a codec's state, of what the next tile is faded in over
 
@@ -27,7 +28,7 @@ class HunyuanVideoDecoder(Streaming):
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
         vae, (size, stride, fade) = self._vae, tiles_of(self._vae)
-        raw = (latents.to(vae.device, torch.float32) / vae.config.scaling_factor).to(vae.dtype)
+        raw = denormalised(vae, latents)
         sides = (side * vae.spatial_compression_ratio for side in raw.shape[3:])
         made = [raw.new_empty(len(raw), 3, 0, *sides)]
         waiting = torch.cat([self._kept.get(WAITING, raw[:, :, :0]), raw], dim=2)
@@ -40,9 +41,9 @@ class HunyuanVideoDecoder(Streaming):
         return clamped(torch.cat(made, dim=2))
 
     @torch.no_grad()
-    def rest(self) -> Tensor:
-        """The frames that wait for others, where none will come."""
-        return clamped(self._faded(self._kept[WAITING]))
+    def rest(self) -> Iterator[Tensor]:
+        if WAITING in self._kept:
+            yield clamped(self._faded(self._kept[WAITING]))
 
     def _faded(self, raw: Tensor) -> Tensor:
         """The frames of a tile, (B, C, F, H, W), those of the one before fading into them."""
@@ -70,22 +71,20 @@ class HunyuanVideoEncoder(Streaming):
             self._kept[TAIL] = torch.empty(0)  # there is one before
             waiting = waiting[:, :, stride * factor :]
         self._kept[WAITING] = waiting.clone()
-        return self._normalised(torch.cat(made, dim=2))
+        return normalised(vae, torch.cat(made, dim=2))
 
     @torch.no_grad()
-    def rest(self) -> Tensor:
-        """The latents of frames that wait for others, where none will come; those of less than a latent are dropped."""
-        pixels, factor = self._kept[WAITING], self._vae.temporal_compression_ratio
-        return self._normalised(self._means(pixels[:, :, : (pixels.shape[2] - 1) // factor * factor + 1]))
+    def rest(self) -> Iterator[Tensor]:
+        if (pixels := self._kept.get(WAITING)) is not None:
+            factor = self._vae.temporal_compression_ratio
+            whole = (pixels.shape[2] - 1) // factor * factor + 1
+            yield normalised(self._vae, self._means(pixels[:, :, :whole]))
 
     def _means(self, pixels: Tensor) -> Tensor:
         """The latents that a tile of frames adds: all but two of those that it shares with the one before."""
         vae = self._vae
         moments: Tensor = vae.tiled_encode(pixels) if vae.use_tiling else vae.quant_conv(vae.encoder(pixels))
         return moments[:, : vae.config.latent_channels, 2 if TAIL in self._kept else 0 :]
-
-    def _normalised(self, raw: Tensor) -> Tensor:
-        return require_finite(raw.float() * self._vae.config.scaling_factor, ENCODED)
 
 
 def tiles_of(vae: Any) -> tuple[int, int, int]:

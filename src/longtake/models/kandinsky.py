@@ -15,7 +15,9 @@ from diffusers import Kandinsky5T2VPipeline
 from diffusers.models.transformers import transformer_kandinsky
 from torch import Tensor, nn
 
+from longtake.models.adapter import Adapter
 from longtake.models.joint import apart, in_frames, modulated, with_text
+from longtake.models.text import Text
 
 PIXELS = 8  # of a latent, on either side
 
@@ -129,3 +131,19 @@ def _row(
     )
     velocity: Tensor = made.permute(0, 4, 1, 2, 3)
     return velocity
+
+
+class KandinskyModel(Adapter):
+    """A Kandinsky 5 transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
+
+    @staticmethod
+    def prepared(transformer: Any) -> Any:
+        return per_frame_timesteps(transformer)
+
+    @staticmethod
+    def network_velocity(
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
+    ) -> Tensor:
+        """As Adapter says; a Kandinsky is not told the frame rate."""
+        assert text.pooled is not None
+        return velocity(network, latents, timestep, text.states, text.mask, text.pooled)
