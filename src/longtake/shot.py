@@ -130,6 +130,11 @@ class Shot:
             if (found := None if given is None else given.shape) != wanted:
                 raise OptionError(f"the film {side} with pictures of shape {wanted}, not {found}")
 
+    @property
+    def given_pictures(self) -> int:
+        """How many of its first pictures are those that it begins with; they may come after `begin`."""
+        return decoded_frames(self.film.length.given_latents, self.model.spec)
+
     @torch.inference_mode()
     def begin(self, start: Pictures | None = None, end: Pictures | None = None) -> tuple[ShotState, Pictures]:
         """The state before the first pass, and the pictures that are there by then: those of `start`, as the model's

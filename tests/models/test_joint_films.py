@@ -131,6 +131,15 @@ def test_films_begin_with_a_photo_and_go_on(name: str, folders: Callable[[str], 
     assert options.given_frames == 1
 
 
+@pytest.mark.parametrize("name", ["CogVideoX-2B", "HunyuanVideo"])
+def test_a_film_is_made_longer(name: str, folders: Callable[[str], Path], cli: Callable[..., Any]) -> None:
+    """Pictures that come late are counted once: those that a longer film begins with are not written again."""
+    size, model = ("--size", "48x32", "--fps", "8"), ("--model", folders(name))
+    assert cli("generate", "a red car", "--frames", "16", *size, *model, "-o", "film.mp4").code == 0
+    longer = cli("extend", "film.mp4", "--seconds", "2", *model, "-o", "longer.mp4")
+    assert longer.code == 0 and probe("longer.mp4").num_frames == 32, longer.err
+
+
 def changed(folder: Path, target: Path, part: str, **values: Any) -> Path:
     """The same folder, with other values in the configuration of a part."""
     target.mkdir()
