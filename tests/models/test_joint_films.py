@@ -131,6 +131,20 @@ def test_films_begin_with_a_photo_and_go_on(name: str, folders: Callable[[str], 
     assert options.given_frames == 1
 
 
+@pytest.mark.parametrize("name", ["CogVideoX1.5-5B", "HunyuanVideo", "HunyuanVideo-1.5"])
+def test_a_film_goes_on_from_any_pass(name: str, folders: Callable[[str], Path]) -> None:
+    """A state holds all that pictures depend on which come later, whichever portion they are of."""
+    model = load_model(folders(name))
+    options = FilmOptions(prompt="a red car", num_frames=22).resolved(model.spec)
+    shot = Shot(model, options)
+    passes = list(shot.passes(shot.begin()[0]))
+    pictures = [portion for _, portion in passes]
+    assert sum(map(len, pictures)) == 22
+    for i in (1, 6, 9):
+        later = [portion for _, portion in Shot(model, options).passes(passes[i][0])]
+        assert np.array_equal(np.concatenate([*pictures[: i + 1], *later]), np.concatenate(pictures))
+
+
 @pytest.mark.parametrize("name", ["CogVideoX-2B", "HunyuanVideo"])
 def test_a_film_is_made_longer(name: str, folders: Callable[[str], Path], cli: Callable[..., Any]) -> None:
     """Pictures that come late are counted once: those that a longer film begins with are not written again."""
@@ -229,7 +243,7 @@ def test_glyphs_are_of_quoted_words_alone(folders: Callable[[str], Path]) -> Non
     assert glyphs.tolist() == [len('Text "at dawn". ') + 1, 0]
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", ["CogVideoX1.5-5B", "HunyuanVideo", "HunyuanVideo-1.5", "Kandinsky-5"])
 def test_a_lora_is_trained_and_filmed_with(
     name: str,
     folders: Callable[[str], Path],
