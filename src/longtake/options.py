@@ -25,6 +25,7 @@ from longtake.given import (
     End,
     Given,
     check_groups,
+    check_tokens,
     encoded_frames,
     from_draft,
     jumps_at_end,
@@ -33,6 +34,7 @@ from longtake.given import (
     latents_at_end,
     latents_at_start,
     length_of,
+    loop_length,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec, TwoExperts
 from longtake.plan import (
@@ -227,7 +229,11 @@ class FilmOptions(Options):
                 f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
                 f" for: ask for {given_frames + end_frames + 1:,} or more"
             )
-        length = length_of(spec, sampling, num_frames, given_latents, self.loop)
+        length = (
+            loop_length(spec, sampling, num_frames, given_latents)
+            if self.loop
+            else length_of(num_frames, sampling.chunk_size, given_latents, spec)
+        )
         if not behind and length.num_chunks * sampling.chunk_size <= end_latents:
             raise OptionError(
                 f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
@@ -299,6 +305,7 @@ class FilmOptions(Options):
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
+        check_tokens(sampling, spec)
         check_groups(sampling, spec)
         return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from longtake.models import joint_families
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
@@ -44,6 +45,7 @@ AUTOENCODERS = {
     ),
     "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
     "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
+    **joint_families.AUTOENCODERS,
     "AutoencoderKLMiniMaxH3": MINIMAX_H3_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
@@ -132,6 +134,7 @@ FAMILIES = {
     ),
     "LTXVideoTransformer3DModel": LTX_VIDEO,
     "LTX2VideoTransformer3DModel": LTX_2,
+    **joint_families.FAMILIES,
     "MiniMaxH3Transformer3DModel": MINIMAX_H3,
     "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }

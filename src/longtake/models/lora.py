@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 DIFFUSERS_METADATA = "lora_adapter_metadata"
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")  # attention and feed-forward of a block
+# Attention and feed-forward of a block, and what Kandinsky calls them.
+TARGETS = (
+    *("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2"),
+    *(
+        "to_query",
+        "to_key",
+        "to_value",
+        "attention.out_layer",
+        "feed_forward.in_layer",
+        "feed_forward.out_layer",
+    ),
+)
 # What else peft knows, and what it is when it is not used.
 PLAIN = {
     **{"peft_type": "LORA", "bias": "none", "use_dora": None, "use_rslora": None, "fan_in_fan_out": None},

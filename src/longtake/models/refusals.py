@@ -17,8 +17,7 @@ TWO_LEVELS = "it is told the level that a step goes to as well, and a film's vel
 
 # By their classes' names, without Transformer3DModel at their ends.
 REFUSALS = {
-    **dict.fromkeys(("Allegro", "CogVideoX", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
-    **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi"), ONE_TIMESTEP),
+    **dict.fromkeys(("Allegro", "EasyAnimate", "Latte", "Mochi"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     "Kandinsky6": NO_ADAPTER,
     **dict.fromkeys(("ChronoEdit", "ConsisID", "I2VGenXLUNet"), FROM_PICTURES),
