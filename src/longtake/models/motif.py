@@ -11,12 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models import normalization
 from diffusers.models.transformers import transformer_motif_video
 from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
-from longtake.models.joint import Timesteps, apart, in_frames, modulated, modulation, with_text
+from longtake.models.joint import (
+    AdaLayerNormContinuous,
+    Timesteps,
+    apart,
+    fed,
+    in_frames,
+    modulated,
+    modulation,
+    with_text,
+)
 from longtake.models.text import Text
 
 
@@ -44,8 +52,8 @@ class MotifVideoTransformerBlock(transformer_motif_video.MotifVideoTransformerBl
         if self.cross_attn is not None:
             told = self.cross_attn(seen, z, attention_mask, image_rotary_emb, image_embed_seq_len)
             x = x + in_frames(told, of_frames)
-        x = _fed(x, self.norm2, self.ff, *of_feeding)
-        text = _fed(text + said * text_gate, self.norm2_context, self.ff_context, *of_text_feeding)
+        x = fed(x, self.norm2, self.ff, *of_feeding)
+        text = fed(text + said * text_gate, self.norm2_context, self.ff_context, *of_text_feeding)
         return x.flatten(1, 2), text
 
 
@@ -83,20 +91,6 @@ class MotifVideoSingleTransformerBlock(transformer_motif_video.MotifVideoSingleT
     def _merged(self, attended: Tensor, normed: Tensor) -> Tensor:
         merged: Tensor = self.proj_out(torch.cat([attended, self.act_mlp(self.proj_mlp(normed))], dim=-1))
         return merged
-
-
-class AdaLayerNormContinuous(normalization.AdaLayerNormContinuous):
-    """The last norm, which modulates the frames' tokens alone."""
-
-    def forward(self, x: Tensor, conditioning_embedding: Tensor) -> Tensor:
-        _, of_frames = apart(conditioning_embedding)
-        scale, shift = modulation(self, of_frames.to(x.dtype), 2)
-        return modulated(self.norm(in_frames(x, of_frames)), shift, scale).flatten(1, 2)
-
-
-def _fed(x: Tensor, norm: nn.Module, ff: nn.Module, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-    """Tokens behind their feed-forward layers."""
-    return x + ff(modulated(norm(x), shift, scale)) * gate
 
 
 class MotifVideoModel(Adapter):
