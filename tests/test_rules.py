@@ -119,7 +119,7 @@ ARROWS = {
     },
     "video": {"errors", "files"},
     "finite": {"errors"},
-    "models": {"errors", "files", "finite"},
+    "models": {"errors", "files", "finite", "values"},
     "prompts": set(),
     "values": {"errors"},
     "cues": {"errors", "files", "frames", "prompts", "values"},

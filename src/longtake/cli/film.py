@@ -245,7 +245,7 @@ def plan(
 def models() -> None:
     """List models to film with."""
     for known in list_models():
-        print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
+        print(f"{known.name:<36} {known.told.about}{'' if known.on_disk else ' (not on this disk)'}")
 
 
 def film_options(

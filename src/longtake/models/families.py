@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import NetworkConfig, OpenSoraConfig, WanConfig
+from longtake.models.hub import HubModel
 
 PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
 
@@ -34,11 +35,11 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Converted:
-    """A model that is made of original weights: its name, a line about it, the command that makes it, and the place of
-    the ModelSpec by which it is known before it is made."""
+    """A model that is made of original weights: its name, what is told of it, the command that makes it, and the place
+    of the ModelSpec by which it is known before it is made."""
 
     name: str
-    about: str
+    told: HubModel
     command: str
     spec: str
 
@@ -50,7 +51,7 @@ class Family:
     code, adapter: the places of its class and of its VideoModel. config: what is read of its configuration.
     autoencoders: the classes that it may come with. defaults: what a folder without longtake.json is filmed with, by
     its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
-    hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
+    hub: its models on the hub, what is told of each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
 
@@ -61,7 +62,7 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
-    hub: Mapping[str, str] = field(default_factory=dict)
+    hub: Mapping[str, HubModel] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)
 
@@ -120,6 +121,9 @@ SKYREELS_V2 = ModelDefaults(
     shift=8.0,
     guidance_scale=6.0,
 )
+# What to expect, of models whose weights nobody has filmed with here.
+MADE_FOR_IT = "it was trained on frames of unequal noise, and films as it is; untried with these weights"
+NEEDS_A_LORA = "it never saw levels that rise through a clip, and wants a LoRA that has; untried with these weights"
 FAMILIES = {
     "WanTransformer3DModel": Family(
         code="diffusers:WanTransformer3DModel",
@@ -130,9 +134,24 @@ FAMILIES = {
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
         hub={
-            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
-            "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
-            "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": HubModel(
+                "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
+            "Wan-AI/Wan2.1-T2V-14B-Diffusers": HubModel(
+                "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
+            "Wan-AI/Wan2.2-TI2V-5B-Diffusers": HubModel(
+                "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+                licence="Apache-2.0",
+                trained_on="clean frames",
+                expect=NEEDS_A_LORA,
+            ),
         },
     ),
     "SkyReelsV2Transformer3DModel": Family(
@@ -143,8 +162,18 @@ FAMILIES = {
         text_per_latent=True,
         defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
         hub={
-            "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
-            "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
+            "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": HubModel(
+                "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
+                licence="Skywork licence",
+                trained_on="unequal levels",
+                expect=MADE_FOR_IT,
+            ),
+            "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": HubModel(
+                "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
+                licence="Skywork licence",
+                trained_on="unequal levels",
+                expect=MADE_FOR_IT,
+            ),
         },
     ),
     "OpenSoraTransformer3DModel": Family(
@@ -154,7 +183,12 @@ FAMILIES = {
         autoencoders=("AutoencoderOpenSora",),
         converted=Converted(
             name="open-sora-v1.2",
-            about="Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it",
+            told=HubModel(
+                "Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it",
+                licence="Apache-2.0",
+                trained_on="clean frames",
+                expect="what the paper shows, training-free: see its presets",
+            ),
             command="longtake convert open-sora hpcai-tech/OpenSora-STDiT-v3 hpcai-tech/OpenSora-VAE-v1.2",
             spec="longtake.models.open_sora.spec:SPEC",
         ),
