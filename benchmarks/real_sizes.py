@@ -35,7 +35,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -49,15 +48,16 @@ from longtake.frames import frames_in
 from longtake.given import decoded_frames
 from longtake.guidance import guided_velocity
 from longtake.methods import denoise
+from longtake.models.adapter import Adapter
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.device import resolve_dtype
 from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
-from longtake.models.folder import MOST_PROMPT_TOKENS
 from longtake.models.load import adapter
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
-from longtake.models.t5 import T5VideoModel
+from longtake.models.records import T5
+from longtake.models.text import Text
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import to_uint8
@@ -85,7 +85,7 @@ class Family:
 
 
 def wan_spec(name: str, channels: int, factor: int, defaults: ModelDefaults) -> ModelSpec:
-    return ModelSpec(name, channels, factor, 4, 1, 2 * factor, MOST_PROMPT_TOKENS, defaults)
+    return ModelSpec(name, channels, factor, 4, 1, 2 * factor, T5.most_tokens, defaults)
 
 
 def normalised(channels: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Card:
         return row | versions | {"matrix_tflops": 2 * many * side**3 / seconds / TERA}
 
 
-def without_numbers(family: Family, dtype: torch.dtype) -> T5VideoModel:
+def without_numbers(family: Family, dtype: torch.dtype) -> Adapter:
     """The model on the meta device, in the precisions that from_pretrained gives it, without a text encoder."""
     with torch.device("meta"):
         network, vae = family.network(**family.network_config), family.vae(**family.vae_config)
@@ -185,11 +185,10 @@ def without_numbers(family: Family, dtype: torch.dtype) -> T5VideoModel:
         for name, parameter in part.named_parameters():
             if set(name.split(".")) & set(getattr(part, "_keep_in_fp32_modules", None) or ()):
                 parameter.data = parameter.data.float()
-    place = SimpleNamespace(device=torch.device("meta"))
-    return adapter(family.network.__name__)(family.spec, None, place, network, vae)
+    return adapter(family.network.__name__)(family.spec, None, network, vae)  # type: ignore[arg-type]
 
 
-def fill(model: T5VideoModel, device: torch.device) -> None:
+def fill(model: Adapter, device: torch.device) -> None:
     """Give it random numbers on a device, of sizes with which signals keep theirs from layer to layer."""
     for part in (model.transformer, model.vae):
         part.to_empty(device=device)
@@ -203,17 +202,18 @@ def fill(model: T5VideoModel, device: torch.device) -> None:
         tables = type(rope)(rope.attention_head_dim, rope.patch_size, rope.max_seq_len)
         for name, table in tables.named_buffers():
             setattr(rope, name, table.to(device))
-    model.text_encoder.device = device
 
 
-def guided(model: T5VideoModel, family: Family, film: FilmPlan) -> Velocity:
+def guided(model: Adapter, family: Family, film: FilmPlan) -> Velocity:
     """The network as the sampler calls it, with two prompts of as many tokens as there may be."""
     config = family.network_config
     width = config.get("text_dim") or config["caption_channels"]
     shape = 1, family.spec.max_prompt_tokens, width
-    text, nothing = (torch.randn(shape, device=model.device, dtype=model.dtype) for _ in range(2))
+    text, nothing = (
+        Text.of_zero_padded(torch.randn(shape, device=model.device, dtype=model.dtype)) for _ in range(2)
+    )
     network = partial(model.velocity, fps=float(film.rate))
-    return guided_velocity(network, text[None], nothing[None], film.settings.guidance_scale)
+    return guided_velocity(network, [text], [nothing], film.settings.guidance_scale)
 
 
 def windows(film: FilmPlan) -> Counter[int]:
@@ -233,7 +233,7 @@ def one_pass(velocity: Velocity, film: FilmPlan, chunks: int, device: torch.devi
     return partial(velocity, latents, sigma.to(device), 0)
 
 
-def counted(model: T5VideoModel, velocity: Velocity, film: FilmPlan) -> Row:
+def counted(model: Adapter, velocity: Velocity, film: FilmPlan) -> Row:
     """Numbers and bytes of network and autoencoder, and the operations of a pass over the full window."""
     weights = {"network": [*model.transformer.parameters()], "autoencoder": [*model.vae.parameters()]}
     row: Row = {f"{name}_parameters": sum(p.numel() for p in part) for name, part in weights.items()}
@@ -266,9 +266,7 @@ def passes(velocity: Velocity, film: FilmPlan, card: Card, until: float) -> Row:
 
 
 @torch.inference_mode()
-def filmed(
-    model: T5VideoModel, velocity: Velocity, film: FilmPlan, card: Card, until: float, end: float
-) -> Row:
+def filmed(model: Adapter, velocity: Velocity, film: FilmPlan, card: Card, until: float, end: float) -> Row:
     """A film of one step a latent: seconds to decode a chunk, and memory. It ends at `until`, or where its first
     seconds are not there by then, at `end`."""
     size, steps = film.settings.chunk_size, {"num_inference_steps": 1, "steps_per_chunk": 1}

@@ -13,6 +13,7 @@ from longtake import LongTake
 from longtake.cues import Cue, Direction, read_script, stages
 from longtake.errors import OptionError
 from longtake.given import latent_of
+from longtake.models.text import Text
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
 
@@ -160,9 +161,9 @@ def told(monkeypatch: pytest.MonkeyPatch, model: WanModel, **options: Any) -> di
     found: dict[int, set[bytes]] = {}
     velocity, firsts = model.velocity, iter(range(10**6))
 
-    def recorded(latents: Tensor, sigma: Tensor, text: Tensor, fps: float) -> Tensor:
+    def recorded(latents: Tensor, sigma: Tensor, text: Text, fps: float) -> Tensor:
         first = max(0, next(firsts) - SMALL["num_inference_steps"] + 1)
-        rows = text[0].expand(latents.shape[2], -1, -1) if text.ndim == 3 else text[0]
+        rows = text.states[0] if text.per_latent else text.states[0].expand(latents.shape[2], -1, -1)
         for place, row in enumerate(rows, first):
             found.setdefault(place, set()).add(row.numpy().tobytes())
         return velocity(latents, sigma, text, fps)
@@ -180,7 +181,9 @@ def test_a_cue_holds_from_the_latent_of_its_second_on(
     """Guards against cues that come a window early or late: each latent follows one text in all its passes."""
     model = request.getfixturevalue(family)
     options = {"seconds": 8, "context_size": 0, "chunk_size": 1, **SMALL}
-    a, b = (model.encode_prompt([prompt])[0].numpy().tobytes() for prompt in ("a red car", "a blue bus"))
+    a, b = (
+        model.encode_prompt([prompt]).states[0].numpy().tobytes() for prompt in ("a red car", "a blue bus")
+    )
     found = told(monkeypatch, model, cues=(Cue(at=3, prompt="a blue bus"),), **options)
     turn = latent_of(24, model.spec)
     assert len(found) == latent_of(63, model.spec) + 1 > turn > 0

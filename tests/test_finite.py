@@ -22,6 +22,7 @@ from longtake.evaluation.measures.picture import PictureStatistics
 from longtake.evaluation.vbench.pictures import Viewer
 from longtake.finite import is_finite, require_finite
 from longtake.models.open_sora.folder import convert_open_sora
+from longtake.models.text import Text
 from longtake.models.wan import WanModel
 from longtake.pictures import to_uint8
 from longtake.pipeline import LongTake as Pipeline
@@ -35,7 +36,7 @@ def failing(velocity: Callable[..., Tensor], at_pass: int, place: int, value: fl
     """The velocity, which at one pass has a number that is not finite in one latent of the window."""
     passes = iter(range(10**6))
 
-    def spoilt(latents: Tensor, sigma: Tensor, text: Tensor, fps: float) -> Tensor:
+    def spoilt(latents: Tensor, sigma: Tensor, text: Text, fps: float) -> Tensor:
         v = velocity(latents, sigma, text, fps).clone()
         if next(passes) == at_pass:
             v[0, 1, place, 0, 0] = value
@@ -95,7 +96,7 @@ def test_what_a_network_makes_of_clean_latents_does_not_matter(
     """Guards against a false alarm: a velocity at noise level 0 is thrown away."""
     velocity = tubelet_model.velocity
 
-    def spoilt(latents: Tensor, sigma: Tensor, text: Tensor, fps: float) -> Tensor:
+    def spoilt(latents: Tensor, sigma: Tensor, text: Text, fps: float) -> Tensor:
         return velocity(latents, sigma, text, fps).masked_fill((sigma == 0).view(-1, 1, 1), torch.nan)
 
     take = LongTake(tubelet_model)
@@ -145,7 +146,7 @@ def test_no_picture_is_made_of_what_is_not_finite() -> None:
 def test_prompts_and_starts_that_are_not_finite(tubelet_model: WanModel) -> None:
     """Guards the text encoder, which overflows first in float16, and the frames that a film begins with."""
     take = LongTake(tubelet_model)
-    norm = tubelet_model.text_encoder.encoder.final_layer_norm
+    norm = tubelet_model.text_encoder.parts["text_encoder"].encoder.final_layer_norm
     words = r"the text encoder makes of the prompt .* try bfloat16 or float32"
     with filled_with(norm, torch.inf), pytest.raises(NumberError, match=words):
         take.stream(PROMPT, num_frames=4)

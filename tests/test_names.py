@@ -273,8 +273,8 @@ def test_any_name_goes_from_source_to_batch(
     expected = {printable(f"{name}.mP4"): f"car {number}" for number, name in enumerate(drawn)}
     assert {clip.name: clip.caption for clip in prepared.clips} == expected
     window = draw_window(torch.Generator().manual_seed(0), spec.defaults, Shares())
-    latents, states = prepared.batch(window, 4, torch.Generator().manual_seed(0), 0.0)
-    assert latents.shape[:3] == (4, 4, window.num_latents) and states.isfinite().all()
+    latents, told = prepared.batch(window, 4, torch.Generator().manual_seed(0), 0.0)
+    assert latents.shape[:3] == (4, 4, window.num_latents) and told.states.isfinite().all()
 
 
 @given(

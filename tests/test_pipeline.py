@@ -14,6 +14,7 @@ from torch import Tensor
 from longtake import LongTake
 from longtake.errors import OptionError
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
+from longtake.models.text import Text
 from longtake.models.wan import WanModel
 from longtake.options import FilmOptions
 from longtake.pictures import Pictures, to_uint8
@@ -52,7 +53,6 @@ def test_films_of_an_autoencoder_of_groups(tubelet_model: WanModel, chunk_size: 
     )
     model = WanModel(
         replace(tubelet_model.spec, first_frames=1, group_latents=5),
-        tubelet_model.tokenizer,
         tubelet_model.text_encoder,
         tubelet_model.transformer,
         vae.eval(),
@@ -113,7 +113,7 @@ def test_an_early_close_ends_the_sampling(tubelet_model: WanModel, monkeypatch: 
     calls: list[int] = []
     velocity = tubelet_model.velocity
 
-    def counted(latents: Tensor, sigma: Tensor, text: Tensor, fps: float) -> Tensor:
+    def counted(latents: Tensor, sigma: Tensor, text: Text, fps: float) -> Tensor:
         calls.append(len(sigma))
         return velocity(latents, sigma, text, fps)
 

@@ -11,10 +11,10 @@ from unittest.mock import Mock
 import pytest
 
 from longtake.errors import OptionError
-from longtake.models.families import PresetName
 from longtake.models.open_sora.presets import PRESETS
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.spec import DEFAULTS, SPEC
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan
 from longtake.presets import preset_options
 

@@ -1,44 +1,34 @@
 """Classifier-free guidance: a network that takes text becomes the one velocity that the heart asks for.
 
-B batch, C channels, F latent frames, H W latent height and width, T prompts, L text tokens, D text width
+B batch, C channels, F latent frames, H W latent height and width
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from longtake.models.text import Text
 from longtake.solvers import Velocity
 
 
-def emptied(text: Tensor, null_text: Tensor) -> Tensor:
-    """The empty caption null_text (1, L, D) in place of captions (B, L, D), cut to the tokens of each.
-
-    So are networks trained that learn an empty caption of many tokens; one that is shorter than all others stays as
-    it is. A row of zeros is no token.
-    """
-    return null_text * text.any(dim=-1, keepdim=True)
-
-
 def guided_velocity(
-    velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
-    texts: Tensor,
-    null_texts: Tensor,
+    velocity: Callable[[Tensor, Tensor, Text], Tensor],
+    texts: Sequence[Text],
+    null_texts: Sequence[Text],
     guidance_scale: float | Callable[[int], float],
     follows: Callable[[int], int] = lambda index: 0,
 ) -> Velocity:
     """Bind the prompts: returns velocity(latents, sigma, first) = uncond + guidance_scale * (cond - uncond).
 
     velocity(latents (B, C, F, H, W), sigma (F,), text) is called once a pass, with 2B rows: the prompt's, then those of
-    the empty or negative prompt. At scale 1, where guidance changes nothing, with B rows. Its text is (B, L, D) where
-    all latents follow one prompt, else (B, F, L, D), one a latent.
-    texts, null_texts: T prompts (T, B, L, D). follows(index): the prompt, 0 to T - 1, of the latent at an absolute
-    index, which is negative in a given context. guidance_scale may be a function of that index too.
+    the empty or negative prompt. At scale 1, where guidance changes nothing, with B rows. Its text is one a row where
+    all latents follow one prompt, else one a latent.
+    texts, null_texts: prompts, B rows each. follows(index): which of them, from 0, the latent at an absolute index
+    follows; the index is negative in a given context. guidance_scale may be a function of it too.
     Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", arXiv 2207.12598.
     """
-    assert texts.shape == null_texts.shape, (
-        f"texts {tuple(texts.shape)}, null_texts {tuple(null_texts.shape)}"
-    )
+    assert len(texts) == len(null_texts), f"{len(texts)} texts, {len(null_texts)} null_texts"
     scale_of = guidance_scale if callable(guidance_scale) else lambda index: guidance_scale
 
     def guided(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
@@ -47,16 +37,16 @@ def guided_velocity(
         text = _told(texts, prompts)
         if set(scales) == {1}:
             return velocity(latents, sigma, text)
-        both = torch.cat([text, _told(null_texts, prompts)])
+        both = Text.cat([text, _told(null_texts, prompts)])
         cond, uncond = velocity(torch.cat([latents, latents]), sigma, both).chunk(2)
         return uncond + _scale(scales, cond) * (cond - uncond)
 
     return guided
 
 
-def _told(texts: Tensor, prompts: list[int]) -> Tensor:
-    """What each latent follows, (B, F, L, D); (B, L, D) where all follow one prompt."""
-    return texts[prompts[0]] if len(set(prompts)) == 1 else texts[prompts].transpose(0, 1)
+def _told(texts: Sequence[Text], prompts: list[int]) -> Text:
+    """What each latent follows; one text for all where they follow one prompt."""
+    return texts[prompts[0]] if len(set(prompts)) == 1 else Text.a_latent([texts[i] for i in prompts])
 
 
 def _scale(scales: list[float], like: Tensor) -> float | Tensor:

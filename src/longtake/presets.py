@@ -6,7 +6,8 @@ A family's presets are imported when one of them is asked for.
 from collections.abc import Mapping
 from typing import Any
 
-from longtake.models.families import FAMILIES, PresetName
+from longtake.models.families import FAMILIES
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions
 
 ABOUT = {name: about for family in FAMILIES.values() for name, about in family.presets.items()}

@@ -1,6 +1,6 @@
 """A film as a function from state to state: what a pass makes of a half-made film, and the pictures that come of it.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens
+B batch, C channels, F latent frames, H W latent height and width
 """
 
 from bisect import bisect_right
@@ -19,9 +19,10 @@ from longtake.ends import Toward
 from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite
 from longtake.given import decoded_frames
-from longtake.guidance import emptied, guided_velocity
+from longtake.guidance import guided_velocity
 from longtake.methods import AGAIN, Noise, Sampler, sampler
 from longtake.models.base import Stateful, VideoModel
+from longtake.models.text import Text
 from longtake.noise import chunk_noise, sigma_table, tail
 from longtake.options import FilmPlan
 from longtake.pictures import Pictures, to_tensor, to_uint8
@@ -81,11 +82,11 @@ class Shot:
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
         texts = self._texts()
         null_text = model.encode_prompt([film.negative_prompt])
-        null_texts = null_text.expand_as(texts) if film.negative_prompt else emptied(texts, null_text)
+        null_texts = [null_text if film.negative_prompt else text.emptied(null_text) for text in texts]
         velocity = guided_velocity(
             partial(model.velocity, fps=float(film.rate)),
-            texts[:, None],
-            null_texts[:, None],
+            texts,
+            null_texts,
             lambda index: self._stage(index).guidance_scale,
             lambda index: self._told.index(self._stage(index).told),
         )
@@ -106,11 +107,11 @@ class Shot:
         steps = self.film.cost.sampling.num_inference_steps
         return table if strength is None else tail(table, strength, steps)
 
-    def _texts(self) -> Tensor:
-        """What the film is told, (T, L, D): each prompt is encoded by itself, and the states of two are mixed."""
+    def _texts(self) -> list[Text]:
+        """All that the film is told: each prompt is encoded by itself, and what two are encoded as is blended."""
         prompts = dict.fromkeys(prompt for told in self._told for prompt in told[:2])
-        states = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
-        return torch.cat([torch.lerp(states[a], states[b], share) for a, b, share in self._told])
+        texts = {prompt: self.model.encode_prompt([prompt]) for prompt in prompts}
+        return [texts[a].blended(texts[b], share) for a, b, share in self._told]
 
     def _stage(self, index: int) -> Stage:
         """The stage that a latent belongs to, by its index, counted from the first that is made."""

@@ -124,7 +124,7 @@ def test_what_cannot_begin_is_a_line(cli: Cli, tubelet_folder: Path, tmp_path: P
 
 
 def test_clips_and_photos_to_begin_and_end_with(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
-    """Guards lines with files of their own, beside the lines' file: in any order the same bytes as `generate` makes;
+    """Guards lines with files of their own, beside the lines' file: in any order the same pictures as `generate` makes;
     one that is missing fails its line alone, and the film goes on from where it stopped when it is there."""
     (tmp_path / "films").mkdir()
     grey = np.arange(0, 240, 4).astype(np.uint8)[:, None, None, None]
@@ -143,14 +143,14 @@ def test_clips_and_photos_to_begin_and_end_with(cli: Cli, tubelet_folder: Path, 
         assert (
             "gone.mp4 to begin with, there is no such file" in result.err and "cropped to its" in result.err
         )
-    films = {path.name: path.read_bytes() for path in (tmp_path / "films" / "a").iterdir()}
-    again = {path.name: path.read_bytes() for path in (tmp_path / "films" / "b").iterdir()}
+    films = {path.name: packets(path) for path in (tmp_path / "films" / "a").iterdir()}
+    again = {path.name: packets(path) for path in (tmp_path / "films" / "b").iterdir()}
     assert len(films) == 3 and films == again
     given = ("--start", "films/grey.mp4", "--end", "red.png", "--context", "2")
     assert (
         cli("generate", "a red car", "--model", tubelet_folder, *OPTIONS, *given, "-o", "alone.mp4").code == 0
     )
-    assert Path("alone.mp4").read_bytes() == films["both.mp4"]
+    assert packets("alone.mp4") == films["both.mp4"]
     (tmp_path / "films" / "gone.mp4").write_bytes((tmp_path / "films" / "grey.mp4").read_bytes())
     Path("films/a/both.mp4").unlink()
     with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +158,7 @@ def test_clips_and_photos_to_begin_and_end_with(cli: Cli, tubelet_folder: Path, 
         assert cli(*batch(tubelet_folder, "films/a", lines)).code == 130 and len(stopped) == 4
     whole = cli(*batch(tubelet_folder, "films/a", lines))
     assert whole.code == 0 and whole.out.endswith("\n2 whole, 1 resumed, 1 filmed\n")
-    assert (tmp_path / "films" / "a" / "both.mp4").read_bytes() == films["both.mp4"]
+    assert packets(tmp_path / "films" / "a" / "both.mp4") == films["both.mp4"]
     Image.new("RGB", (40, 64), "blue").save(tmp_path / "red.png")
     other = cli(*batch(tubelet_folder, "films/a", lines))
     assert other.code == 1 and other.out.endswith("\n2 whole, 2 failed\n") and "is another film" in other.err

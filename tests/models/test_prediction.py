@@ -12,6 +12,7 @@ import torch
 
 from longtake.models.load import load_model, read_spec
 from longtake.models.prediction import AS_VELOCITY
+from longtake.models.text import Text
 from longtake.training.loss import frame_errors
 
 
@@ -32,10 +33,12 @@ def test_errors_below_the_least_sigma_count_as_they_would_there() -> None:
     data, noise = torch.zeros(1, 3, 4, 2, 2), torch.randn(1, 3, 4, 2, 2)
     sigma = torch.tensor([[0.05, 0.1, 0.2, 0.5]])
 
-    def off_by_one(x: torch.Tensor, sigma: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    def off_by_one(x: torch.Tensor, sigma: torch.Tensor, text: Text) -> torch.Tensor:
         return AS_VELOCITY["sample"](data + 1, x, sigma)
 
-    errors, noisy = frame_errors(off_by_one, data, torch.zeros(()), sigma, noise, least=0.2)
+    errors, noisy = frame_errors(
+        off_by_one, data, Text.of_zero_padded(torch.zeros(1, 1, 1)), sigma, noise, least=0.2
+    )
     torch.testing.assert_close(errors, torch.tensor([[25.0, 25.0, 25.0, 4.0]]), rtol=1e-4, atol=0)
     assert noisy.all()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from longtake import LongTake
 from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.models.skyreels import SkyReelsModel
+from longtake.models.text import Text
 from longtake.video import VideoWriter
 from portable import close, rounding
 
@@ -37,28 +38,30 @@ def stock(skyreels_folder: Path) -> SkyReelsV2Transformer3DModel:
     return SkyReelsV2Transformer3DModel.from_pretrained(skyreels_folder, subfolder="transformer")
 
 
-def window(batch: int, frames: int) -> tuple[Tensor, Tensor]:
-    """Latents (B, 4, F, 4, 6) and text (B, 5, D)."""
-    return torch.randn(batch, 4, frames, 4, 6), torch.randn(batch, 5, TEXT_WIDTH)
+def window(batch: int, frames: int) -> tuple[Tensor, Text]:
+    """Latents (B, 4, F, 4, 6) and text of five tokens."""
+    return torch.randn(batch, 4, frames, 4, 6), Text.of_zero_padded(torch.randn(batch, 5, TEXT_WIDTH))
 
 
 @torch.no_grad()
 def test_a_text_a_latent(model: SkyReelsModel) -> None:
     """Equal texts, one a latent, are as one text; another text moves the latent that it is told of more than others."""
     latents, text = window(1, 3)
-    sigma, each = torch.tensor([0.9, 0.53125, 0.1]), text[:, None].repeat(1, 3, 1, 1)
+    sigma, each = torch.tensor([0.9, 0.53125, 0.1]), Text.a_latent([text] * 3)
     one = model.velocity(latents, sigma, text)
     close(model.velocity(latents, sigma, each), one, allowed(model, latents, text))
-    each[:, 2] = torch.randn(1, 5, TEXT_WIDTH)
+    each.states[:, 2] = torch.randn(1, 5, TEXT_WIDTH)
     moved = (model.velocity(latents, sigma, each) - one).abs().amax((0, 1, 3, 4))
     assert moved[2] > 2 * moved[:2].max()
     assert model.spec.text_per_latent
 
 
-def allowed(model: SkyReelsModel, latents: Tensor, text: Tensor) -> float:
+def allowed(model: SkyReelsModel, latents: Tensor, text: Text) -> float:
     """What rounding may move a velocity by."""
     sigma = torch.tensor([0.9, 0.53125, 0.1])
-    return rounding(lambda: model.velocity(latents, sigma, text), model.transformer, latents, sigma, text)
+    return rounding(
+        lambda: model.velocity(latents, sigma, text), model.transformer, latents, sigma, text.states
+    )
 
 
 @pytest.mark.parametrize("fps", [16, 24])
@@ -72,7 +75,7 @@ def test_one_level_is_the_clip_model(
     for level in (1.0, 0.53125, 0.0):
         ours = model.velocity(latents, torch.full((3,), level), text, fps)
         time = torch.full((2,), 1000 * level)
-        (theirs,) = stock(latents, time, text, fps=[int(fps == 24)] * 2, return_dict=False)
+        (theirs,) = stock(latents, time, text.states, fps=[int(fps == 24)] * 2, return_dict=False)
         close(ours, theirs, tolerance)
 
 
@@ -85,7 +88,7 @@ def test_every_frame_has_its_own_level(model: SkyReelsModel, stock: SkyReelsV2Tr
     ours = model.velocity(latents, sigma, text)
     tolerance = allowed(model, latents, text)
     for i in range(2):
-        rows = (tensor[i : i + 1] for tensor in (latents, 1000 * sigma, text))
+        rows = (tensor[i : i + 1] for tensor in (latents, 1000 * sigma, text.states))
         (theirs,) = stock(*rows, enable_diffusion_forcing=True, fps=[1], return_dict=False)
         close(ours[i : i + 1], theirs, tolerance)
     other = model.velocity(latents, sigma + torch.tensor([0.0, 0.0, 0.1]), text)

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from filming import chunks_of
 from longtake.errors import OptionError
 from longtake.guidance import guided_velocity
+from longtake.models.text import Text
 from longtake.models.wan import WanModel, per_frame_timesteps
 from portable import close, rounding
 
@@ -202,17 +203,19 @@ def test_timesteps_stay_float32(wan_folder: Path, wan_model: WanModel) -> None:
     seen: list[Tensor] = []
     model.transformer.condition_embedder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     sigma = torch.tensor([0.999, 0.3330, 0.0])
-    velocity = model.velocity(torch.randn(2, 4, 3, 4, 4), sigma, torch.randn(2, 5, TEXT_WIDTH))
+    text = Text.of_zero_padded(torch.randn(2, 5, TEXT_WIDTH))
+    velocity = model.velocity(torch.randn(2, 4, 3, 4, 4), sigma, text)
     assert (model.dtype, velocity.dtype, seen[0].dtype) == (torch.bfloat16, torch.float32, torch.float32)
     assert torch.equal(seen[0], (sigma * 1000).repeat(2))
 
 
 def test_velocity_takes_levels_for_all_or_for_each(wan_model: WanModel) -> None:
     """(F,) is for every row of the batch, (B, F) is each row's own."""
-    latents, text, sigma = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 5, TEXT_WIDTH), torch.rand(2, 3)
+    latents, states, sigma = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 5, TEXT_WIDTH), torch.rand(2, 3)
+    text = Text.of_zero_padded(states)
     each = wan_model.velocity(latents, sigma, text)
     tolerance = rounding(
-        lambda: wan_model.velocity(latents, sigma, text), wan_model.transformer, latents, sigma, text
+        lambda: wan_model.velocity(latents, sigma, text), wan_model.transformer, latents, sigma, states
     )
     assert each.shape == latents.shape
     for row in range(2):
@@ -226,20 +229,20 @@ def test_prompts_are_encoded_as_in_wan_pipeline(
     """Cleaned, padded, zero beyond the prompt's tokens: as WanPipeline does it."""
     length = wan_model.spec.max_prompt_tokens
     text = wan_model.encode_prompt([prompt, "a bus at dawn"])
-    assert text.shape == (2, length, TEXT_WIDTH)
+    assert text.states.shape == (2, length, TEXT_WIDTH)
     with torch.no_grad():
         expected = pipeline.encode_prompt([prompt, "a bus at dawn"], max_sequence_length=length)[0]
-    close(
-        text,
-        expected,
-        rounding(lambda: wan_model.encode_prompt([prompt, "a bus at dawn"]), wan_model.text_encoder),
-    )
-    assert not text[1, 5:].any()
+
+    def encoded() -> Tensor:
+        return wan_model.encode_prompt([prompt, "a bus at dawn"]).zero_padded()
+
+    close(encoded(), expected, rounding(encoded, wan_model.text_encoder.parts["text_encoder"]))
+    assert not text.mask[1, 5:].any() and text.mask[1, :5].all()
 
 
 def test_empty_prompt_is_all_zero_without_an_end_token(tubelet_model: WanModel) -> None:
     """With no token at all, attention over nothing must not leak NaN into the unguided half."""
-    assert torch.equal(tubelet_model.encode_prompt([""]), torch.zeros(1, 12, TEXT_WIDTH))
+    assert torch.equal(tubelet_model.encode_prompt([""]).zero_padded(), torch.zeros(1, 12, TEXT_WIDTH))
 
 
 def test_a_prompt_that_is_too_long_is_refused(wan_model: WanModel) -> None:
@@ -270,22 +273,21 @@ def test_lockstep_equals_wan_pipeline(wan_model: WanModel, pipeline: WanPipeline
         "a red car", height=32, width=48, num_frames=9, latents=noise, output_type="latent", **settings
     ).frames
     text, null_text = wan_model.encode_prompt(["a red car"]), wan_model.encode_prompt([""])
-    velocity = guided_velocity(wan_model.velocity, text[None], null_text[None], guidance_scale=4.0)
+    velocity = guided_velocity(wan_model.velocity, [text], [null_text], guidance_scale=4.0)
 
     def filmed() -> Tensor:
         (latents,) = chunks_of(velocity, lambda k: noise, pipeline.scheduler.sigmas, 1, steps_per_chunk=8)
         return latents
 
     assert expected.std() > 0.1
-    close(filmed(), expected, rounding(filmed, wan_model.transformer, noise, text, null_text))
+    close(filmed(), expected, rounding(filmed, wan_model.transformer, noise, text.states, null_text.states))
 
 
 def test_live_memory_stays_flat(wan_model: WanModel) -> None:
     """A hundred chunks, filmed and decoded, leave no more tensors behind than the first few."""
     text = wan_model.encode_prompt(["a red car"])
-    velocity = guided_velocity(
-        wan_model.velocity, text[None], torch.zeros_like(text)[None], guidance_scale=2.0
-    )
+    nothing = Text.of_zero_padded(torch.zeros_like(text.states))
+    velocity = guided_velocity(wan_model.velocity, [text], [nothing], guidance_scale=2.0)
     sigmas = torch.linspace(1, 0, 5)
     film = chunks_of(velocity, lambda k: torch.randn(1, 4, 1, 2, 2), sigmas, 100, 2, context_size=2)
     decoder, live = wan_model.decoder(), []

@@ -148,7 +148,7 @@ def test_a_whole_t5_and_its_tied_words_are_no_surplus(folder: Path) -> None:
     words = wanted["shared.weight"]
 
     def loaded() -> dict[str, torch.Tensor]:
-        encoder: torch.nn.Module = getattr(load_encoders(folder), "text_encoder")  # noqa: B009
+        encoder: torch.nn.Module = getattr(load_encoders(folder), "text_encoder").parts["text_encoder"]  # noqa: B009
         return {name: weight.detach() for name, weight in encoder.state_dict().items() if name in wanted}
 
     add(TEXT_ENCODER, encoder__embed_tokens__weight=words.clone(), lm_head__weight=words.clone())(folder)
@@ -183,14 +183,18 @@ def same_networks(a: Any, b: Any) -> bool:
     )
 
 
+def networks_of(model: Any) -> tuple[Any, Any, Any]:
+    return model.transformer, model.vae, model.text_encoder.parts["text_encoder"]
+
+
 @pytest.mark.parametrize("infix", ["", ".fp16"])
 def test_shards_and_variants_are_read(folder: Path, wan_folder: Path, infix: str) -> None:
     """Guards NAME.fp16.safetensors, of which nobody but the libraries' `variant` knew, in one file and in shards."""
     for name in (TRANSFORMER, VAE, TEXT_ENCODER):
         sharded(folder, name, infix)
     whole, cut = load_model(wan_folder), load_model(folder)
-    for part in ("transformer", "vae", "text_encoder"):
-        assert same_networks(getattr(whole, part), getattr(cut, part))
+    for networks in zip(*map(networks_of, (whole, cut)), strict=True):
+        assert same_networks(*networks)
 
 
 def test_a_variant_alone_is_read_and_two_must_be_told_apart(folder: Path, wan_folder: Path) -> None:

@@ -19,6 +19,7 @@ from filming import chunks_of
 from longtake.errors import OptionError, OutputError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import load_model, load_transformer, read_spec
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.training.distil import Distilling, OwnBatch
@@ -51,7 +52,7 @@ assert module_spec and module_spec.loader
 tiny_run = importlib.util.module_from_spec(module_spec)
 module_spec.loader.exec_module(tiny_run)
 
-Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+Network = Callable[[Tensor, Tensor, Text], Tensor]
 Cli = Callable[..., Any]
 
 
@@ -89,8 +90,8 @@ def window() -> Tensor:
     return torch.randn(2, 3, 6, 2, 2, dtype=torch.float64)
 
 
-def text() -> Tensor:
-    return torch.ones(2, *tiny_run.TEXT)
+def text(value: float = 1.0) -> Text:
+    return Text.of_zero_padded(torch.full((2, *tiny_run.TEXT), value))
 
 
 def test_a_constant_flow_is_its_own_target() -> None:
@@ -134,7 +135,7 @@ def test_between_the_rungs_the_way_is_halved() -> None:
     """At a jittered place p the stops are p, p + 1/2 and p + 1 on the teacher's table, or the end if that is nearer."""
     seen: list[Tensor] = []
 
-    def teacher(x: Tensor, sigma: Tensor, t: Tensor) -> Tensor:
+    def teacher(x: Tensor, sigma: Tensor, t: Text) -> Tensor:
         seen.append(sigma[0])
         return x
 
@@ -167,10 +168,11 @@ def test_many_small_steps_are_the_exact_flow() -> None:
 def test_the_teacher_is_guided_as_it_is_filmed_with() -> None:
     """empty + scale * (prompt - empty) in every step; the result, which learns that, is filmed without."""
     made = exact(
-        lambda x, s, t: t[:, 0, 0].view(-1, 1, 1, 1, 1).expand_as(x), replace(EIGHT, guidance_scale=3.0)
+        lambda x, s, t: t.states[:, 0, 0].view(-1, 1, 1, 1, 1).expand_as(x),
+        replace(EIGHT, guidance_scale=3.0),
     )
-    made.null_text.fill_(0.5)
-    target = made.target(window(), places(), 2 * text())
+    made.null_text = text(0.5)[:1]
+    target = made.target(window(), places(), text(2.0))
     torch.testing.assert_close(target[:, :, 1:], torch.full_like(target[:, :, 1:], 0.5 + 3 * (2 - 0.5)))
     assert made.film.sampling.guidance_scale == 1
 
@@ -203,7 +205,7 @@ def test_the_students_own_film_is_the_samplers(per_chunk: int, chunk_size: int, 
     from film on, it goes on as that does."""
     made = distilling(lambda x, s, t: x, steps_per_chunk=per_chunk, chunk_size=chunk_size)
 
-    def student(x: Tensor, sigma: Tensor, text: Tensor | int) -> Tensor:
+    def student(x: Tensor, sigma: Tensor, text: Text | None) -> Tensor:
         level = sigma[:, None, :, None, None] if sigma.ndim == 2 else sigma[:, None, None]
         return torch.sin(x + level) + x.mean(dim=2, keepdim=True)
 
@@ -226,7 +228,7 @@ def test_the_students_own_film_is_the_samplers(per_chunk: int, chunk_size: int, 
 
     def recorded(x: Tensor, sigma: Tensor, first: int) -> Tensor:
         shown.append(x)
-        return student(x, sigma, 0)
+        return student(x, sigma, None)
 
     list(
         chunks_of(
@@ -255,10 +257,10 @@ def test_own_film_keeps_its_context_and_its_rows() -> None:
     piece = next(p for p in map(made.draw, range(1, 99)) if p.window.context and p.own_film.any())  # type: ignore[attr-defined]
     assert isinstance(piece, OwnBatch) and not piece.own_film.all() and piece.passes
 
-    def student(x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def student(x: Tensor, sigma: Tensor, text: Text) -> Tensor:
         assert torch.equal(sigma[:, :2], torch.zeros_like(sigma[:, :2])) and (sigma[:, 2:] > 0).all()
         assert torch.equal(x[:, :, :2].float(), piece.latents[piece.own_film][:, :, :2])
-        assert torch.equal(text, piece.text[piece.own_film])
+        assert torch.equal(text.states, piece.text.states[piece.own_film])
         return torch.ones_like(x)
 
     latents, real = made.window(student, piece), made.window(student, replace(piece, passes=0))
@@ -268,17 +270,17 @@ def test_own_film_keeps_its_context_and_its_rows() -> None:
 
 
 def test_each_latent_keeps_its_own_text_while_the_window_grows() -> None:
-    """Guards a caption a latent (B, F, L, D): a pass over the first latents is told of those, and so is the teacher."""
+    """Guards a caption a latent: a pass over the first latents is told of those, and so is the teacher."""
     told: list[tuple[int, Tensor]] = []
 
-    def network(x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        told.append((x.shape[2], text[0, :, 0, 0]))
+    def network(x: Tensor, sigma: Tensor, text: Text) -> Tensor:
+        told.append((x.shape[2], text.states[0, :, 0, 0]))
         return torch.zeros_like(x)
 
     made = distilling(network, own_ramp=0, own_film=1, steady=1, start=0, extend=0, drain=0, level=0)
     piece = next(piece for piece in map(made.draw, range(9)) if piece.passes == 3)  # type: ignore[attr-defined]
     places = torch.arange(8.0)[:, None, None].expand(len(piece.text), 8, *tiny_run.TEXT)
-    made.errors(network, replace(piece, text=places))
+    made.errors(network, replace(piece, text=Text.of_zero_padded(places)))
     assert [count for count, _ in told] == [2, 4, 6, 8, 8, 8]
     assert all(torch.equal(text, torch.arange(float(count))) for count, text in told)
 
@@ -308,7 +310,8 @@ def test_a_batch_is_a_function_of_the_step() -> None:
     """Guards what resuming stands on."""
     made = distilling(lambda x, s, t: x, own_ramp=0.0)
     one, same, next_ = (made.draw(step) for step in (3, 3, 4))
-    for name in ("latents", "text", "place", "sigma", "noise", "own_film"):
+    assert torch.equal(one.text.states, same.text.states)
+    for name in ("latents", "place", "sigma", "noise", "own_film"):
         assert torch.equal(getattr(one, name), getattr(same, name))
     assert one.window == same.window and not torch.equal(one.latents, next_.latents)
 
@@ -409,7 +412,7 @@ def test_the_teacher_stays_what_films(tubelet_folder: Path, tmp_path: Path, pred
     place = folder / "scheduler" / "scheduler_config.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), "prediction_type": prediction}))
     trainer = train(folder, tmp_path / "run", own_ramp=0.0)
-    arguments = torch.randn(1, 4, 3, 4, 4), torch.rand(1, 3), torch.randn(1, *tiny_run.TEXT)
+    arguments = torch.randn(1, 4, 3, 4, 4), torch.rand(1, 3), text()[:1]
     teacher, student = trainer.objective.teacher(*arguments), trainer.velocity(*arguments)
     assert not teacher.requires_grad and student.requires_grad
     torch.testing.assert_close(teacher, load_model(folder).velocity(*arguments))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.models.base import ModelDefaults
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.training.loss import (
     Shares,
@@ -39,7 +40,7 @@ SAMPLING = ModelDefaults(
     shift=2.0,
     guidance_scale=1.0,
 )
-NO_TEXT = torch.zeros(2, 1, 1)
+NO_TEXT = Text.of_zero_padded(torch.zeros(2, 1, 1))
 EVERY_KIND = Shares(1, 1, 1, 1, 1, 1)
 
 
@@ -54,7 +55,7 @@ def test_noising_is_the_flow_and_is_per_frame() -> None:
     """The network sees (1 - sigma) data + sigma noise, each latent frame at its own level."""
     data, noise, sigma = torch.randn(SHAPE), torch.randn(SHAPE), torch.rand(2, 5)
 
-    def check(x: Tensor, s: Tensor, text: Tensor) -> Tensor:
+    def check(x: Tensor, s: Tensor, text: Text) -> Tensor:
         level = s[:, None, :, None, None]
         torch.testing.assert_close(x, data + level * (noise - data))
         return x
@@ -198,10 +199,10 @@ def test_guidance_becomes_part_of_the_weights() -> None:
     truth = torch.tensor([3.0, 1.0])  # noise - data of the prompt's film and of any film
     table = torch.nn.Parameter(torch.zeros(2))
 
-    def model(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        return table[text[:, 0, 0].long()].view(-1, 1, 1, 1, 1).expand_as(latents)
+    def model(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
+        return table[text.states[:, 0, 0].long()].view(-1, 1, 1, 1, 1).expand_as(latents)
 
-    text = torch.tensor([0.0, 1.0]).view(2, 1, 1)
+    text = Text.of_zero_padded(torch.tensor([0.0, 1.0]).view(2, 1, 1))
     noise, sigma = truth.view(2, 1, 1, 1, 1).expand(2, 1, 1, 1, 1), torch.ones(2, 1)
     optimizer = torch.optim.SGD([table], lr=0.2)
     for _ in range(300):

@@ -16,6 +16,7 @@ from longtake.cli import main
 from longtake.models.base import ModelDefaults
 from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.models.open_sora.model import OpenSoraModel
+from longtake.models.text import Text
 from longtake.training.data import MANIFEST, Manifest, PreparedFilm, hashes, latents_needed, read_stored
 from longtake.training.estimate import estimate
 from longtake.training.loss import Window
@@ -112,12 +113,11 @@ def test_a_dropped_caption_has_the_tokens_of_the_other(
     """Guards the learned empty caption: cut in training as it is cut at sampling."""
     film = PreparedFilm(prepared, read_spec(open_sora_folder), hashes(open_sora_folder), sampling)
     null = open_sora_model.transformer.null_caption
-    assert torch.equal(film.null_text[0], null)
+    assert torch.equal(film.null_text.states[0], null)
     window = Window("still", 0, (0,), (0, 1), 5)
     _, text = film.batch(window, 9, torch.Generator().manual_seed(0), 1.0)
-    for row in text:
-        used = int(row.any(dim=-1).sum())
-        assert used in (4, 6) and torch.equal(row[:used], null[:used]) and not row[used:].any()
+    for row, used in zip(text.states, text.mask.sum(dim=-1).tolist(), strict=True):
+        assert used in (4, 6) and torch.equal(row[:used], null[:used])
 
 
 def test_training_learns(cli: Cli, prepared: Path, open_sora_folder: Path) -> None:
@@ -166,7 +166,11 @@ def test_the_estimate(open_sora_folder: Path, sampling: ModelDefaults) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         OpenSoraModel.network_velocity(
-            network, torch.randn(2, 4, 15, 4, 5), torch.rand(2, 15), torch.randn(2, 8, 32), 24
+            network,
+            torch.randn(2, 4, 15, 4, 5),
+            torch.rand(2, 15),
+            Text.of_zero_padded(torch.randn(2, 8, 32)),
+            24,
         )
     assert cost.memory["activations"] == pytest.approx(sum(kept.values()), rel=0.1)
     assert cost.tokens_per_step == 2 * 15 * 6

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from longtake.models.load import read_spec
 from longtake.models.wan import per_frame_timesteps
-from longtake.models.weights import WEIGHTS
+from longtake.models.weights import OF_DIFFUSERS
 from longtake.training.estimate import estimate
 from longtake.training.options import TrainOptions
 from longtake.training.trainer import Trainer
@@ -253,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert saved == ([f"step-{kept:06d}"] if kept else [])
     assert cli(*command).out == "run/model\n"
     assert cli("train", *quick, "--steps", "3", "--save-every", "3", "-o", "whole").out == "whole/model\n"
-    ends = [load_file(f"{run}/model/transformer/{WEIGHTS['transformer']}") for run in ("run", "whole")]
+    ends = [load_file(f"{run}/model/transformer/{OF_DIFFUSERS}") for run in ("run", "whole")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from longtake.errors import LongTakeError, ModelError, OptionError, OutputError
 from longtake.models.load import read_spec
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
-from longtake.training.batches import OWN_CONTEXT_SIGMA, draw_batch, with_own_context
+from longtake.training.batches import OWN_CONTEXT_SIGMA, Batch, draw_batch, with_own_context
 from longtake.training.loss import Shares
 from longtake.training.options import KINDS, TrainOptions
 from longtake.training.report import Step
@@ -315,10 +316,12 @@ def test_a_batch_is_a_function_of_the_step(tubelet_folder: Path) -> None:
     options = TrainOptions(batch_size=5, context_noise=0.3)
     film = tiny_run.MemoryFilm(read_spec(tubelet_folder).defaults)
     one, same, next_ = (draw_batch(film, options, SIGMAS, step) for step in (3, 3, 4))
-    for name in ("latents", "text", "sigma", "noise"):
+    for made in (same, Batch(**{**vars(one), "text": Text.cat([piece.text for piece in one.pieces(2)])})):
+        assert torch.equal(one.text.states, made.text.states) and torch.equal(one.text.mask, made.text.mask)
+    for name in ("latents", "sigma", "noise"):
         assert torch.equal(getattr(one, name), getattr(same, name))
         assert torch.equal(torch.cat([getattr(piece, name) for piece in one.pieces(2)]), getattr(one, name))
-    assert one.window == same.window and not torch.equal(one.text, next_.text)
+    assert one.window == same.window and not torch.equal(one.text.states, next_.text.states)
     assert sum(piece.num_noisy for piece in one.pieces(2)) == one.num_noisy
 
 

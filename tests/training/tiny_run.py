@@ -12,6 +12,7 @@ from torch import Tensor
 
 from longtake.models.base import ModelDefaults
 from longtake.models.load import read_spec
+from longtake.models.text import Text
 from longtake.training.distil import distilling
 from longtake.training.loss import Window
 from longtake.training.objectives import Denoising
@@ -34,11 +35,11 @@ class MemoryFilm:
         waves = torch.stack([torch.sin(place * (1 + c / 2)) for c in range(CHANNELS)])
         self.clips = torch.stack([waves, -waves.flip(1)])
         self.texts = torch.randn(2, *TEXT, generator=torch.Generator().manual_seed(9))
-        self.null_text = torch.zeros(1, *TEXT)
+        self.null_text = Text.of_zero_padded(torch.zeros(1, *TEXT))
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Text]:
         clips = torch.randint(2, (batch,), generator=generator)
         starts = torch.randint(LATENTS - window.num_latents + 1, (batch,), generator=generator)
         kept = torch.rand(batch, 1, 1, generator=generator) >= caption_drop
@@ -46,7 +47,7 @@ class MemoryFilm:
             self.clips[clip, :, start : start + window.num_latents]
             for clip, start in zip(clips.tolist(), starts.tolist(), strict=True)
         ]
-        return torch.stack(windows), self.texts[clips] * kept
+        return torch.stack(windows), Text.of_zero_padded(self.texts[clips] * kept)
 
 
 def trainer(

@@ -119,7 +119,9 @@ def tell_differences(model: "LongTake", before: "Made") -> None:
 
 
 def tell_reading(take: "LongTake", film: FilmPlan) -> None:
-    """Tell what a model does not make of a film's prompts."""
+    """Tell what a model does not make of a film and of its prompts."""
+    for lack in take.model.spec.left_out:
+        say(f"note: the film is without {lack}, which {film.model} could make")
     prompts = dict.fromkeys([film.prompt, film.negative_prompt, *(cue.prompt for cue in film.cues)])
     for text in filter(None, prompts):
         if (read := take.model.clean(text)) != " ".join(text.split()):

@@ -32,12 +32,11 @@ from longtake.evaluation.world import World, check_judge, judge_of, sizes_of
 from longtake.files import write_text, writing
 from longtake.models.base import LoraName, ModelDefaults
 from longtake.models.load import check_prompts, load_model
-from longtake.models.places import model_folder
+from longtake.models.places import open_model, with_weights
 from longtake.names import Finder, repeated
 from longtake.presets import added_to, preset_model
 from longtake.runs import CONFIG, check_claim, claim, processes
 from longtake.start import read_start
-from longtake.training.data import weights_hash
 
 SHOWN = 1  # prompts whose first films are kept as small mp4
 TIMES = "times.jsonl"
@@ -252,10 +251,9 @@ def _check(run: Path, config: dict[str, object], films: Comparison) -> None:
 
 def _config(films: Comparison) -> RunConfig:
     setting, spec = films.setting, films.setting.spec
-    parts = "transformer", "vae", "text_encoder", "tokenizer"
     return RunConfig(
         model=spec.name,
-        weights=weights_hash(model_folder(setting.folder), *parts),
+        weights=with_weights(open_model(setting.folder)).sha256,
         lora=spec.lora,
         dtype=setting.dtype,
         settings=spec.defaults,

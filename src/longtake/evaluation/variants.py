@@ -16,10 +16,10 @@ from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.given import decoded_frames
 from longtake.models.base import ModelSpec
-from longtake.models.families import PresetName
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
+from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan
 from longtake.plan import OWN_SETTINGS
 from longtake.presets import preset_options

@@ -2,7 +2,7 @@
 
 Importing this loads no torch, so that planning and `--help` stay quick.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width, N pixel frames
+B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import torch
     from torch import Tensor
+
+    from longtake.models.text import Text
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
@@ -58,7 +60,9 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
+    it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
+    such as sound.
     """
 
     name: str
@@ -74,6 +78,8 @@ class ModelSpec:
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    schedule: str = "flow"
+    left_out: tuple[str, ...] = ()
 
 
 class Stateful(Protocol):
@@ -127,9 +133,9 @@ class VideoModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """The prompts as (B, L, D). Raises OptionError for a prompt of more tokens than the spec allows, NumberError
-        for numbers that are not finite."""
+    def encode_prompt(self, prompts: list[str]) -> Text:
+        """The prompts, one a row. Raises OptionError for a prompt of more tokens than the spec allows, NumberError for
+        numbers that are not finite."""
         ...
 
     def clean(self, prompt: str) -> str:
@@ -140,12 +146,12 @@ class VideoModel(Protocol):
         """The words of a prompt that the text encoder cannot tell from one another, in order, each once."""
         ...
 
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor, fps: float | None = None) -> Tensor:
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Text, fps: float | None = None) -> Tensor:
         """noise - data, shaped like latents (B, C, F, H, W) and of their dtype.
 
-        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: (B, L, D), where a
-        row of zeros is no token, or, where spec.text_per_latent says so, (B, F, L, D), a text a latent frame. fps: the
-        film's frame rate, for networks that are told it; None is the model's own.
+        sigma: (F,) or (B, F), the noise level of each latent frame, 1 noise to 0 clean. text: B rows, and,
+        only where spec.text_per_latent says so, a text a latent frame. fps: the film's frame rate, for networks that
+        are told it; None is the model's own.
         """
         ...
 

@@ -1,10 +1,10 @@
 """What streaming codecs share: latents to frames and back, portion by portion, in constant memory.
 
 What a film has seen so far lives in the codec object, never on the autoencoder, so any number of films can
-share one. Latents are normalised here by the autoencoder's latents_mean and latents_std; the autoencoders
+share one. Latents are normalised here by what the autoencoder's record calls its statistics; the autoencoders
 speak of raw ones, Open-Sora's of normalised ones.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, N pixel frames
+B batch, C channels, F latent frames, H W latent height and width, N pixel frames
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder
-from longtake.models.families import AUTOENCODERS, imported
+from longtake.models.families import AUTOENCODERS
+from longtake.models.records import imported
 
-FRAMES_PER_LATENT = 4
 WAITING = "waiting"  # the name, in a codec's state, of what does not fill a portion yet
 ENCODED = "what the autoencoder makes of pictures"
 
@@ -56,23 +56,41 @@ def new_encoder(vae: Any) -> Encoder:
     return imported(f"{AUTOENCODERS[type(vae).__name__].codec}Encoder")(vae)
 
 
-def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
-    mean, std = (
-        torch.tensor(row, device=vae.device).view(1, -1, 1, 1, 1)
-        for row in (vae.config.latents_mean, vae.config.latents_std)
-    )
+def of_rows(vae: Any) -> tuple[Tensor, Tensor]:
+    """The statistics of an autoencoder whose configuration gives latents_mean and latents_std, a number a channel."""
+    return _wide(vae, vae.config.latents_mean), _wide(vae, vae.config.latents_std)
+
+
+def of_factors(vae: Any) -> tuple[Tensor, Tensor]:
+    """The statistics of one whose configuration gives a scaling_factor and perhaps a shift_factor for all channels."""
+    return _wide(vae, [vae.config.get("shift_factor") or 0.0]), _wide(vae, [1 / vae.config.scaling_factor])
+
+
+def of_buffers(vae: Any) -> tuple[Tensor, Tensor]:
+    """The statistics of one that holds latents_mean and latents_std among its weights, and has a scaling_factor."""
+    mean, std = _wide(vae, vae.latents_mean), _wide(vae, vae.latents_std)
+    return mean, std / vae.config.scaling_factor
+
+
+def _wide(vae: Any, row: Any) -> Tensor:
+    return torch.as_tensor(row, device=vae.device, dtype=torch.float32).view(1, -1, 1, 1, 1)
+
+
+def statistics(vae: Any) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of an autoencoder's raw latents, (1, C, 1, 1, 1) or (1, 1, 1, 1, 1), float32."""
+    mean, std = imported(AUTOENCODERS[type(vae).__name__].statistics)(vae)
     return mean, std
 
 
 def denormalised(vae: Any, latents: Tensor) -> Tensor:
     """Latents as the autoencoder speaks of them, where it is and in its precision."""
-    mean, std = _statistics(vae)
+    mean, std = statistics(vae)
     return (latents.to(vae.device, torch.float32) * std + mean).to(vae.dtype)
 
 
 def normalised(vae: Any, raw: Tensor) -> Tensor:
     """Latents of mean 0 and standard deviation 1 a channel. NumberError if they are not finite."""
-    mean, std = _statistics(vae)
+    mean, std = statistics(vae)
     return require_finite((raw.float() - mean) / std, ENCODED)
 
 

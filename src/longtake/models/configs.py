@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -36,6 +38,11 @@ class NetworkConfig(Config):
     in_channels: Count
     text_width: Count
     prompt_tokens: Count | None = Field(None, alias="max_caption_tokens")
+
+    @property
+    def latent_channels(self) -> int:
+        """Of the latents that it takes; in_channels may count others too."""
+        return self.in_channels
 
     @property
     def patch(self) -> int:
@@ -76,8 +83,30 @@ class OpenSoraConfig(NetworkConfig):
     prompt_tokens: Count = Field(alias="max_caption_tokens")
 
 
-class VaeConfig(Config):
-    """Of any autoencoder that is filmed with."""
+@dataclass(frozen=True)
+class Latents:
+    """What an autoencoder's latents are: their channels, and how many pixels, on either side, and frames each is."""
+
+    channels: int
+    spatial_factor: int
+    temporal_factor: int
+
+
+class VaeConfig(Config, ABC):
+    """Of any autoencoder: a kind's own reads its keys, and says what they make of its latents."""
+
+    @property
+    @abstractmethod
+    def latents(self) -> Latents: ...
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be filmed with, if so."""
+        return None
+
+
+class WanVaeConfig(VaeConfig):
+    """Of Wan's autoencoder, and of all with its keys."""
 
     z_dim: Count
     latents_mean: Row | None = None
@@ -85,12 +114,31 @@ class VaeConfig(Config):
     scale_factor_spatial: Count = 8
     scale_factor_temporal: Literal[4] = 4
 
+    @property
+    def latents(self) -> Latents:
+        return Latents(self.z_dim, self.scale_factor_spatial, self.scale_factor_temporal)
 
-class TextEncoderConfig(Config):
+    @property
+    def refusal(self) -> str | None:
+        if not len(self.latents_mean or ()) == len(self.latents_std or ()) == self.z_dim:
+            return "its vae/config.json gives no latents_mean and latents_std for each latent channel"
+        return None
+
+
+class TextEncoderConfig(Config, ABC):
+    """Of any text encoder: a kind's own gives its keys an alias.
+
+    width: of the states that the network reads. vocab_size: the words that it knows.
+    """
+
+    width: Count
+    vocab_size: Count
+
+
+class T5EncoderConfig(TextEncoderConfig):
     """Of a T5 or UMT5."""
 
-    d_model: Count
-    vocab_size: Count
+    width: Count = Field(alias="d_model")
 
 
 class TokenizerConfig(Config):
@@ -104,7 +152,21 @@ SHIFTS = {"FlowMatchEulerDiscreteScheduler": "shift", "UniPCMultistepScheduler":
 
 
 class SchedulerConfig(Config):
-    """Of a scheduler: its shift, and what else of it changes the noise levels or what the network is taken to predict.
+    """Of any scheduler: what it says of noise levels and predictions, or that it says nothing of them here."""
+
+    def given_shift(self, class_name: str) -> float | None:
+        """The shift, if there is one."""
+        return None
+
+    @property
+    def prediction(self) -> str:
+        """What the adapter's `network_velocity` gives, a key of AS_VELOCITY."""
+        return "flow_prediction"
+
+
+class FlowConfig(SchedulerConfig):
+    """Of a scheduler of flow matching: its shift, and what else of it changes the noise levels or what the network is
+    taken to predict.
 
     A film's levels are even ones, warped by the shift alone, and its network predicts noise - data or the data itself:
     whatever asks for something else is no option here. null and false ask for nothing.
@@ -130,12 +192,17 @@ class SchedulerConfig(Config):
     sigma_max: Off = None
     trained_betas: Off = None
 
-    def given_shift(self, name: str) -> float | None:
+    def given_shift(self, class_name: str) -> float | None:
         """The shift, if there is one: under the scheduler's own name for it, else under the other's."""
+        name = SHIFTS[class_name]
         other = next(key for key in SHIFTS.values() if key != name)
         return next(
             (shift for shift in (getattr(self, name), getattr(self, other)) if shift is not None), None
         )
+
+    @property
+    def prediction(self) -> str:
+        return self.prediction_type or "flow_prediction"
 
 
 class LoraConfig(Config):

@@ -1,71 +1,17 @@
-"""What is known of each family of models before any of its code is imported: one record a network, one an autoencoder.
+"""The records of all families of models: one a network, one an autoencoder.
 
 A new family is a file of its own, which holds its adapter, and a record here. Without torch.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from importlib import import_module
-from typing import Any, Literal
+from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
-from longtake.models.configs import NetworkConfig, OpenSoraConfig, WanConfig
+from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.hub import HubModel
-
-PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
-
-
-@dataclass(frozen=True)
-class Autoencoder:
-    """An autoencoder in numbers, as in ModelSpec, and where its class is; so are CODEC + "Decoder" and "Encoder".
-
-    check: a function of its configuration and where that lies; ModelError for one that contradicts itself.
-    """
-
-    code: str
-    codec: str
-    first_frames: int
-    lookahead_latents: int = 0
-    group_latents: int | None = None
-    check: str | None = None
-
-
-@dataclass(frozen=True)
-class Converted:
-    """A model that is made of original weights: its name, what is told of it, the command that makes it, and the place
-    of the ModelSpec by which it is known before it is made."""
-
-    name: str
-    told: HubModel
-    command: str
-    spec: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of network, and what it is filmed with.
-
-    code, adapter: the places of its class and of its VideoModel. config: what is read of its configuration.
-    autoencoders: the classes that it may come with. defaults: what a folder without longtake.json is filmed with, by
-    its autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
-    hub: its models on the hub, what is told of each. converted: the one that `longtake convert` makes. presets: a line
-    about each film with it that has a name.
-    """
-
-    code: str
-    adapter: str
-    config: type[NetworkConfig]
-    autoencoders: tuple[str, ...]
-    text_per_latent: bool = False
-    defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
-    scheduler_shift: bool = False
-    hub: Mapping[str, HubModel] = field(default_factory=dict)
-    converted: Converted | None = None
-    presets: Mapping[PresetName, str] = field(default_factory=dict)
-
+from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
+from longtake.models.weights import OF_DIFFUSERS
 
 # By their classes, in the words of model_index.json.
 AUTOENCODERS = {
@@ -123,13 +69,16 @@ SKYREELS_V2 = ModelDefaults(
 )
 # What to expect, of models whose weights nobody has filmed with here.
 MADE_FOR_IT = "it was trained on frames of unequal noise, and films as it is; untried with these weights"
-NEEDS_A_LORA = "it never saw levels that rise through a clip, and wants a LoRA that has; untried with these weights"
+NEEDS_A_LORA = (
+    "it never saw levels that rise through a clip, and wants a LoRA that has; untried with these weights"
+)
 FAMILIES = {
     "WanTransformer3DModel": Family(
         code="diffusers:WanTransformer3DModel",
         adapter="longtake.models.wan:WanModel",
         config=WanConfig,
         autoencoders=OF_WAN,
+        text=T5,
         text_per_latent=True,
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
@@ -159,6 +108,7 @@ FAMILIES = {
         adapter="longtake.models.skyreels:SkyReelsModel",
         config=WanConfig,
         autoencoders=OF_WAN,
+        text=T5,
         text_per_latent=True,
         defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
         hub={
@@ -181,6 +131,7 @@ FAMILIES = {
         adapter="longtake.models.open_sora.model:OpenSoraModel",
         config=OpenSoraConfig,
         autoencoders=("AutoencoderOpenSora",),
+        text=replace(T5, code="longtake.models.open_sora.model:OpenSoraPromptEncoder"),
         converted=Converted(
             name="open-sora-v1.2",
             told=HubModel(
@@ -200,6 +151,11 @@ FAMILIES = {
     ),
 }
 
+NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
+VAES = Part(tuple(f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()), weights=OF_DIFFUSERS)
+# What the folders of any family hold, by name; a name may come twice.
+PARTS = [("transformer", NETWORKS), ("vae", VAES)]
+PARTS += [part for family in FAMILIES.values() for part in family.parts.items()]
 CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
 
 # Why other networks cannot be filmed with: the beginnings of their classes' names.
@@ -212,14 +168,3 @@ REFUSALS = {
     "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
     **dict.fromkeys(("ChronoEdit", "Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
 }
-
-
-def imported(place: str) -> Any:
-    """What is at a place, 'module:name'."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
-
-
-def library(place: str) -> str:
-    """The library that a place is in, as model_index.json calls it."""
-    return re.split("[.:]", place)[0]

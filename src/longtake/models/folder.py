@@ -16,48 +16,25 @@ from typing import Any
 from longtake.errors import ModelError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.configs import (
-    SHIFTS,
     STARTS_FROM_IMAGE,
+    Kind,
     SchedulerConfig,
-    TextEncoderConfig,
-    TokenizerConfig,
-    VaeConfig,
     checked,
     settings,
 )
-from longtake.models.families import AUTOENCODERS, FAMILIES, REFUSALS, library
+from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
 from longtake.models.kinds import read_json, refuse_foreign
-from longtake.models.weights import WEIGHTS, PartFiles, part_files, weights_hash
+from longtake.models.weights import PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
-MOST_PROMPT_TOKENS = 512
-# By part: the file of its configuration, and the classes that it may be of, each behind its library.
-CONFIGS = {
-    "transformer": "config.json",
-    "vae": "config.json",
-    "text_encoder": "config.json",
-    "tokenizer": "tokenizer_config.json",
-    "scheduler": "scheduler_config.json",
-}
-CLASSES = {
-    "transformer": [f"{library(family.code)}.{name}" for name, family in FAMILIES.items()],
-    "vae": [f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()],
-    "text_encoder": ["transformers.T5EncoderModel", "transformers.UMT5EncoderModel"],
-    "tokenizer": [
-        "transformers.PreTrainedTokenizerFast",
-        "transformers.TokenizersBackend",
-        "transformers.T5TokenizerFast",
-        "transformers.T5Tokenizer",
-    ],
-    "scheduler": [f"diffusers.{name}" for name in SHIFTS],
-}
 
 
 class ModelFolder:
     """A model's folder, opened: its JSON is read once, and what it says is checked once.
 
-    path, name; `hub`, its name on the hub if it was fetched; `classes`, the class name of each part; `family` and
-    `autoencoder`, their records; `network` and `vae`, what is read of their configurations.
+    path, name; `hub`, its name on the hub if it was fetched; `parts`, what is read of it, and the class name of each,
+    `classes`; `family` and `autoencoder`, their records; `network`, `vae` and `encoder`, what is read of the
+    configurations of these and of the text encoder.
     """
 
     def __init__(self, path: Path, name: str = "", hub: str | None = None) -> None:
@@ -67,15 +44,18 @@ class ModelFolder:
         index = self.json(INDEX)
         if not isinstance(index.get("_class_name"), str):
             raise self._brings_code(f"a pipeline class in {INDEX}")
-        self.classes = {part: self._class(part, index) for part in CONFIGS}
+        self.parts, self.classes = {"transformer": NETWORKS, "vae": VAES}, dict[str, str]()
+        self._classify(index)
         self.family = FAMILIES[self.classes["transformer"]]
         self.autoencoder = AUTOENCODERS[self.classes["vae"]]
-        self.vae = checked(VaeConfig, self.config("vae"), self.place("vae"))
-        encoder = checked(TextEncoderConfig, self.config("text_encoder"), self.place("text_encoder"))
-        self.network = checked(self.family.config, self.config("transformer"), self.place("transformer"))
-        if reason := self._unfit(index, encoder):
+        self.parts |= self.family.parts
+        self._classify(index)
+        self.vae = self._checked("vae", self.autoencoder.config)
+        self.encoder = self._checked("text_encoder", self.family.text.config)
+        self.network = self._checked("transformer", self.family.config)
+        if reason := self._unfit(index):
             raise ModelError(f"model folder {path} cannot be used: {reason}")
-        for file in (INDEX, *(f"{part}/{config}" for part, config in CONFIGS.items())):
+        for file in (INDEX, *(f"{part}/{record.config}" for part, record in self.parts.items())):
             for key in {"auto_map", "trust_remote_code"} & self.json(file).keys():
                 raise self._brings_code(f"{key} in {file}")
         for script in sorted({*path.glob("*.py"), *path.glob("*/*.py")}):
@@ -85,34 +65,38 @@ class ModelFolder:
     def spec(self) -> ModelSpec:
         """The description of the model. Raises ModelError for a value that is missing, of the wrong type or out of its
         range, and for a scheduler whose noise levels or predictions are not those of a film."""
-        tokenizer = checked(TokenizerConfig, self.config("tokenizer"), self.place("tokenizer"))
-        scheduler, vae = self._scheduler(), self.vae
+        tokenizer, scheduler = self._checked("tokenizer", self.family.text.tokenizer), self._scheduler()
+        latents, most = self.vae.latents, self.family.text.most_tokens
+        lacks = {part: lack for part, lack in self.family.left_out.items() if self._names(part)}
         return ModelSpec(
             name=self.name,
-            latent_channels=vae.z_dim,
-            spatial_factor=vae.scale_factor_spatial,
-            temporal_factor=vae.scale_factor_temporal,
+            latent_channels=latents.channels,
+            spatial_factor=latents.spatial_factor,
+            temporal_factor=latents.temporal_factor,
             first_frames=self.autoencoder.first_frames,
-            alignment=vae.scale_factor_spatial * self.network.patch,
-            max_prompt_tokens=self.network.prompt_tokens
-            or min(tokenizer.model_max_length or MOST_PROMPT_TOKENS, MOST_PROMPT_TOKENS),
-            defaults=self._defaults(scheduler.given_shift(SHIFTS[self.classes["scheduler"]])),
+            alignment=latents.spatial_factor * self.network.patch,
+            max_prompt_tokens=self.network.prompt_tokens or min(tokenizer.model_max_length or most, most),
+            defaults=self._defaults(scheduler.given_shift(self.classes["scheduler"])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
-            prediction=scheduler.prediction_type or "flow_prediction",
+            prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
+            schedule=self.family.schedule,
+            left_out=tuple(filter(None, lacks.values())),
         )
 
     @cached_property
     def weights(self) -> dict[str, PartFiles]:
-        """The weights of each part. Raises ModelError unless all are there as safetensors, and the tokenizer's words as
-        JSON."""
-        self.json("tokenizer/tokenizer.json")
-        for path in sorted((self.path / "tokenizer").iterdir()):
-            is_read = f"tokenizer/{path.name}" in self._read
-            if path.suffix in (".json", ".model", ".txt") and not path.name.startswith(".") and not is_read:
-                refuse_foreign(path)
-        return {part: part_files(self.path, part) for part in WEIGHTS}
+        """The weights of each part that has any. Raises ModelError unless all are there as safetensors, and with them
+        the files that the parts need besides, such as the words of a tokenizer."""
+        for part, record in self.parts.items():
+            if record.files:
+                self._check_files(part, record.files)
+        return {
+            part: part_files(self.path, part, record.weights)
+            for part, record in self.parts.items()
+            if record.weights
+        }
 
     @property
     def sha256(self) -> str:
@@ -124,10 +108,12 @@ class ModelFolder:
         """The same while it is computed, in a thread that begins when this is first asked for: weights may be many
         gigabytes, and a film does not wait for them."""
         digest: Future[str] = Future()
+        words = [part for part, record in self.parts.items() if record.files]
+        parts = *self.weights, *words
 
         def compute() -> None:
             try:
-                digest.set_result(weights_hash(self.path, *WEIGHTS, "tokenizer"))
+                digest.set_result(weights_hash(self.path, *parts))
             except Exception as error:
                 digest.set_exception(error)
 
@@ -146,11 +132,35 @@ class ModelFolder:
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of one part."""
-        return self.json(f"{part}/{CONFIGS[part]}")
+        return self.json(f"{part}/{self.parts[part].config}")
 
     def place(self, part: str) -> str:
         """Where the configuration of a part is, for an error."""
-        return f"model folder {self.path}: {part}/{CONFIGS[part]}"
+        return f"model folder {self.path}: {part}/{self.parts[part].config}"
+
+    def _checked(self, part: str, kind: type[Kind]) -> Kind:
+        """What is read of the configuration of a part."""
+        return checked(kind, self.config(part), self.place(part))
+
+    def _check_files(self, part: str, files: tuple[str, ...]) -> None:
+        """ModelError unless a part has these, and none of its files is something else at first sight."""
+        for file in files:
+            if file.endswith(".json"):
+                self.json(f"{part}/{file}")
+            else:
+                refuse_foreign(self.path / part / file)
+        for path in sorted((self.path / part).iterdir()):
+            is_read = f"{part}/{path.name}" in self._read
+            if path.suffix in (".json", ".model", ".txt") and not path.name.startswith(".") and not is_read:
+                refuse_foreign(path)
+
+    def _names(self, part: str) -> bool:
+        """Whether the folder says that it has such a part."""
+        return any(_as_list(self.json(INDEX).get(part)))
+
+    def _classify(self, index: dict[str, Any]) -> None:
+        """Look up the class of each part."""
+        self.classes |= {part: self._class(part, index) for part in self.parts if part not in self.classes}
 
     def _class(self, part: str, index: dict[str, Any]) -> str:
         entry = index.get(part)
@@ -161,34 +171,33 @@ class ModelFolder:
                 pass
             case _:
                 raise ModelError(f"model folder {self.path} is incomplete: {INDEX} names no {part}")
-        if f"{origin}.{name}" in CLASSES[part]:
+        classes = self.parts[part].classes
+        if f"{origin}.{name}" in classes:
             return name
         if origin not in ("diffusers", "transformers", "longtake"):
             raise self._brings_code(f"{name} of {origin}")
         reason = REFUSALS.get(name.removesuffix("Transformer3DModel"))
         if reason is None:
-            reason = "it must be " + " or ".join(entry.split(".")[1] for entry in CLASSES[part])
+            reason = "it must be " + " or ".join(entry.split(".")[1] for entry in classes)
         raise ModelError(f"model folder {self.path} cannot be used: its {part} is a {name}; {reason}")
 
-    def _unfit(self, index: dict[str, Any], encoder: TextEncoderConfig) -> str | None:
+    def _unfit(self, index: dict[str, Any]) -> str | None:
         """Why the parts cannot be filmed with: relatives of text-to-video models that share their classes, autoencoders
         of unknown statistics, and parts that do not belong together. None if they can."""
-        network, vae = self.network, self.vae
-        if any(_as_list(index.get("transformer_2"))) or index.get("boundary_ratio") is not None:
+        network, channels, encoder = self.network, self.vae.latents.channels, self.encoder
+        if self._names("transformer_2") or index.get("boundary_ratio") is not None:
             return "it picks one of two experts by the noise level of the clip, but a window has many levels"
-        if any(_as_list(index.get("image_encoder"))):
+        if self._names("image_encoder") and "image_encoder" not in self.family.left_out:
             return STARTS_FROM_IMAGE
         if self.classes["vae"] not in self.family.autoencoders:
             return f"a {self.classes['transformer']} does not go with a {self.classes['vae']}"
         if network.refusal:
             return network.refusal
-        if network.in_channels != vae.z_dim:
-            return f"its network takes latents of {network.in_channels} channels, its autoencoder makes {vae.z_dim}"
-        if network.text_width != encoder.d_model:
-            return f"its network reads text of {network.text_width} numbers, its text encoder makes {encoder.d_model}"
-        if not len(vae.latents_mean or ()) == len(vae.latents_std or ()) == vae.z_dim:
-            return "its vae/config.json gives no latents_mean and latents_std for each latent channel"
-        return None
+        if network.latent_channels != channels:
+            return f"its network takes latents of {network.latent_channels} channels, its autoencoder makes {channels}"
+        if network.text_width != encoder.width:
+            return f"its network reads text of {network.text_width} numbers, its text encoder makes {encoder.width}"
+        return self.vae.refusal
 
     def _scheduler(self) -> SchedulerConfig:
         name, content, place = self.classes["scheduler"], self.config("scheduler"), self.place("scheduler")
@@ -196,11 +205,11 @@ class ModelFolder:
             raise ModelError(
                 f"{place} is of a {content['_class_name']}, model_index.json says {name}: mend one"
             )
-        return checked(SchedulerConfig, content, place)
+        return checked(self.family.schedulers[name], content, place)
 
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
-        own = self.family.defaults.get((self.classes["vae"], self.vae.scale_factor_spatial))
+        own = self.family.defaults.get((self.classes["vae"], self.vae.latents.spatial_factor))
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
         return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own

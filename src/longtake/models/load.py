@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.models.base import ModelSpec, VideoModel
 from longtake.models.device import check_device, resolve_dtype
-from longtake.models.families import FAMILIES, imported
+from longtake.models.families import FAMILIES
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
 from longtake.models.lora import find_lora, fuse_lora, lora_name
 from longtake.models.parts import (
     check_numbers,
     empty_part,
     load_part,
-    load_tokenizer,
+    prompt_encoder,
     reading,
     weightless_network,
 )
 from longtake.models.places import Model, open_model, with_weights
+from longtake.models.records import imported
 
 if TYPE_CHECKING:
     import torch
 
-    from longtake.models.t5 import T5VideoModel
+    from longtake.models.adapter import Adapter
 
 
 def read_spec(model: Model = None, lora: str | Path | None = None) -> ModelSpec:
@@ -81,14 +82,11 @@ def load_encoders(
 
 def check_prompts(model: Model, prompts: Iterable[str]) -> None:
     """Raise OptionError for a prompt that is too long for a model; reads no weights."""
-    from longtake.models.t5 import check_length
-
     folder = open_model(model)
     with reading(folder.path):
-        tokenizer = load_tokenizer(folder)
-    clean = imported(folder.family.adapter).clean
+        encoder = prompt_encoder(folder)
     for prompt in prompts:
-        check_length(clean(prompt), tokenizer, folder.spec)
+        encoder.check_length(prompt)
 
 
 def load_transformer(model: Model = None, dtype: str = "float32") -> Any:
@@ -116,7 +114,7 @@ def empty_transformer(model: Model) -> Any:
         return empty_part(folder, "transformer")
 
 
-def adapter(transformer_class: str) -> type[T5VideoModel]:
+def adapter(transformer_class: str) -> type[Adapter]:
     """The kind of VideoModel that uses networks of this class."""
     return imported(FAMILIES[transformer_class].adapter)
 
@@ -133,8 +131,7 @@ def _assembled(spec: ModelSpec, folder: ModelFolder, transformer: Any, device: t
     dtype = transformer.dtype
     return imported(folder.family.adapter)(
         spec,
-        load_tokenizer(folder),
-        load_part(folder, "text_encoder", dtype).to(device),
+        prompt_encoder(folder, dtype, device),
         transformer,
         load_part(folder, "vae", dtype).to(device),
     )

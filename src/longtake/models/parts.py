@@ -10,31 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.errors import LongTakeError, ModelError, NumberError
-from longtake.models.families import imported
 from longtake.models.folder import ModelFolder
-from longtake.models.weights import check_part
+from longtake.models.records import imported, library
+from longtake.models.weights import OF_DIFFUSERS, check_part
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-OF_DIFFUSERS = (
-    "transformer",
-    "vae",
-)  # parts that are loaded as its models are; others as those of transformers
+    from longtake.models.text import PromptEncoder
 
 
 def part_class(folder: ModelFolder, part: str) -> Any:
     """The class of a part."""
     own = {"transformer": folder.family.code, "vae": folder.autoencoder.code}
-    return imported(own.get(part, f"transformers:{folder.classes[part]}"))
+    record, name = folder.parts[part], folder.classes[part]
+    return imported(own.get(part, f"{record.module or library(record.classes[0])}:{name}"))
+
+
+def is_of_diffusers(folder: ModelFolder, part: str) -> bool:
+    """Whether a part is loaded as models of diffusers are, and not as those of transformers."""
+    return folder.parts[part].weights == OF_DIFFUSERS
 
 
 def import_code(folder: ModelFolder) -> None:
     """Import all that loading and filming takes of libraries, which is most of the time until a film begins."""
-    for part in (*OF_DIFFUSERS, "text_encoder", "tokenizer"):
+    for part in folder.parts:
         part_class(folder, part)
     imported(folder.family.adapter)
+    imported(folder.family.text.code)
 
 
 def empty_part(folder: ModelFolder, part: str) -> Any:
@@ -44,7 +48,8 @@ def empty_part(folder: ModelFolder, part: str) -> Any:
     """
     cls, config, place = part_class(folder, part), folder.config(part), folder.place(part)
     told = config.get("_class_name", config.get("model_type"))
-    own = cls.__name__ if part in OF_DIFFUSERS else cls.config_class.model_type
+    of_diffusers = is_of_diffusers(folder, part)
+    own = cls.__name__ if of_diffusers else cls.config_class.model_type
     if told not in (None, own):
         raise ModelError(f"{place} is of a {told}, model_index.json says {cls.__name__}: mend one")
     if config.get("quantization_config"):
@@ -52,7 +57,7 @@ def empty_part(folder: ModelFolder, part: str) -> Any:
             f"{place} says that the weights are quantised: take them as bfloat16, float16 or float32"
         )
     with described_by(place, cls.__name__):
-        if part not in OF_DIFFUSERS:
+        if not of_diffusers:
             return cls(cls.config_class.from_dict(config))
         _refuse_unknown(cls, config, place)
         return cls.from_config(config)
@@ -89,18 +94,31 @@ def load_part(folder: ModelFolder, part: str, dtype: torch.dtype) -> Any:
         local_files_only=True,
         use_safetensors=True,
         variant=found.variant,
-        **{"torch_dtype" if part in OF_DIFFUSERS else "dtype": dtype},
+        **{"torch_dtype" if is_of_diffusers(folder, part) else "dtype": dtype},
     )
     check_numbers(module, f"{whose}'s", dtype)
     return module
 
 
-def load_tokenizer(folder: ModelFolder) -> Any:
-    """The tokenizer of a folder."""
-    place = folder.path / "tokenizer"
-    tokenizer = part_class(folder, "tokenizer").from_pretrained(place, local_files_only=True)
-    size, unusable = folder.config("text_encoder")["vocab_size"], f"model folder {folder.path} cannot be used"
-    if len(tokenizer) > size:
+def prompt_encoder(
+    folder: ModelFolder, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> PromptEncoder:
+    """The text encoder of a folder on a device, or, without a precision, its tokenizers alone."""
+    parts: dict[str, Any] = {}
+    for name, record in folder.family.text.parts.items():
+        if record.weights is None:
+            parts[name] = load_tokenizer(folder, name)
+        elif dtype is not None:
+            parts[name] = load_part(folder, name, dtype).to(device)
+    encoder: PromptEncoder = imported(folder.family.text.code)(folder.spec, parts)
+    return encoder
+
+
+def load_tokenizer(folder: ModelFolder, part: str = "tokenizer") -> Any:
+    """A tokenizer of a folder."""
+    tokenizer = part_class(folder, part).from_pretrained(folder.path / part, local_files_only=True)
+    size, unusable = folder.encoder.vocab_size, f"model folder {folder.path} cannot be used"
+    if part == "tokenizer" and len(tokenizer) > size:
         raise ModelError(f"{unusable}: its tokenizer has {len(tokenizer)} words, its text encoder {size}")
     if tokenizer.pad_token is None:
         raise ModelError(f"{unusable}: its tokenizer has no pad_token")

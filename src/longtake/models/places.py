@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.families import CONVERTED, FAMILIES, Converted, imported
-from longtake.models.folder import CONFIGS, INDEX, SETTINGS, ModelFolder
+from longtake.models.families import CONVERTED, FAMILIES, PARTS
+from longtake.models.folder import INDEX, SETTINGS, ModelFolder
 from longtake.models.hub import HubModel
 from longtake.models.kinds import kind_of_file
+from longtake.models.records import Converted, imported
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "tracking-shot"
 EMBEDDED_TOLD = HubModel(
@@ -121,7 +122,8 @@ def find_folder(model: str | Path, weights: bool) -> Path:
             " Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
         )
     kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
-    wanted = [INDEX, SETTINGS, "config.json", *(f"{part}/{kind}" for part in CONFIGS for kind in kinds)]
+    places = dict.fromkeys(f"{part}/{file}" for part, record in PARTS for file in (*kinds, *record.files))
+    wanted = [INDEX, SETTINGS, "config.json", *places]
     return fetched(str(model), wanted)
 
 

@@ -4,7 +4,7 @@ Its diffusion-forcing weights were trained on frames of unequal noise levels ("S
 they film progressively as they are. diffusers repeats a frame's modulation over all its tokens; here it is broadcast,
 as the Wan adapter does, on the network's path without diffusion forcing.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width
+B batch, C channels, F latent frames, H W latent height and width
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from diffusers.models.transformers import transformer_skyreels_v2
 from torch import Tensor, nn
 
-from longtake.models.t5 import T5VideoModel
+from longtake.models.adapter import Adapter
+from longtake.models.text import Text
 from longtake.models.wan import WanTransformerBlock, per_frame_timesteps
 
 SLOW_FPS = 16  # of the two frame rates that a network may be told, the one that is class 0
@@ -26,7 +27,7 @@ class SkyReelsV2TransformerBlock(transformer_skyreels_v2.SkyReelsV2TransformerBl
     forward, modulated = WanTransformerBlock.forward, WanTransformerBlock.modulated
 
 
-class SkyReelsModel(T5VideoModel):
+class SkyReelsModel(Adapter):
     """A SkyReels-V2 transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
 
     @staticmethod
@@ -35,8 +36,10 @@ class SkyReelsModel(T5VideoModel):
 
     @staticmethod
     def network_velocity(
-        network: nn.Module, latents: Tensor, timestep: Tensor, text: Tensor, fps: float
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
     ) -> Tensor:
-        """As T5VideoModel says. Networks that are told the frame rate know 16 and 24; any other counts as 24."""
-        (velocity,) = network(latents, timestep, text, fps=[int(fps != SLOW_FPS)], return_dict=False)
+        """As Wan's. Networks that are told the frame rate know 16 and 24; any other counts as 24."""
+        (velocity,) = network(
+            latents, timestep, text.zero_padded(), fps=[int(fps != SLOW_FPS)], return_dict=False
+        )
         return velocity

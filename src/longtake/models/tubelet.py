@@ -14,7 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longtake.models.codecs import FRAMES_PER_LATENT, Streaming, clamped, denormalised, no_latents, normalised
+from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
 
 FRAMES, PIXELS = 4, 8
 
@@ -102,7 +102,7 @@ class TubeletEncoder(Streaming):
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        frames = self.whole(frames, FRAMES_PER_LATENT)
+        frames = self.whole(frames, FRAMES)
         if frames.shape[2] == 0:
             return no_latents(frames, self._vae.config.z_dim, PIXELS)
         return normalised(self._vae, self._vae.encode(frames.to(self._vae.device, self._vae.dtype)))

@@ -16,7 +16,8 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers import transformer_wan
 from torch import Tensor, nn
 
-from longtake.models.t5 import T5VideoModel
+from longtake.models.adapter import Adapter
+from longtake.models.text import Text
 
 
 class WanTransformerBlock(transformer_wan.WanTransformerBlock):
@@ -96,7 +97,7 @@ def _frames_first(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (args[0].permute(1, 2, 0, 3).flatten(1, 2),)
 
 
-class WanModel(T5VideoModel):
+class WanModel(Adapter):
     """A Wan transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
 
     @staticmethod
@@ -105,8 +106,9 @@ class WanModel(T5VideoModel):
 
     @staticmethod
     def network_velocity(
-        network: nn.Module, latents: Tensor, timestep: Tensor, text: Tensor, fps: float
+        network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float
     ) -> Tensor:
-        """As T5VideoModel says; a Wan is not told the frame rate."""
-        (velocity,) = network(latents, timestep, text, return_dict=False)
+        """As Adapter says. A Wan attends to all of a text's tokens, zeros where there are none; it is not told the
+        frame rate."""
+        (velocity,) = network(latents, timestep, text.zero_padded(), return_dict=False)
         return velocity

@@ -12,8 +12,9 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, pa
 from torch import Tensor, nn
 
 from longtake.errors import ModelError
-from longtake.models.codecs import FRAMES_PER_LATENT, Streaming, clamped, denormalised, no_latents, normalised
+from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
 
+FRAMES_PER_LATENT = 4
 FIRST_ALONE = "Rep"  # diffusers' word
 
 

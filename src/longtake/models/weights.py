@@ -17,11 +17,8 @@ from longtake.errors import ModelError
 from longtake.files import file_sha256
 from longtake.models.kinds import PICKLES, QUANTISED_PARTS, read_json, refuse_foreign
 
-WEIGHTS = {
-    "transformer": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
-    "text_encoder": "model.safetensors",
-}
+# What diffusers and transformers call the weights of a part.
+OF_DIFFUSERS, OF_TRANSFORMERS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Tensors that a part may hold beyond its own, by how their names begin, and why they do no harm.
 DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
@@ -83,13 +80,13 @@ def shard_names(folder: Path, index: str) -> list[str]:
     return sorted(set(_places(read_json(folder, index), folder / index).values()))
 
 
-def part_files(folder: Path, part: str) -> PartFiles:
-    """The weights of a part of a model folder. One that comes in one precision alone, as `NAME.fp16.safetensors`, is
-    taken.
+def part_files(folder: Path, part: str, weights: str = OF_DIFFUSERS) -> PartFiles:
+    """The weights of a part of a model folder, one file of this name or its shards. A part that comes in one precision
+    alone, as `NAME.fp16.safetensors`, is taken.
 
     ModelError if files are missing, are pickles or pointers, or if some are there that would not be read.
     """
-    stem = WEIGHTS[part].removesuffix(".safetensors")
+    stem = weights.removesuffix(".safetensors")
     place = folder / part
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     names = [name for name in names if not name.startswith(".")]
@@ -97,12 +94,12 @@ def part_files(folder: Path, part: str) -> PartFiles:
     layouts += [_layout(place, stem, variant, names) for variant in sorted(_variants(stem, names))]
     found = [layout for layout in layouts if layout]
     if not found:
-        raise _missing(folder, part, names)
+        raise _missing(folder, f"{part}/{weights}", names)
     plain, variants = found[0].variant is None, [str(layout.variant) for layout in found if layout.variant]
     if not plain and len(variants) > 1:
         raise ModelError(
             f"model folder {folder}: {part} has weights in the variants {', '.join(variants)}, and none without a name:"
-            f" rename those to be used to {WEIGHTS[part]}"
+            f" rename those to be used to {weights}"
         )
     for shard in found[0].files:
         if not shard.is_file():
@@ -226,7 +223,8 @@ def _check_places(index: Path, places: Mapping[str, str]) -> None:
             raise ModelError(f"{path} holds {first_of(surplus)}, unknown to {index.name}: fetch both again")
 
 
-def _missing(folder: Path, part: str, names: list[str]) -> ModelError:
+def _missing(folder: Path, wanted: str, names: list[str]) -> ModelError:
+    part = wanted.split("/")[0]
     for name in names:
         if name.lower().endswith(PICKLES):
             return ModelError(
@@ -235,7 +233,7 @@ def _missing(folder: Path, part: str, names: list[str]) -> ModelError:
             )
     others = [name for name in names if name.endswith((".safetensors", ".gguf"))]
     there = f"; it holds {first_of(others)} instead" if others else ""
-    return ModelError(f"model folder {folder} is incomplete: {part}/{WEIGHTS[part]} is missing{there}")
+    return ModelError(f"model folder {folder} is incomplete: {wanted} is missing{there}")
 
 
 def weights_hash(folder: Path, *parts: str) -> str:

@@ -1,6 +1,6 @@
 """The batch of a training step: a function of the options and the step, cut into pieces for processes.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width
+B batch, C channels, F latent frames, H W latent height and width
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from longtake.models.base import ModelDefaults
+from longtake.models.text import Text
 from longtake.training.loss import Shares, Velocity, Window, draw_places, draw_window, levels, roughen_context
 from longtake.training.options import KINDS, RunOptions
 
@@ -24,29 +25,28 @@ class Footage(Protocol):
     sampling: ModelDefaults
 
     @property
-    def null_text(self) -> Tensor:
-        """The empty prompt (1, L, D), float32."""
+    def null_text(self) -> Text:
+        """The empty prompt, one row, float32."""
         ...
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
-    ) -> tuple[Tensor, Tensor]:
-        """Latents (B, C, F, H, W) for the window and text (B, L, D) or, one a latent, (B, F, L, D), float32, drawn with
-        the generator."""
+    ) -> tuple[Tensor, Text]:
+        """Latents (B, C, F, H, W) for the window and their text, float32, drawn with the generator."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents (B, C, F, H, W) with text (B, L, D) or (B, F, L, D), places on the ladder and their levels (B, F),
-    and noise (B, C, F, H, W).
+    """Clean latents (B, C, F, H, W) with their text, places on the ladder and their levels (B, F), and noise
+    (B, C, F, H, W).
 
     own: None, or the levels (B,) from which the model is to make its context itself.
     """
 
     window: Window
     latents: Tensor
-    text: Tensor
+    text: Text
     place: Tensor
     sigma: Tensor
     noise: Tensor
@@ -65,8 +65,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         return self._with({name: tensor.to(device) for name, tensor in self._tensors().items()})
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+    def _tensors(self) -> dict[str, Tensor | Text]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor | Text)}
 
     def _with(self, tensors: dict[str, Any]) -> Batch:
         return replace(self, **tensors)
@@ -102,10 +102,5 @@ def with_own_context(model: Velocity, batch: Batch) -> Batch:
     level = batch.own.view(-1, 1, 1, 1, 1)
     head, tail = batch.latents[:, :, :context], batch.latents[:, :, context:]
     noisy = (1 - level) * head + level * batch.noise[:, :, :context]
-    velocity = model(noisy, batch.own[:, None].expand(-1, context), text_of(batch.text, context))
+    velocity = model(noisy, batch.own[:, None].expand(-1, context), batch.text.of_latents(context))
     return replace(batch, latents=torch.cat([noisy - level * velocity.float(), tail], dim=2))
-
-
-def text_of(text: Tensor, count: int) -> Tensor:
-    """The text of a window's first `count` latents: (B, L, D) is that of all of them, (B, F, L, D) one for each."""
-    return text[:, :count] if text.ndim == 4 else text

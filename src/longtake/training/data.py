@@ -25,14 +25,15 @@ from longtake.errors import DataError
 from longtake.files import is_text
 from longtake.frames import lasting
 from longtake.given import encoded_frames
-from longtake.guidance import emptied
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.places import open_model
+from longtake.models.text import Text
 from longtake.models.weights import weights_hash
 from longtake.training.loss import Window
 from longtake.training.sources import Skipped
 
 MANIFEST = "manifest.json"
-LATENTS, TEXT = "latents", "text"
+LATENTS, TEXT, POOLED = "latents", "text", "pooled"
 # Windows that hold a film's first latent where they are met: as a film starts; as it goes on from a clip, which is
 # encoded by itself; and as a model that makes clips makes them.
 AT_THE_START = ("start", "extend", "level")
@@ -118,10 +119,11 @@ def caption_path(folder: Path, caption: str) -> Path:
 
 
 def hashes(model_folder: Path) -> dict[str, str]:
-    """SHA-256 of what latents and text depend on in a model folder: its "vae", and its "text_encoder" and tokenizer."""
+    """SHA-256 of what latents and text depend on in a model folder: its "vae", and the parts of its
+    "text_encoder"."""
     return {
         "vae": weights_hash(model_folder, "vae"),
-        "text_encoder": weights_hash(model_folder, "tokenizer", "text_encoder"),
+        "text_encoder": weights_hash(model_folder, *reversed([*open_model(model_folder).family.text.parts])),
     }
 
 
@@ -237,14 +239,14 @@ class PreparedFilm:
         return list(dict.fromkeys(clip.caption for clip in self.clips))
 
     @property
-    def null_text(self) -> Tensor:
-        """The empty caption (1, L, D), float32."""
-        return self._text("")[None]
+    def null_text(self) -> Text:
+        """The empty caption, one row, float32."""
+        return self._text("")
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
-    ) -> tuple[Tensor, Tensor]:
-        """Latents (B, C, F, H, W) for a window and their captions (B, L, D), float32.
+    ) -> tuple[Tensor, Text]:
+        """Latents (B, C, F, H, W) for a window and their captions, float32.
 
         They follow from the generator alone. All places that the window can take in any clip are equally likely.
         Where a film's first latent looks like no other, windows of the kinds AT_THE_START begin with it and no others
@@ -267,8 +269,8 @@ class PreparedFilm:
             self._latents(clip, start, window.num_latents)
             for clip, start in zip(clips, starts.tolist(), strict=True)
         ]
-        text = torch.stack([self._text(clip.caption) for clip in clips])
-        return torch.stack(latents), torch.where(dropped[:, None, None], emptied(text, self.null_text), text)
+        text = Text.cat([self._text(clip.caption) for clip in clips])
+        return torch.stack(latents), Text.where(dropped, text.emptied(self.null_text), text)
 
     def _latents(self, clip: PreparedClip, start: int, count: int) -> Tensor:
         """Latents (C, F, H, W) of a clip from its latent `start` on."""
@@ -276,8 +278,11 @@ class PreparedFilm:
             begin = clip.first + start
             return file.get_slice(LATENTS)[begin : begin + count].float().transpose(0, 1)
 
-    def _text(self, caption: str) -> Tensor:
-        """The states (L, D) of a caption, zero beyond its own tokens."""
+    def _text(self, caption: str) -> Text:
+        """A caption, one row. The file holds its states (L, D), zero where there is no token, and without those behind
+        its last; and the pooled vector, if the model has one."""
         with safe_open(caption_path(self.folder, caption), framework="pt") as file:
-            states = file.get_tensor(TEXT).float()
-        return torch.nn.functional.pad(states, (0, 0, 0, self._max_tokens - len(states)))
+            tensors = {name: file.get_tensor(name).float()[None] for name in file.keys()}  # noqa: SIM118
+        missing = self._max_tokens - tensors[TEXT].shape[1]
+        states = torch.nn.functional.pad(tensors[TEXT], (0, 0, 0, missing))
+        return Text.of_zero_padded(states, tensors.get(POOLED))

@@ -28,13 +28,14 @@ import torch
 from torch import Tensor
 
 from longtake import progressive
-from longtake.guidance import emptied, guided_velocity
+from longtake.guidance import guided_velocity
 from longtake.ladder import Ladder
 from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.models.places import Model
+from longtake.models.text import Text
 from longtake.noise import sigma_table
-from longtake.training.batches import Batch, Footage, draw_batch, text_of, with_own_context
+from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
 from longtake.training.options import DistilOptions
@@ -97,11 +98,11 @@ class Distilling:
         return errors_of(velocity(latents, piece.sigma, piece.text), target, piece.sigma, self.least)
 
     @torch.no_grad()
-    def target(self, latents: Tensor, place: Tensor, text: Tensor) -> Tensor:
+    def target(self, latents: Tensor, place: Tensor, text: Text) -> Tensor:
         """u* (B, C, F, H, W) for noisy latents at places (B, F): the mean of the teacher's velocities over its steps,
         each as long as it takes them. 0 where a frame is clean already."""
-        null_text = emptied(text, self.null_text.to(text.device))
-        guided = guided_velocity(_for_rows(self.teacher), text[None], null_text[None], self.guidance_scale)
+        null_text = text.emptied(self.null_text.to(latents.device))
+        guided = guided_velocity(_for_rows(self.teacher), [text], [null_text], self.guidance_scale)
         table, first = self.table.to(place.device), place * self.micro_steps
         last = (first + self.micro_steps).clamp_max(len(table) - 1)
         way = torch.linspace(0, 1, self.micro_steps + 1).tolist()
@@ -142,7 +143,7 @@ class Distilling:
         )
 
         def student(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-            told = text_of(text, latents.shape[2])
+            told = text.of_latents(latents.shape[2])
             return velocity(latents, sigma.expand(len(rows), -1), told).float()
 
         for _ in range(piece.passes):

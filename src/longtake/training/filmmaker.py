@@ -19,14 +19,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from longtake.files import write_text, writing
+from longtake.models.adapter import TIMESTEPS, Adapter
 from longtake.models.base import ModelDefaults
 from longtake.models.load import load_model
 from longtake.models.prediction import AS_VELOCITY
-from longtake.models.t5 import TIMESTEPS, T5VideoModel
-from longtake.models.wan import per_frame_timesteps
+from longtake.models.text import Text
+from longtake.models.wan import WanModel, per_frame_timesteps
 from longtake.training.muon import Muon
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128
+FPS = 24.0  # any: a Wan is not told
 
 
 def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -97,9 +99,9 @@ class Filmmaker(nn.Module):
     def begin_as(self, model: Path) -> None:
         """Take over the numbers of a model folder of the same shape. ModelError as load_model raises it."""
         other = load_model(model, dtype="float32")
-        assert isinstance(other, T5VideoModel)
+        assert isinstance(other, Adapter)
         self.transformer.load_state_dict(other.transformer.state_dict())
-        self.text_encoder.load_state_dict(other.text_encoder.state_dict())
+        self.text_encoder.load_state_dict(other.text_encoder.parts["text_encoder"].state_dict())
 
     def compile_blocks(self) -> None:
         """Compile what the transformer's blocks do, for every shape."""
@@ -107,16 +109,13 @@ class Filmmaker(nn.Module):
         for block in self.transformer.blocks:
             block.modulated = _compiled(block.modulated)
 
-    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Token ids and mask (B, L) to states (B, L, D), zero beyond each caption's tokens."""
-        states: Tensor = self.text_encoder(ids, mask).last_hidden_state
-        return states.masked_fill(mask.unsqueeze(-1) == 0, 0)
+    def encode(self, ids: Tensor, mask: Tensor) -> Text:
+        """Token ids and mask (B, L) to text."""
+        return Text(self.text_encoder(ids, mask).last_hidden_state, mask.bool())
 
-    def velocity(self, latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """noise - data of latents (B, C, F, H, W) at sigma (B, F).
-
-        text: (B, L, D) or, one a latent frame, (B, F, L, D)."""
-        (predicted,) = self.transformer(latents, sigma * TIMESTEPS, text, return_dict=False)
+    def velocity(self, latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
+        """noise - data of latents (B, C, F, H, W) at sigma (B, F), whatever the transformer predicts."""
+        predicted = WanModel.network_velocity(self.transformer, latents, sigma * TIMESTEPS, text, FPS)
         return AS_VELOCITY[self.prediction](predicted, latents, sigma)
 
     def optimizers(

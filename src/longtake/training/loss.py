@@ -4,7 +4,7 @@ A batch draws a window that sampling passes through, as the steps that each chun
 an offset of its own to them, and the sampler's own table of sigmas, between its entries a straight line, says the
 noise levels. Knows nothing of data, optimizers or files.
 
-B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width
+B batch, C channels, F latent frames, H W latent height and width
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from longtake.ladder import Ladder
 from longtake.models.base import ModelDefaults
+from longtake.models.text import Text
 
-# (latents (B, C, F, H, W), sigma (B, F), text (B, L, D) or, one a latent, (B, F, L, D)) to noise - data
-Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (latents (B, C, F, H, W), sigma (B, F), text) to noise - data
+Velocity = Callable[[Tensor, Tensor, Text], Tensor]
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,12 @@ def least_sigma(prediction: str, sigmas: Tensor) -> float:
 
 
 def frame_errors(
-    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
+    model: Velocity, latents: Tensor, text: Text, sigma: Tensor, noise: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The mean squared error of the velocity in each latent frame (B, F), and which of them count (sigma > 0).
 
     The model sees (1 - sigma) * latents + sigma * noise; its target is noise - latents. latents and noise
-    (B, C, F, H, W), text (B, L, D) or (B, F, L, D), sigma (B, F). least: below this sigma an error counts as it would
+    (B, C, F, H, W), sigma (B, F). least: below this sigma an error counts as it would
     there, (sigma / least) ** 2 times; a model that predicts the sample needs it, since its velocity's error, the
     sample's / sigma, has no bound. The sampler's last sigma is a good one: it visits none below.
     """
@@ -153,26 +154,26 @@ def errors_of(velocity: Tensor, target: Tensor, sigma: Tensor, least: float = 0.
 
 
 def progressive_loss(
-    model: Velocity, latents: Tensor, text: Tensor, sigma: Tensor, noise: Tensor, least: float = 0.0
+    model: Velocity, latents: Tensor, text: Text, sigma: Tensor, noise: Tensor, least: float = 0.0
 ) -> Tensor:
     """The mean of `frame_errors` over the noisy latent frames of the batch: a scalar, for any trainer."""
     errors, noisy = frame_errors(model, latents, text, sigma, noise, least)
     return (errors * noisy).sum() / noisy.sum()
 
 
-def self_guided(model: Velocity, null_text: Tensor, guidance: float) -> Velocity:
+def self_guided(model: Velocity, null_text: Text, guidance: float) -> Velocity:
     """The model as `progressive_loss` must see it for guidance to become part of its weights.
 
     What it learns is the velocity that classifier-free guidance of this scale (1 is off) would make of it and of
-    null_text, the empty prompt (1 or B, L, D) or (1 or B, F, L, D), so that one call of the network films as two did.
+    null_text, the empty prompt, 1 row or B, so that one call of the network films as two did.
     Source: Tang et al., "Diffusion Models without Classifier-free Guidance", arXiv 2502.12154, with w = 1 - 1 /
     guidance.
     """
 
-    def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def velocity(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
         guided = model(latents, sigma, text)
         with torch.no_grad():
-            plain = model(latents, sigma, null_text.expand(len(text), *null_text.shape[1:]))
+            plain = model(latents, sigma, null_text.expand(len(text)))
             surplus = (1 - 1 / guidance) * (guided - plain)
         return guided - surplus
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from longtake.guidance import emptied
+from longtake.models.adapter import TIMESTEPS
 from longtake.models.load import adapter, read_spec
 from longtake.models.places import Model
 from longtake.models.prediction import AS_VELOCITY
-from longtake.models.t5 import TIMESTEPS
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, frame_errors, least_sigma, self_guided
@@ -56,7 +56,7 @@ class Denoising:
     def errors(self, velocity: Velocity, piece: Batch) -> tuple[Tensor, Tensor]:
         piece = with_own_context(velocity, piece)
         if self.options.guidance > 1:
-            velocity = self_guided(velocity, emptied(piece.text, self.null_text), self.options.guidance)
+            velocity = self_guided(velocity, piece.text.emptied(self.null_text), self.options.guidance)
         return frame_errors(velocity, piece.latents, piece.text, piece.sigma, piece.noise, self.least)
 
 
@@ -67,7 +67,7 @@ def velocity_of(
     float32."""
     call, as_velocity = adapter(class_name).network_velocity, AS_VELOCITY[prediction]
 
-    def velocity(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def velocity(latents: Tensor, sigma: Tensor, text: Text) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             predicted = call(network, latents, sigma * TIMESTEPS, text, fps)
         return as_velocity(predicted, latents, sigma)

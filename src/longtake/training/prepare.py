@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import save
@@ -41,6 +42,7 @@ from longtake.training.cuts import shots
 from longtake.training.data import (
     LATENTS,
     MANIFEST,
+    POOLED,
     TEXT,
     FileRecord,
     Manifest,
@@ -261,15 +263,17 @@ class _Lab:
         return num_latents, num_frames, digest.hexdigest()
 
     def _embed(self, caption: str) -> None:
-        """Write the states (L, D) of a caption, without the zeros behind its tokens, unless they are there."""
+        """Write a caption as PreparedFilm reads it, unless it is there."""
         path = caption_path(self.target, caption)
         if path.exists():
             return
-        states = self.model.encode_prompt([caption])[0].cpu()
+        text = self.model.encode_prompt([caption]).to(torch.device("cpu"))
+        states = text.zero_padded()[0]
         used = states.any(dim=1).nonzero().flatten().tolist()
         length = used[-1] + 1 if used else 0
         with _written(path) as file:
-            file.write(save({TEXT: states[:length].contiguous()}))
+            pooled = {} if text.pooled is None else {POOLED: text.pooled[0].contiguous()}
+            file.write(save({TEXT: states[:length].contiguous(), **pooled}))
 
 
 def _begin(target: Path, plan: Manifest, rows: bytes) -> None:

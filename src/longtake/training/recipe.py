@@ -21,6 +21,7 @@ from torch import Tensor
 
 from longtake.models.base import ModelDefaults
 from longtake.models.load import check_device, load_encoders
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
 from longtake.runs import claim
@@ -141,13 +142,13 @@ class CaptionedFilm:
         captions, and `text` as in Captioned. model: whose text encoder they go through."""
         self.draw, self.sampling = draw, sampling
         self.encode = load_encoders(model).encode_prompt
-        self.null_text = self.encode([""]).float()
+        self.null_text = self.encode([""]).to(dtype=torch.float32)
 
     def batch(
         self, window: Window, batch: int, generator: torch.Generator, caption_drop: float
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Text]:
         latents, captions, text = self.draw(window, batch, generator, caption_drop)
-        return latents.cpu(), self.encode(captions).float()[text]
+        return latents.cpu(), self.encode(captions).to(dtype=torch.float32)[text]
 
 
 def strewn(caption: str, rng: random.Random) -> str:
@@ -198,11 +199,11 @@ def train_filmmaker(
         tokens = tokenizer(batch.captions, padding="max_length", return_tensors="pt")
         velocity: Velocity = filmmaker.velocity
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-            states = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
+            text = filmmaker.encode(tokens.input_ids.to(device), tokens.attention_mask.to(device))
             if step >= (1 - DECAY) * recipe.steps:
-                velocity = self_guided(velocity, states[batch.empty][None], recipe.guidance)
+                velocity = self_guided(velocity, text[batch.empty :][:1], recipe.guidance)
             latents, sigma, noise = (x.to(device) for x in (batch.latents, batch.sigma, batch.noise))
-            loss = progressive_loss(velocity, latents, states[batch.text], sigma, noise, least)
+            loss = progressive_loss(velocity, latents, text[batch.text], sigma, noise, least)
         loss.backward()
         weights.clip(1.0)
         # The average begins as the weights after the first step.

@@ -18,10 +18,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from longtake.files import write_text
 from longtake.models.base import ModelDefaults
-from longtake.models.folder import CONFIGS
 from longtake.models.lora import CONFIG, lora_config, lora_key
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
-from longtake.models.weights import WEIGHTS, part_files
+from longtake.models.places import open_model
+from longtake.models.weights import OF_DIFFUSERS, part_files
 from longtake.runs import new_folder, write_tensors
 from longtake.training.loop import Log, Loss
 
@@ -79,15 +79,15 @@ def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], samp
     precision = _precision(source)
     weights = {name: tensor.to(precision[name]) for name, tensor in weights.items()}
     if folder.exists():
-        write_tensors(folder / "transformer" / WEIGHTS["transformer"], weights, {"format": "pt"})
+        write_tensors(folder / "transformer" / OF_DIFFUSERS, weights, {"format": "pt"})
         return
     with new_folder(folder) as part:
-        for place in ("", *CONFIGS):
+        for place in ("", *open_model(source).parts):
             (part / place).mkdir(exist_ok=True)
             for file in (source / place).iterdir():
                 if file.is_file() and (place != "transformer" or file.name == "config.json"):
                     shutil.copyfile(file, part / place / file.name)
-        write_tensors(part / "transformer" / WEIGHTS["transformer"], weights, {"format": "pt"})
+        write_tensors(part / "transformer" / OF_DIFFUSERS, weights, {"format": "pt"})
         write_text(part / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")
 
 

@@ -169,7 +169,7 @@ class Trainer:
         norm = self.weights.clip(options.max_grad_norm)
         if not math.isfinite(loss) or not math.isfinite(norm):
             cure = "try a smaller lr in another run"
-            if not (is_finite(batch.latents) and is_finite(batch.text)):
+            if not (is_finite(batch.latents) and is_finite(batch.text.states)):
                 cure = "the film holds numbers that are not finite, prepare it anew"
             raise LongTakeError(f"the loss is {loss}, its gradient {norm}: {cure}")
         rate = SCHEDULES[options.schedule](step, options.steps, options.warmup)

@@ -16,6 +16,7 @@ from filming import chunks_of
 from longtake.guidance import guided_velocity
 from longtake.models.open_sora.shift import timestep_shift
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel, velocity
+from longtake.models.text import Text
 from longtake.noise import sigma_table
 from portable import close, rounding
 
@@ -56,18 +57,18 @@ def film(
     The empty caption is masked as the prompt is, which cuts it to the prompt's tokens.
     """
     used = golden["y_mask"][0] == 1
-    text, null_text = golden["y"][:, 0, used], network.null_caption[None, used]
+    text, null_text = map(Text.of_zero_padded, (golden["y"][:, 0, used], network.null_caption[None, used]))
     passes = []
 
-    def conditioned(latents: Tensor, sigma: Tensor, captions: Tensor) -> Tensor:
+    def conditioned(latents: Tensor, sigma: Tensor, captions: Text) -> Tensor:
         timestep = sigma * 1000
         passes.append((latents[:1], timestep))
         fps = torch.tensor([FPS])
         both = timestep.expand(len(latents), -1)
-        return velocity(network(latents, both, captions, None, fps, run.height, run.width).sample)
+        return velocity(network(latents, both, captions.states, None, fps, run.height, run.width).sample)
 
     chunks = chunks_of(
-        guided_velocity(conditioned, text[None], null_text[None], GUIDANCE),
+        guided_velocity(conditioned, [text], [null_text], GUIDANCE),
         lambda k: golden["noise"][k : k + 1],
         sigmas,
         run.chunks - 1,

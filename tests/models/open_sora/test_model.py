@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from longtake.errors import OptionError
-from longtake.guidance import emptied
 from longtake.models.load import load_encoders, load_model
 from longtake.models.open_sora.caption import clean_caption
 from longtake.models.open_sora.model import OpenSoraModel
@@ -25,10 +24,10 @@ def latents() -> Tensor:
 
 def test_prompts(open_sora_model: OpenSoraModel) -> None:
     """Guards the tokenizer read off spiece.model, the zeros behind a prompt, and what is unknown."""
-    assert open_sora_model.tokenizer("a red  car").input_ids == [4, 5, 7, 1]
+    assert open_sora_model.text_encoder.tokenizer("a red  car").input_ids == [4, 5, 7, 1]
     text = open_sora_model.encode_prompt(["A red car!", "a bus"])
-    assert text.shape == (2, 8, 32)
-    assert text.any(dim=-1).sum(dim=-1).tolist() == [5, 3]
+    assert text.states.shape == (2, 8, 32)
+    assert text.mask.sum(dim=-1).tolist() == [5, 3]
     assert open_sora_model.unknown_words("a red giraffe") == ["giraffe"]
     with pytest.raises(OptionError, match="10 tokens long, open-sora takes 8"):
         open_sora_model.encode_prompt(["a red car driving past a blue bus car"])
@@ -39,19 +38,21 @@ def test_the_empty_prompt_is_the_learned_one(
 ) -> None:
     """Guards the raw caption of the checkpoint, all of it, with and without the network's weights."""
     null = open_sora_model.transformer.null_caption
-    assert torch.equal(open_sora_model.encode_prompt(["", "a car"])[0], null)
-    assert torch.equal(load_encoders(str(open_sora_folder)).encode_prompt([""])[0], null)
+    assert torch.equal(open_sora_model.encode_prompt(["", "a car"]).states[0], null)
+    assert torch.equal(load_encoders(str(open_sora_folder)).encode_prompt([""]).states[0], null)
 
 
-def test_rows_of_zeros_are_no_tokens(open_sora_model: OpenSoraModel, latents: Tensor) -> None:
-    """Guards the mask: a prompt beside its zeros is a prompt that is cut, and so is the empty caption beside it."""
+def test_only_tokens_are_seen(open_sora_model: OpenSoraModel, latents: Tensor) -> None:
+    """Guards the mask: a prompt with nothing behind it is a prompt that is cut; so is the empty caption beside it."""
     text = open_sora_model.encode_prompt(["a red car"])
-    null = emptied(text, open_sora_model.encode_prompt([""]))
+    null = text.emptied(open_sora_model.encode_prompt([""]))
     network = open_sora_model.transformer
-    tolerance = rounding(lambda: open_sora_model.velocity(latents, SIGMA, text), network, latents, text)
+    tolerance = rounding(
+        lambda: open_sora_model.velocity(latents, SIGMA, text), network, latents, text.states
+    )
     assert tolerance < 5e-4
-    for states in (text, null):
-        whole, cut = (open_sora_model.velocity(latents, SIGMA, t) for t in (states, states[:, :4]))
+    for told in (text, null):
+        whole, cut = (open_sora_model.velocity(latents, SIGMA, t) for t in (told, told[:, :4]))
         close(whole, cut, tolerance)
     full = open_sora_model.velocity(latents, SIGMA, open_sora_model.encode_prompt([""]))
     assert not torch.allclose(full, open_sora_model.velocity(latents, SIGMA, null), atol=1e-3)
@@ -64,13 +65,16 @@ def test_what_the_network_is_told(open_sora_model: OpenSoraModel, latents: Tenso
         expected = {
             fps: velocity(
                 open_sora_model.transformer(
-                    latents, SIGMA[None] * 1000, text[:, :3], None, torch.tensor([fps]), 40, 48
+                    latents, SIGMA[None] * 1000, text.states[:, :3], None, torch.tensor([fps]), 40, 48
                 ).sample
             )
             for fps in (24.0, 12.5)
         }
     tolerance = rounding(
-        lambda: open_sora_model.velocity(latents, SIGMA, text), open_sora_model.transformer, latents, text
+        lambda: open_sora_model.velocity(latents, SIGMA, text),
+        open_sora_model.transformer,
+        latents,
+        text.states,
     )
     assert (expected[24.0] - expected[12.5]).abs().max() > 10 * tolerance
     for fps, given in ((24.0, {}), (24.0, {"fps": 24.0}), (12.5, {"fps": 12.5})):

@@ -17,6 +17,7 @@ from longtake import LongTake
 from longtake.cli import main
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.shift import timestep_shift
+from longtake.models.text import Text
 from longtake.options import FilmOptions
 from longtake.pictures import to_tensor, to_uint8
 from longtake.shot import Shot
@@ -65,7 +66,7 @@ class Recorded:
 def film(open_sora_model: OpenSoraModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], Tensor]:
     """Films a recorded run with its noise, its prompt and its first latents: the latents that are decoded."""
     golden = load_file(DATA / "e2e_sampler.safetensors")
-    text, noise = golden["y"][:, 0] * golden["y_mask"][..., None], golden["noise"]
+    text, noise = Text(golden["y"][:, 0], golden["y_mask"].bool()), golden["noise"]
     codec, empty = Recorded(golden["cond_chunk"]), open_sora_model.encode_prompt([""])
 
     def recorded_noise(first: int, count: int) -> Tensor:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from longtake.errors import ModelError, OutputError
 from longtake.files import contents, write_text
-from longtake.models.configs import TextEncoderConfig, checked
-from longtake.models.folder import CONFIGS, INDEX, SETTINGS
+from longtake.models.configs import T5EncoderConfig, checked
+from longtake.models.families import FAMILIES, NETWORKS, VAES
+from longtake.models.folder import INDEX, SETTINGS
 from longtake.models.kinds import PICKLES, read_json, refuse_foreign
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.convert import convert_transformer, transformer_config
@@ -34,7 +35,6 @@ from longtake.models.places import fetched, is_hub_name
 from longtake.models.weights import (
     DECODER,
     TIED,
-    WEIGHTS,
     all_headers,
     check_floats,
     check_tensors,
@@ -44,6 +44,7 @@ from longtake.models.weights import (
 # T5-v1.1-XXL's encoder as safetensors, in the repository from which Open-Sora's picture autoencoder began. The one
 # that Open-Sora names, DeepFloyd/t5-v1_1-xxl, holds pickles.
 TEXT_ENCODER = "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers"
+PARTS = {"transformer": NETWORKS, "vae": VAES, **FAMILIES["OpenSoraTransformer3DModel"].parts}
 CONTENT = {
     "_class_name": "OpenSoraPipeline",
     "transformer": ["longtake", OpenSoraTransformer3DModel.__name__],
@@ -82,7 +83,7 @@ def convert_open_sora(
         say,
     )
     scheduler = {"_class_name": CONTENT["scheduler"][1], "num_train_timesteps": 1000, "shift": DEFAULTS.shift}
-    _write_json(target / "scheduler" / CONFIGS["scheduler"], scheduler)
+    _write_json(target / "scheduler" / PARTS["scheduler"].config, scheduler)
     _write_json(target / SETTINGS, asdict(DEFAULTS))
     _write_json(target / INDEX, CONTENT)
 
@@ -93,7 +94,7 @@ def _claim(target: Path) -> None:
         raise OutputError(f"{target} is a model already: take another folder or delete it")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file: name a folder")
-    known = {*CONFIGS, SETTINGS}
+    known = {*PARTS, SETTINGS}
     for path in contents(target):
         if path.name.removesuffix(".part") not in known:
             raise OutputError(f"{target} holds something else, {path.name}: take another folder")
@@ -177,7 +178,7 @@ def _write_text_encoder(source: Path, target: Path, say: Say) -> None:
     config = read_json(folder, "config.json")
     if config.get("model_type") != "t5":
         raise ModelError(f"{folder} is a {config.get('model_type')}, not a T5 encoder")
-    width = checked(TextEncoderConfig, config, str(folder / "config.json")).d_model
+    width = checked(T5EncoderConfig, config, str(folder / "config.json")).width
     tensors = {name: tensor for name, tensor in _read(folder).items() if not name.startswith(DECODER)}
     with described_by(str(folder / "config.json"), "T5EncoderModel"):
         model = T5EncoderModel(T5Config.from_dict(config))
@@ -212,8 +213,10 @@ def _tokenizer(folder: Path) -> dict[str, str]:
 
 
 def _write_part(target: Path, part: str, config: str, tensors: Mapping[str, Tensor], say: Say) -> None:
-    write_shards(target / part, WEIGHTS[part], tensors, say)
-    _write(target / part / CONFIGS[part], config)
+    weights = PARTS[part].weights
+    assert weights is not None
+    write_shards(target / part, weights, tensors, say)
+    _write(target / part / PARTS[part].config, config)
 
 
 def _write_json(path: Path, content: object) -> None:

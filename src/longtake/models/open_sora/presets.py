@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from longtake.models.families import PresetName
 from longtake.models.open_sora.spec import DEFAULTS
+from longtake.models.records import PresetName
 
 
 @dataclass(frozen=True)
