@@ -3,27 +3,33 @@
     python benchmarks/ends.py --films 16 --frames 120
 
 Films of prompts of the tracking-shot world, which the embedded model never saw, each four times with one noise: as it
-is, as a loop, toward a clip of real film of its prompt, toward a photo from it. For each the seam score: how much the
-picture changes where the film meets its end, over the median change between its frames. Beside it the score of the same
-film where nothing leads to the end (its last picture against its first; the clip or photo cut to it), and the film's
-own largest change, within which a seam would not be seen.
+is, as a loop, toward a clip of real film of its prompt, toward a photo from it. For each the seam score, `Take.seam`'s:
+how much the picture changes where the film meets its end, over the median change elsewhere, as the file shows it.
+Beside it the score of the same film where nothing leads to the end (its last picture against its first; the clip or
+photo cut to it), and the film's own largest change, within which a seam would not be seen. The last line is what the
+model's longtake.json may say of it.
 """
 
 from __future__ import annotations
 
 import argparse
-from itertools import pairwise
+import json
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from longtake.evaluation.drift import bootstrap
-from longtake.evaluation.measures.picture import change
+from longtake.frames import exact_fps
+from longtake.models.base import Ends, ModelSpec
 from longtake.options import FilmOptions
 from longtake.pictures import Pictures
 from longtake.pipeline import LongTake
 from longtake.progress import track
+from longtake.seams import Seam, seam_at
+from longtake.video import VideoWriter
 from longtake.worlds.tracking_shot.world import WORLD
 
 REAL_FROM = 240  # the frame of real film with which the end begins
@@ -53,41 +59,42 @@ def main() -> None:
         led, cut, own = (3 * place + column for column in range(3))
         within = int((rows[:, led] <= rows[:, own]).sum())
         print(f"| {name} | {cells[led]} | {cells[cut]} | {cells[own]} | {within} of {len(rows)} |")
+    loop, clip, photo = (round(float(mean.value[3 * place]), 1) for place in range(3))
+    ends = Ends(len(rows), loop, clip, photo, round(float(mean.value[2::3].mean()), 1))
+    print(f'\n"ends": {json.dumps(asdict(ends))}')
 
 
 def measured(take: LongTake, prompt: str, shot: Any, options: dict[str, Any]) -> list[float]:
     """For a loop, a clip and a photo: the seam score, that of a cut, and the film's own largest change."""
     spec = take.model.spec
     plain, loop = (take.generate(prompt, **options, loop=loop) for loop in (False, True))
-    count = loop_frames(take)
+    found = scores(loop, plain, 0, spec)
+    count = FilmOptions(prompt="any").resolved(spec, end="clip").end_frames
     clip = shot.render(REAL_FROM, count)
-    found = scores(loop, loop[:1], plain)
     for end in (clip, clip[:1]):
         length = count if len(end) > 1 else spec.temporal_factor * spec.defaults.chunk_size
         film = take.generate(prompt, **options, end=end)
-        found += scores(film[:-length], film[-length:], plain[:-length])
+        cut = np.concatenate([plain[:-length], film[-length:]])
+        found += scores(film, cut, len(film) - length, spec)
     return found
 
 
-def loop_frames(take: LongTake) -> int:
-    """The frames of a clip that a film ends with."""
-    return FilmOptions(prompt="any").resolved(take.model.spec, end="clip").end_frames
+def scores(film: Pictures, cut: Pictures, frame: int, spec: ModelSpec) -> list[float]:
+    """Of a film that meets its end at `frame`, and of one that is cut to it there."""
+    led, not_led = (seam_of(pictures, frame, spec) for pictures in (film, cut))
+    return [led.score, not_led.score, led.largest]
 
 
-def scores(film: Pictures, end: Pictures, plain: Pictures) -> list[float]:
-    """Of a film and what stands behind it; and of another one in its place."""
-    changes = between(film)
-    middle = float(np.median(changes))
-    return [
-        change(film[-1], end[0]) / middle,
-        change(plain[-1], end[0]) / float(np.median(between(plain))),
-        float(changes.max()) / middle,
-    ]
-
-
-def between(film: Pictures) -> NDArray[np.float64]:
-    """How much a film changes from frame to frame."""
-    return np.array([change(a, b) for a, b in pairwise(film)])
+def seam_of(pictures: Pictures, frame: int, spec: ModelSpec) -> Seam:
+    """The seam of a film, as its file shows it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        _, height, width, _ = pictures.shape
+        with VideoWriter(path, width, height, exact_fps(spec.defaults.fps), {}) as writer:
+            writer.write(pictures)
+        seam = seam_at(path, frame)
+    assert seam is not None, "a film has more than two pictures"
+    return seam
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Films that run into what is known: what is seen of it, what comes out, and who cannot."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from filming import nothing_of
@@ -14,12 +16,14 @@ from longtake.cues import Cue
 from longtake.ends import Toward
 from longtake.errors import OptionError, StateError
 from longtake.methods import Sampler
-from longtake.models.base import VideoModel
+from longtake.models.base import Ends, VideoModel
+from longtake.models.load import read_spec
 from longtake.noise import chunk_noise, sigma_table
 from longtake.options import FilmOptions
 from longtake.pictures import to_tensor, to_uint8
-from longtake.plan import Sampling
+from longtake.plan import Sampling, Solver
 from longtake.retakes import branched, extended
+from longtake.seams import seam_at
 from longtake.shot import Shot
 from longtake.start import read_given
 from longtake.takes import Take
@@ -32,33 +36,40 @@ PROMPT, SHAPE = "a red car", (2, 3, 3)
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 4, "steps_per_chunk": 2}
 
 
-def toward(known: Tensor, behind: bool, seen: list[tuple[int, list[float], Tensor]]) -> Tensor:
-    """The latents of a film of six chunks of one latent, four of them at once."""
+def toward(
+    known: Tensor,
+    behind: bool,
+    seen: list[tuple[int, list[float], Tensor]],
+    sampling: Sampling,
+    sigmas: Tensor,
+) -> Tensor:
+    """The latents of a film of six chunks of one latent, four of them at once, in the precision of `known`."""
 
     def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
         seen.append((first, sigma.tolist(), latents))
         return latents * 0.5 + latents.mean()
 
     plain = Sampler(
-        Sampling(4, 1, 1, 0),
+        sampling,
         velocity,
-        lambda first, count: chunk_noise([3], first, count, SHAPE),
-        sigma_table(4, 2.0),
+        lambda first, count: chunk_noise([3], first, count, SHAPE).to(known),
+        sigmas,
         6,
     )
     how = Toward.of(plain, known, behind)
-    window, film = how.begin(), nothing_of(SHAPE)
+    window, film = how.begin(), nothing_of(SHAPE).to(known)
     while window.t < how.end:
         window, chunk = how.advance(window)
         film = film if chunk is None else torch.cat([film, chunk], dim=2)
     return film
 
 
+@pytest.mark.parametrize("solver", ["euler", "unipc"])
 @pytest.mark.parametrize("behind", [True, False])
-def test_the_end_is_seen_clean_and_comes_out_as_it_is(behind: bool) -> None:
+def test_the_end_is_seen_clean_and_comes_out_as_it_is(behind: bool, solver: Solver) -> None:
     """Guards the place of the end, its noise level, and that nothing is asked where all is known."""
     known, seen = torch.randn(1, 2, 3, 3, 3), list[tuple[int, list[float], Tensor]]()
-    film = toward(known, behind, seen)
+    film = toward(known, behind, seen, Sampling(4, 1, 1, 0, solver=solver), sigma_table(4, 2.0))
     first = 6 if behind else 3
     assert film.shape[2] == 6 and (behind or torch.allclose(film[:, :, 3:], known, atol=1e-5))
     assert len(seen) == first - 1 + 4
@@ -69,6 +80,30 @@ def test_the_end_is_seen_clean_and_comes_out_as_it_is(behind: bool) -> None:
             if place >= first:
                 assert torch.equal(latents[:, :, place - at], known[:, :, place - first])
     assert seen[-1][0] == first - 1 and len(seen[-1][1]) == 4
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_unipc_toward_an_end_is_a_scheduler_a_latent(behind: bool) -> None:
+    """Against diffusers' own schedulers, one for each latent that is made, in a loop that knows the end: float64."""
+    known, S, count = torch.randn(1, 2, 3, 3, 3, dtype=torch.float64), 4, 6 if behind else 3
+    schedulers = [
+        UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=2.0)
+        for _ in range(count)
+    ]
+    for scheduler in schedulers:
+        scheduler.set_timesteps(S)
+        scheduler.sigmas = scheduler.sigmas.double()
+    made = [chunk_noise([3], place, 1, SHAPE).double() for place in range(count)]
+    for t in range(count - 1 + S):
+        inside = range(max(0, t - S + 1), min(t + 1, count + known.shape[2]))
+        clean = known[:, :, : max(0, inside.stop - count)]
+        seen = torch.cat([*made[inside.start : inside.stop], clean], dim=2)
+        velocity = seen * 0.5 + seen.mean()
+        for place in inside[: count - inside.start]:
+            v, scheduler = velocity[:, :, place - inside.start, None], schedulers[place]
+            made[place] = scheduler.step(v, scheduler.timesteps[t - place], made[place]).prev_sample
+    film = toward(known, behind, [], Sampling(S, 1, 1, 0, solver="unipc"), schedulers[0].sigmas)
+    torch.testing.assert_close(film[:, :, :count], torch.cat(made, dim=2), atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["tubelet_model", "wan_model"])
@@ -115,10 +150,13 @@ def test_a_loop_runs_into_its_own_beginning(kind: str, request: pytest.FixtureRe
         assert np.array_equal(again, made[: len(again)])
 
 
-def test_a_film_with_an_end_goes_on_where_it_was_stopped(tubelet_folder: Path, tmp_path: Path) -> None:
-    """Guards that the state holds the end, a loop's and a clip's."""
-    model = LongTake.from_pretrained(tubelet_folder)
-    end, plan = clip(tmp_path / "end.mp4", 30), FilmOptions(prompt=PROMPT, num_frames=72, **SMALL)
+@pytest.mark.parametrize("solver", ["euler", "unipc"])
+def test_a_film_with_an_end_goes_on_where_it_was_stopped(
+    tubelet_folder: Path, tmp_path: Path, solver: Solver
+) -> None:
+    """Guards that the state holds the end, a loop's and a clip's, and the place where the film meets it."""
+    model, options = LongTake.from_pretrained(tubelet_folder), {**SMALL, "solver": solver}
+    end, plan = clip(tmp_path / "end.mp4", 30), FilmOptions(prompt=PROMPT, num_frames=72, **options)
     for film, given in (
         (plan.resolved(model.model.spec, end="clip"), end),
         (plan.model_copy(update={"loop": True}).resolved(model.model.spec), None),
@@ -128,8 +166,11 @@ def test_a_film_with_an_end_goes_on_where_it_was_stopped(tubelet_folder: Path, t
         with pytest.raises(KeyboardInterrupt):
             stop = iter([False] * 30 + [True]).__next__
             Take(film, path, end=given, overwrite=True).shoot(model, stop=stop)
-        Take.resumed(path, model.model.spec).shoot(model)
+        take = Take.resumed(path, model.model.spec)
+        take.shoot(model)
         assert all(map(np.array_equal, read_frames(path), read_frames(whole)))
+        met = ("its beginning", 0) if given is None else ("its end", 72 - film.end_frames)
+        assert (take.met, take.seam) == (met[0], seam_at(whole, met[1]))
 
 
 def test_photos_are_fitted_and_held(wan_model: VideoModel, tubelet_model: VideoModel, tmp_path: Path) -> None:
@@ -190,3 +231,23 @@ def test_what_would_drop_an_end_is_refused(tubelet_folder: Path, tmp_path: Path)
     with pytest.raises(StateError, match=r"runs into end\.mp4"):
         branched(tmp_path / "film.mp4", tmp_path / "other.mp4", model.model.spec, Cue(at=4, seed=3))
     assert not (tmp_path / "longer.mp4").exists() and not (tmp_path / "other.mp4").exists()
+
+
+def test_a_model_that_jumps_says_so(tubelet_model: VideoModel) -> None:
+    """Guards the note, with its numbers, of ends that a model was measured not to hold; and silence of the others."""
+    options = FilmOptions(prompt=PROMPT, num_frames=60, **SMALL)
+    spec = replace(
+        tubelet_model.spec, name="m", ends=Ends(films=16, loop=8.9, clip=9.7, photo=3, largest=4.9)
+    )
+    for end, note in (
+        (None, ()),
+        ("photo", ()),
+        ("clip", ("m jumps where a film meets a clip: 9.7 times as much as in the median, 4.9 times",)),
+        ("behind", ("m jumps where a film meets a clip",)),
+    ):
+        notes = options.resolved(spec, end=end).notes  # type: ignore[arg-type]
+        assert len(notes) == len(note) and all(map(str.startswith, notes, note))
+        assert options.resolved(tubelet_model.spec, end=end).notes == ()  # type: ignore[arg-type]
+    (loops,) = options.model_copy(update={"loop": True}).resolved(spec).notes
+    assert "meets its own beginning: 8.9 times" in loops and "the mean of 16 films" in loops
+    assert read_spec().ends is not None

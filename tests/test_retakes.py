@@ -12,6 +12,7 @@ from longtake.errors import OptionError, StateError
 from longtake.options import FilmOptions
 from longtake.plan import OWN_SETTINGS, Method
 from longtake.retakes import branched, continued, extended, kept_states, retaken
+from longtake.seams import seam_at
 from longtake.states import states_folder
 from longtake.takes import Take
 from longtake.video import Pictures, probe, read_frames
@@ -108,11 +109,15 @@ def test_what_cannot_grow_says_so(tubelet_folder: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("family", ["tubelet_folder", "wan_folder"])
-def test_a_section_is_filmed_anew(request: pytest.FixtureRequest, tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "solver"), [("tubelet_folder", "euler"), ("wan_folder", "euler"), ("tubelet_folder", "unipc")]
+)
+def test_a_section_is_filmed_anew(
+    request: pytest.FixtureRequest, tmp_path: Path, family: str, solver: str
+) -> None:
     """Guards what is kept on both sides: pictures before the section, and behind it packets, at their places."""
     model = LongTake.from_pretrained(request.getfixturevalue(family))
-    old = film(model, tmp_path / "old.mp4", num_frames=69)
+    old = film(model, tmp_path / "old.mp4", num_frames=69, solver=solver)
     take = retaken(old, tmp_path / "new.mp4", model.model.spec, Cue(at=3, seed=5), 5.5)
     take.shoot(model)
     new, was, end = pictures(tmp_path / "new.mp4"), pictures(old), take.film.length.num_frames
@@ -120,7 +125,7 @@ def test_a_section_is_filmed_anew(request: pytest.FixtureRequest, tmp_path: Path
     assert np.array_equal(new[:24], was[:24]) and np.array_equal(new[56:], was[56:])
     assert not np.array_equal(new[24:end], was[24:end])
     assert np.abs(new[end:56].astype(int) - was[end:56]).mean() < 4  # encoded again
-    assert take.seam is not None and take.seam > 0
+    assert take.seam == seam_at(tmp_path / "new.mp4", end)
     told = probe(tmp_path / "new.mp4").metadata
     assert told["num_frames"] == 69 and told["retake"] == {"from": 24, "to": end}
     assert not states_folder(tmp_path / "new.mp4").exists() and not take.is_resumable
@@ -149,6 +154,7 @@ def test_anybodys_film_goes_on(wan_folder: Path, tmp_path: Path) -> None:
         take.shoot(model)
         assert f"{copied} of its 45 pictures were copied" in take.notes[-1]
         new, was = pictures(tmp_path / "new.mp4"), pictures(path)
+        assert take.seam == seam_at(tmp_path / "new.mp4", 45) and take.met == "the film before it"
         assert len(new) == 45 + 16 and np.array_equal(new[:copied], was[:copied])
         assert np.abs(new[:45].astype(int) - was).mean() < 4
         assert probe(tmp_path / "new.mp4").metadata["num_frames"] == 61

@@ -83,12 +83,14 @@ ARROWS = {
         "options",
         "pipeline",
         "provenance",
+        "seams",
         "shot",
         "start",
         "states",
         "video",
         "models.base",
     },
+    "seams": {"pictures", "video"},
     "preview": {
         "errors",
         "given",
@@ -137,7 +139,7 @@ ARROWS = {
     "prompts": set(),
     "values": {"errors"},
     "cues": {"errors", "files", "frames", "prompts", "values"},
-    "states": {"errors", "files", "pictures", "progressive", "provenance", "shot"},
+    "states": {"errors", "files", "pictures", "progressive", "provenance", "shot", "models.base"},
     "options": {"cues", "errors", "frames", "given", "plan", "prompts", "values", "models.base"},
     "pictures": {"finite"},
     "shot": {

@@ -14,6 +14,7 @@ from longtake.plan import OWN_START, Sampling, steps_from
 
 # What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
 Given = Literal["clip", "photo", "behind"]
+End = Given | Literal["loop"]
 
 
 def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
@@ -63,7 +64,21 @@ def latents_at_start(sampling: Sampling, spec: ModelSpec, photo: bool) -> int:
     return spec.group_latents or (1 if photo else sampling.context_size)
 
 
-def latents_at_end(sampling: Sampling, spec: ModelSpec, end: Given | Literal["loop"] | None) -> int:
+def jumps_at_end(spec: ModelSpec, end: End | None) -> str | None:
+    """In words, that a model jumps where its film meets such an end, and how much, if it was measured to."""
+    if end is None or spec.ends is None:
+        return None
+    score = {"loop": spec.ends.loop, "photo": spec.ends.photo}.get(end, spec.ends.clip)
+    if score <= spec.ends.largest:
+        return None
+    what = "its own beginning" if end == "loop" else "a photo" if end == "photo" else "a clip"
+    return (
+        f"{spec.name} jumps where a film meets {what}: {score:g} times as much as in the median, {spec.ends.largest:g}"
+        f" times at most elsewhere, the mean of {spec.ends.films} films"
+    )
+
+
+def latents_at_end(sampling: Sampling, spec: ModelSpec, end: End | None) -> int:
     """The known latents that a film runs into. OptionError if it could not see them, or they would not fit."""
     if end is None:
         return 0

@@ -23,10 +23,12 @@ from longtake.frames import (
     rounding,
 )
 from longtake.given import (
+    End,
     Given,
     decoded_frames,
     encoded_frames,
     from_draft,
+    jumps_at_end,
     latent_of,
     latents_at_end,
     latents_at_start,
@@ -189,7 +191,8 @@ class FilmOptions(Options):
         if from_clip:
             given_latents = latents_at_start(sampling, spec, photo)
         given_frames = encoded_frames(given_latents, spec)
-        end_latents = latents_at_end(sampling, spec, "loop" if self.loop else end)
+        met: End | None = "loop" if self.loop else end
+        end_latents = latents_at_end(sampling, spec, met)
         end_frames = 0 if self.loop else end_latents * spec.temporal_factor
         if self.loop and end:
             raise OptionError("a loop ends with its own beginning: give --loop or --end, not both")
@@ -231,7 +234,9 @@ class FilmOptions(Options):
             end_latents=end_latents,
             loop=self.loop,
             behind=behind,
-            notes=tuple(self._notes(sampling, rate, length.num_frames)),
+            notes=tuple(
+                filter(None, (*self._notes(sampling, rate, length.num_frames), jumps_at_end(spec, met)))
+            ),
             cues=self.cues,
             directions=planned,
             strength=strength,

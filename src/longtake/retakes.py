@@ -134,7 +134,7 @@ def retaken(
     and run into the old ones, which follow them.
 
     The section ends with a whole chunk, at `to` or behind it. Arguments and errors as for `branched`; OptionError for a
-    section with less behind it than a window sees, or of no length. Take.seam tells how much it jumps where it ends.
+    section with less behind it than a window sees, or of no length. Take.seam tells how much it changes there.
     """
     if to <= changes.at:
         raise OptionError(

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
+from longtake.models.base import stored
 from longtake.pictures import Pictures
 from longtake.progressive import Window
 from longtake.provenance import Made
@@ -135,7 +136,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         "noisy": window.noisy,
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
-        **{DECODER + name: x for name, x in state.shot.decoder.items()},
+        **{DECODER + name: x for name, x in stored(state.shot.decoder).items()},
         **{DRAFT + name: x for name, x in state.shot.draft.items()},
         **({} if state.shot.end is None else {END: state.shot.end}),
     }

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from longtake.frames import number
 from longtake.joins import Beginning, Head, Tail, shot_of
 from longtake.options import FilmPlan
 from longtake.provenance import MADE, Made, made_by
+from longtake.seams import Seam, seam_at
 from longtake.start import origin, read_given
 from longtake.states import About, TakeState, state_path, states_folder, write_state
 from longtake.video import Fit, Pictures, VideoWriter, check_output, film_bytes, part_path
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from longtake.pipeline import LongTake
     from longtake.shot import Look, Shot, ShotState
 
-TINY = 0.1  # grey levels; pictures that differ by less are the same
 STATE_EVERY = 3.0  # seconds between two states that are kept: what a kill costs, and the pass that it meets
 
 
@@ -46,30 +47,6 @@ class Speed:
 
     first_frame: float
     frames_per_second: float
-
-
-class Motion:
-    """How much a film changes from each of its pictures (H, W, 3) to the next, in grey levels."""
-
-    def __init__(self) -> None:
-        self._changes: list[float] = []
-        self._last: Pictures | None = None
-
-    def see(self, pictures: Pictures) -> None:
-        """Take in the next pictures (F, H, W, 3)."""
-        for picture in pictures:
-            if self._last is not None:
-                self._changes.append(_change(self._last, picture))
-            self._last = picture
-
-    def jump_to(self, picture: Pictures) -> float:
-        """The change from the last picture to another one, over the median change."""
-        assert self._last is not None
-        return _change(self._last, picture) / max(TINY, float(np.median(self._changes)))
-
-
-def _change(a: Pictures, b: Pictures) -> float:
-    return float(np.abs(a.astype(np.int16) - b).mean())
 
 
 class Take:
@@ -105,12 +82,9 @@ class Take:
         self.notes: tuple[str, ...] = ()
         self._beginning, self._keep_every, self._tail = beginning, keep_every, tail
         self._head = head
-        # Of a film with a tail: how much changes where that begins, over its own median change.
-        self.seam: float | None = None
         self.made = Made()
         self._open: TakeState | None = None  # the last state that a longer film has too
         self._done: TakeState | None = None  # the state after the last pass
-        self._motion = Motion()
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
@@ -173,6 +147,31 @@ class Take:
         """Whether the film has a state from which it can go on."""
         return state_path(self.path).is_file()
 
+    @cached_property
+    def seam(self) -> Seam | None:
+        """How much a film that is whole changes where it meets what it was given, next to its own range. None for one
+        that was given nothing to meet. Its file is read for that."""
+        return None if self._met is None else seam_at(self.path, self._met[0])
+
+    @property
+    def met(self) -> str | None:
+        """What the film meets, in words, if it was given anything to meet."""
+        return None if self._met is None else self._met[1]
+
+    @property
+    def _met(self) -> tuple[int, str] | None:
+        """The frame of the file at which it meets what it was given, 0 if it does behind its last one, and what."""
+        film, length = self.film, self.film.length
+        if self._head is not None:
+            return self._head.num_frames, "the film before it"
+        if self._tail is not None:
+            return length.num_frames, "the film behind the section"
+        if film.loop:
+            return 0, "its beginning"
+        if film.end_frames:
+            return length.num_frames + length.surplus_frames - film.end_frames, "its end"
+        return None
+
     @property
     def left(self) -> str:
         """What is on the disk of a film that was stopped, in words."""
@@ -226,7 +225,8 @@ class Take:
                         saved = now
                     if stopped:
                         raise KeyboardInterrupt
-                self._put_tail()
+                if self._tail is not None:
+                    self._tail.written(self._writer)
                 self._tell(model, time.perf_counter() - started, model.weights)
         except NumberError as error:
             raise NumberError(f"{error}; {self.left}") from error
@@ -241,7 +241,7 @@ class Take:
     def _begun(self, model: LongTake, look: Look | None) -> tuple[Shot, tuple[ShotState, Pictures]]:
         """The shot of the film, the state that it starts from, and the pictures that are to be written first."""
         shot = shot_of(model, self.film, self._draft, look)
-        self._done, self._motion = None, Motion()
+        self._done = None
         if self._beginning is None:
             state, pictures = shot.begin(self._start, self._end)
         else:
@@ -261,20 +261,12 @@ class Take:
     def _put(self, state: ShotState, pictures: Pictures) -> TakeState:
         """Write the pictures of a pass, and say what is known of the film behind it."""
         self._writer.write(pictures)
-        if self._tail is not None:
-            self._motion.see(pictures)
         pending = pictures[:0]
         if not self._is_joined:
             before = pending if self._done is None else self._done.pending
             pending = self._unsafe(state, np.concatenate([before, pictures]))
         self._done = TakeState(state, pending)
         return self._done
-
-    def _put_tail(self) -> None:
-        """Write what comes behind the film, and keep how much it jumps there."""
-        if self._tail is not None:
-            self.seam = self._motion.jump_to(self._tail.seen[0])
-            self._tail.written(self._writer)
 
     @property
     def _is_joined(self) -> bool:

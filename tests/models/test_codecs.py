@@ -12,11 +12,11 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load, save
 from torch import Tensor
 
-from longtake.models.base import Decoder, Encoder
+from longtake.models.base import RECENT, Decoder, Encoder, stored
 from longtake.models.codecs import new_decoder, new_encoder
 from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
-from longtake.models.wan_codec import WanDecoder, WanEncoder
+from longtake.models.wan_codec import WanDecoder, WanEncoder, decoder_reach
 from portable import close, rounding
 from tiny import lapped_autoencoder
 
@@ -99,18 +99,49 @@ def test_two_films_share_one_autoencoder(vae: AutoencoderKLWan) -> None:
 
 @torch.no_grad()
 def test_wan_caches_stop_growing(vae: AutoencoderKLWan) -> None:
-    """After the second latent a codec holds the same amount for ever, and no view of anything larger."""
+    """After the second latent a codec's caches hold the same amount for ever, and so do a decoder's recent latents once
+    they are as many as its reach; none is a view of anything larger."""
 
     def held(codec: WanDecoder | WanEncoder) -> int:
         return sum(entry.untyped_storage().nbytes() for entry in codec.state().values())
 
     decoder, encoder = WanDecoder(vae), WanEncoder(vae)
     sizes = []
-    for _ in range(12):
+    for _ in range(24):
         encoder.push(decoder.push(torch.randn(1, vae.config.z_dim, 2, 2, 2)))
         sizes.append((held(decoder), held(encoder)))
-    assert sizes[0] == sizes[-1]
-    assert min(sizes[0]) > 0
+    assert sizes[0][1] == sizes[-1][1] > 0
+    recent = decoder_reach(vae.decoder) - 2
+    assert sizes[-1][0] - sizes[0][0] == recent * vae.config.z_dim * 2 * 2 * 4
+    assert sizes[-1] == sizes[-4]
+
+
+@torch.no_grad()
+def test_wan_caches_come_of_the_latents_in_reach(vae: AutoencoderKLWan) -> None:
+    """Guards the reach, exactly: a latent that is no number leaves the caches with the latent that pushes it out, and
+    not before. And states of latents alone, from within the first latents on: the same caches, to the bit."""
+    reach, width = decoder_reach(vae.decoder), vae.config.z_dim
+    decoder = WanDecoder(vae)
+    decoder.push(torch.full((1, width, 1, 2, 2), torch.nan))
+    for count in range(1, reach + 1):
+        caches = [x for name, x in decoder.state().items() if name != RECENT]
+        assert not all(x.isfinite().all() for x in caches), f"{count} of {reach}"
+        decoder.push(torch.randn(1, width, 1, 2, 2))
+    assert all(x.isfinite().all() for x in decoder.state().values())
+    latents = torch.randn(1, width, reach + 8, 2, 2)
+    decoder = WanDecoder(vae)
+    for done in range(1, reach + 8):
+        decoder.push(latents[:, :, done - 1 : done])
+        if done not in (1, 2, 5, reach, reach + 7):
+            continue
+        state, another, after = decoder.state(), WanDecoder(vae), latents[:, :, done : done + 1]
+        assert stored(state).keys() == {RECENT} and state[RECENT].shape[2] == min(done, reach)
+        another.restore(stored(state))
+        same = WanDecoder(vae)
+        same.restore(state)
+        assert torch.equal(another.push(after), same.push(after))
+        assert another.state().keys() == same.state().keys()
+        assert all(torch.equal(x, same.state()[name]) for name, x in another.state().items())
 
 
 @torch.no_grad()
@@ -188,9 +219,9 @@ def test_a_codecs_state_is_the_film_so_far(any_vae: Any) -> None:
         for portion in portions:
             states.append((codec.state(), saved_and_loaded(codec.state())))
             made.append(codec.push(portion))
-        for stop, (held, stored) in enumerate(states):
-            assert held.keys() == stored.keys()
-            assert all(torch.equal(held[name], stored[name]) for name in held)
+        for stop, (held, loaded) in enumerate(states):
+            assert held.keys() == loaded.keys()
+            assert all(torch.equal(held[name], loaded[name]) for name in held)
             another = new(any_vae)
-            another.restore(stored)
+            another.restore(loaded)
             assert all(torch.equal(another.push(p), made[i]) for i, p in enumerate(portions) if i >= stop)

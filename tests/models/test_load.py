@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from longtake.errors import ModelError, OptionError
 from longtake.models import places
+from longtake.models.base import Ends
 from longtake.models.families import FAMILIES
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.places import list_models
@@ -215,6 +216,13 @@ def test_longtake_json_is_checked(folder: Path, tubelet_folder: Path) -> None:
     shutil.copy(tubelet_folder / "longtake.json", folder)
     edit(folder / "longtake.json", width="832")
     assert "['width']" in refusal(folder)
+    shutil.copy(tubelet_folder / "longtake.json", folder)
+    ends: dict[str, Any] = {"films": 4, "loop": 2, "clip": 3.5, "photo": 1, "largest": 3}
+    edit(folder / "longtake.json", ends=ends)
+    spec = read_spec(folder)
+    assert spec.ends == Ends(**ends) and spec.defaults == read_spec(tubelet_folder).defaults
+    edit(folder / "longtake.json", ends={**ends, "loop": -1})
+    assert "longtake.json: ends: loop must be greater than or equal to 0" in refusal(folder)
     (folder / "longtake.json").unlink()
     edit(folder / "model_index.json", vae=["longtake", "AutoencoderTubelet"])
     assert "longtake.json is missing" in refusal(folder)

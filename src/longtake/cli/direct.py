@@ -195,6 +195,7 @@ def retake(
     changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
     loading, spec = _that_made(about, device)
     take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
+    say_notes(take.film)
     film_it(take, loading, started, as_json, preview)
 
 

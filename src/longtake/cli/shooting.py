@@ -5,6 +5,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -145,20 +146,21 @@ def _shoot(take: "Take", model: "LongTake", started: float, as_json: bool, previ
         "made": take.made.model_dump(),
     }
     if take.seam is not None:
-        report["seam"] = round(take.seam, 2)
-        say(
-            f"note: where the new pictures end it changes {take.seam:.1f} times as much as between two of them"
-        )
+        report["seam"] = {name: round(value, 2) for name, value in asdict(take.seam).items()}
     print(json.dumps(report, indent=2) if as_json else _one_line(report))
 
 
 def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed":
-    """Film a take behind a bar. The first signal stops it after a pass, its state written, by KeyboardInterrupt."""
+    """Film a take behind a bar, and say how much it changes where it meets what it was given. The first signal stops it
+    after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
     new_look = None if preview is None else _previewing(preview, take.film, model)
     with _progress(take.film.length.num_frames, preview in PLACES) as bar, gently(asked.set):
         look = new_look and new_look(bar.put_above)
-        return take.shoot(model, bar.move, asked.is_set, look=look)
+        speed = take.shoot(model, bar.move, asked.is_set, look=look)
+    if take.seam is not None:
+        say(f"note: where {printable(take.path.name)} meets {take.met} it changes {take.seam}")
+    return speed
 
 
 def _previewing(

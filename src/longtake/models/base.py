@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,27 @@ class ModelDefaults:
     guidance_scale: Annotated[float, Field(strict=True, ge=0)]
 
 
+Score = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How well a model films toward what it is given, as benchmarks/ends.py measured it: `ends` in longtake.json.
+
+    loop, clip, photo: how much its films change where they meet their own beginning, a clip or a photo, over their
+    median change from frame to frame; the mean over so many films. largest: the same of the largest change in the films
+    themselves, within which a seam is not seen.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    films: Count
+    loop: Score
+    clip: Score
+    photo: Score
+    largest: Score
+
+
 @dataclass(frozen=True)
 class LoraName:
     """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
@@ -62,7 +84,7 @@ class ModelSpec:
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
     models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
     it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
-    such as sound.
+    such as sound. ends: how well its films meet an end, if that was measured.
     """
 
     name: str
@@ -80,6 +102,7 @@ class ModelSpec:
     text_per_latent: bool = False
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
+    ends: Ends | None = None
 
 
 class Stateful(Protocol):
@@ -93,6 +116,20 @@ class Stateful(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the codec of the same autoencoder was that gave this state."""
         ...
+
+
+def stored(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What a file keeps of a decoder's state: its recent latents alone, if it has them and they are the smaller part.
+
+    The decoder that is restored with it goes on to the same bits.
+    """
+    recent = {name: x for name, x in state.items() if name == RECENT}
+    return recent if recent and 2 * num_bytes(recent) < num_bytes(state) else state
+
+
+def num_bytes(state: Mapping[str, Tensor]) -> int:
+    """The bytes of a state's tensors."""
+    return sum(x.numel() * x.element_size() for x in state.values())
 
 
 class Decoder(Stateful, Protocol):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from longtake.errors import ModelError
-from longtake.models.base import Count, ModelDefaults
+from longtake.models.base import Count, Ends, ModelDefaults
 
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
@@ -221,6 +221,7 @@ def _passes(defaults: ModelDefaults) -> ModelDefaults:
 
 
 SETTINGS = TypeAdapter(Annotated[ModelDefaults, AfterValidator(_passes)])
+ENDS, MEASURED = "ends", TypeAdapter(Ends)
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -233,16 +234,27 @@ def checked(kind: type[Kind], content: dict[str, Any], where: str) -> Kind:
 
 
 def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
-    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else."""
+    """The defaults that a longtake.json gives: all fields of ModelDefaults, and nothing else but what was measured."""
+    own = {name: value for name, value in content.items() if name != ENDS}
     try:
-        SETTINGS.validate_python(content)
+        SETTINGS.validate_python(own)
     except ValidationError as error:
         wrong = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         raise ModelError(
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
-    return ModelDefaults(**content)  # numbers as they are written, 24 not 24.0
+    return ModelDefaults(**own)  # numbers as they are written, 24 not 24.0
+
+
+def measured_ends(content: dict[str, Any], folder: Path) -> Ends | None:
+    """What a longtake.json says was measured of the ends of films, if it does."""
+    if ENDS not in content:
+        return None
+    try:
+        return MEASURED.validate_python(content[ENDS])
+    except ValidationError as error:
+        raise ModelError(f"model folder {folder}: longtake.json: ends: {_one_line(error)}") from None
 
 
 def _one_line(error: ValidationError) -> str:

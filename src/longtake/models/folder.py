@@ -20,6 +20,7 @@ from longtake.models.configs import (
     Kind,
     SchedulerConfig,
     checked,
+    measured_ends,
     settings,
 )
 from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
@@ -83,6 +84,7 @@ class ModelFolder:
             text_per_latent=self.family.text_per_latent,
             schedule=self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
+            ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
         )
 
     @cached_property

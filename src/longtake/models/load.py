@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 def read_spec(model: Model = None, lora: str | Path | None = None) -> ModelSpec:
     """Describe a model. Raises ModelError as open_model does.
 
-    lora: a LoRA to add: its file, its folder or that of the run that trained it; its own defaults, if it has any, hold.
+    lora: a LoRA to add: its file, its folder or that of the run that trained it; its own defaults, if it has any, hold,
+    and what was measured of the model alone does not.
     """
     spec = open_model(model).spec
     if lora is None:
         return spec
     found = find_lora(lora)
     own = (found.folder / SETTINGS).exists()
-    return replace(
-        spec, lora=lora_name(found), defaults=read_settings(found.folder) if own else spec.defaults
-    )
+    defaults = read_settings(found.folder) if own else spec.defaults
+    return replace(spec, lora=lora_name(found), defaults=defaults, ends=None)
 
 
 def load_model(

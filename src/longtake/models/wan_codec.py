@@ -8,10 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    WanCausalConv3d,
+    WanResample,
+    patchify,
+    unpatchify,
+)
 from torch import Tensor, nn
 
 from longtake.errors import ModelError
+from longtake.models.base import RECENT
 from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
 
 FRAMES_PER_LATENT = 4
@@ -37,19 +43,31 @@ class WanDecoder(_Causal):
     """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
 
     The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
+    Its state has the last latents that it was pushed, as many as its caches depend on. Restored with these alone, it
+    makes the caches of them again, to the same bits.
     """
 
     @torch.no_grad()
     def push(self, latents: Tensor) -> Tensor:
+        if self._kept.keys() == {RECENT}:
+            recent, self._kept = self._kept[RECENT], {}
+            for latent in recent.split(1, dim=2):
+                self._decode(latent)
+        return clamped(self._decode(latents))
+
+    def _decode(self, latents: Tensor) -> Tensor:
         vae, frames, cache = self._vae, [], self._cached(self._vae.decoder)
+        recent = self._kept.get(RECENT) if self._kept else latents[:, :, :0]
         first = not self._kept
         for latent in denormalised(vae, latents).split(1, dim=2):
             hidden = vae.post_quant_conv(latent)
             frames.append(vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first))
             first = False
         self._keep(cache)
-        pixels = unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
-        return clamped(pixels)
+        if recent is not None:
+            recent = torch.cat([recent, latents.to(recent)], dim=2)
+            self._kept[RECENT] = recent[:, :, -decoder_reach(vae.decoder) :].clone()
+        return unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
 
 
 class WanEncoder(_Causal):
@@ -72,6 +90,24 @@ class WanEncoder(_Causal):
         ]
         self._keep(cache)
         return normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
+
+
+def decoder_reach(decoder: nn.Module) -> int:
+    """How many latents, the last ones, the caches of a Wan's decoder depend on. What came before leaves no trace.
+
+    A causal convolution of length k reaches k - 1 frames back. The layers are walked from the picture to the latents:
+    where a layer doubles the frames, so many are half as many of those before it, rounded up.
+    """
+    layers = [x for x in decoder.modules() if isinstance(x, WanCausalConv3d)]
+    doubling = {
+        x.time_conv for x in decoder.modules() if isinstance(x, WanResample) and x.mode == "upsample3d"
+    }
+    frames = 0
+    for layer in reversed(layers):
+        if layer in doubling:
+            frames = -(-frames // 2)
+        frames += layer.kernel_size[0] - 1
+    return frames
 
 
 def check_config(config: Any, place: str) -> None:
