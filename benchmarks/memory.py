@@ -1,18 +1,19 @@
-"""What films of models take of a card, by their JSON files alone, as `longtake models` tells it; and what a modulation a
-frame saves.
+"""What films of models take of a card, by their JSON files alone, as `longtake models` tells it; and what a modulation
+a frame saves.
 
     python benchmarks/memory.py tests/data/configs/wan2.1-t2v-14b.json Wan-AI/Wan2.2-TI2V-5B-Diffusers
     python benchmarks/memory.py --modulation
 
-The first prints the fields weights_gib and peak_gib of HubModel for each model: a file of tests/data/configs, a folder or
-a name on the hub, of which the JSON files alone are fetched. The second prints the peak of a pass over one block of a
-Wan 14B, 21 latents of 480 x 832 pixels, one row, weights not counted: of diffusers' own, with a timestep for each token,
-and of ours, with one for each latent frame. Nothing is computed: tensors have no numbers.
+The first prints the fields weights_gib and peak_gib of HubModel for each model: a file of tests/data/configs, a folder
+or a name on the hub, of which the JSON files alone are fetched. The second prints the peak of a pass over one block of
+a Wan 14B, 21 latents of 480 x 832 pixels, one row, weights not counted: of diffusers' own, with a timestep for each
+token, and of ours, with one for each latent frame. Nothing is computed: tensors have no numbers.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +58,7 @@ def block_peak(a_frame: bool) -> int:
 
 
 def main() -> None:
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
     from published import json_folder
 
     parser = argparse.ArgumentParser(

@@ -85,9 +85,10 @@ def test_a_tally_counts_what_is_held() -> None:
             view = x.view(-1)[1:]
             del x
             assert tally.held == 1600
-            y = nn.functional.scaled_dot_product_attention(*[torch.zeros(1, 2, 64, 8, device=device)] * 3)
+            q = torch.zeros(1, 2, 64, 8, device=device)
+            y = nn.functional.scaled_dot_product_attention(q, q, q)
             assert tally.peak == 1600 + 2 * y.nbytes  # no scores
-            del view, y
+            del view, q, y
             assert tally.held == 0
 
 

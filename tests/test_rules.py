@@ -160,6 +160,7 @@ ARROWS = {
     },
     "pipeline": {
         "options",
+        "models.placement",
         "pictures",
         "shot",
         "models.base",
@@ -197,7 +198,9 @@ ARROWS = {
         "models.families",
         "models.folder",
         "models.load",
+        "memory",
         "models.parts",
+        "models.placement",
         "models.places",
         "models.records",
         "models.open_sora.folder",

@@ -1,8 +1,8 @@
 """What a film takes of a card's memory, by the JSON files of its model alone: nothing is fetched, loaded or computed.
 
 The network is walked through once over a full window, and the decoder over some chunks, on tensors without numbers.
-Counted are tensors: weights, what a pass and the decoder hold at most, and what the decoder remembers. Beside them a
-card holds what its libraries take for themselves, which OVERHEAD stands for. Text encoders are counted by their weights.
+Counted are tensors: weights, what a pass and the decoder hold at most, and what the decoder remembers; of text encoders
+their weights. Beside them a card holds what its libraries take for themselves, for which OVERHEAD is left free.
 
 B batch, C channels, F latent frames, H W latent height and width, L text tokens, D text width, P of a pooled vector
 """
@@ -20,7 +20,7 @@ from longtake.errors import LongTakeError
 from longtake.guidance import guided_velocity
 from longtake.models.adapter import Adapter
 from longtake.models.base import ModelSpec
-from longtake.models.empty import META, empty_encoders, empty_model
+from longtake.models.empty import empty_encoders, empty_model
 from longtake.models.folder import ModelFolder
 from longtake.models.placement import Offload, Quantize
 from longtake.models.quantize import hold_in_fp8, quantised_bytes

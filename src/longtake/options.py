@@ -83,6 +83,7 @@ class FilmPlan:
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
+    quantize: str | None = None
 
     @property
     def length(self) -> FilmLength:
@@ -97,6 +98,7 @@ class FilmPlan:
             "seed": self.seed,
             "model": self.model,
             **({"lora": asdict(self.lora)} if self.lora else {}),
+            **({"quantize": self.quantize} if self.quantize else {}),
             "method": self.cost.sampling.method,
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
@@ -218,6 +220,7 @@ class FilmOptions(Options):
         return FilmPlan(
             model=spec.name,
             lora=spec.lora,
+            quantize=spec.quantize,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,

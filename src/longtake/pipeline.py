@@ -14,6 +14,7 @@ import torch
 from longtake.models.base import VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
+from longtake.models.placement import Placement
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import Pictures
@@ -25,10 +26,14 @@ class LongTake:
     part."""
 
     def __init__(
-        self, model: VideoModel, folder: ModelFolder | None = None, lora: str | Path | None = None
+        self,
+        model: VideoModel,
+        folder: ModelFolder | None = None,
+        lora: str | Path | None = None,
+        placement: Placement | None = None,
     ) -> None:
-        """folder, lora: what it was loaded from, if films are to say so."""
-        self.model, self.folder = model, folder
+        """folder, lora, placement: what it was loaded from and how, if films are to say so."""
+        self.model, self.folder, self.placement = model, folder, placement or Placement()
         self.lora = None if lora is None else str(Path(lora).resolve())
 
     @property
@@ -57,11 +62,12 @@ class LongTake:
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
         lora: str | Path | None = None,
+        **placement: Any,
     ) -> Self:
         """Loads a model folder, a model of the hub, or (None) the embedded default, and adds a LoRA to it;
-        see `models.load.load_model`."""
-        folder = with_weights(open_model(model))
-        return cls(load_model(folder, device, dtype, lora), folder, lora)
+        see `models.load.load_model`. placement: the fields of `Placement`, such as offload="model"."""
+        folder, placed = with_weights(open_model(model)), Placement(**placement)
+        return cls(load_model(folder, device, dtype, lora, placed), folder, lora, placed)
 
     def stream(
         self,

@@ -33,7 +33,10 @@ WORDS = {
     "device_name": "the processor",
     "threads": "the number of threads",
     "dtype": "the precision",
+    "attention": "the attention",
+    "compiled": "whether blocks are compiled",
 }
+NATIVE = "native"  # diffusers' word for torch's own attention
 LONGEST_NAME = 80  # characters of a processor's name
 
 
@@ -42,8 +45,9 @@ class Made(BaseModel):
 
     model_sha256: of the model's weights, and of the JSON that says how to use them. longtake, torch, diffusers, python:
     versions. device: cpu, cuda, mps; device_name: which one. threads: of the processor. dtype: the precision of the
-    network. wall_seconds: what filming took by the clock, loading left out, in all processes that filmed it. earlier:
-    what was other, in words, before a film that was stopped went on.
+    network. attention: by whom, in diffusers' words. compiled: whether its blocks were. offload: what left the card if
+    it was asked for, of which no picture depends. wall_seconds: what filming took by the clock, loading left out, in
+    all processes that filmed it. earlier: what was other, in words, before a film that was stopped went on.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -57,8 +61,11 @@ class Made(BaseModel):
     device_name: str | None = None
     threads: int | None = None
     dtype: str | None = None
+    attention: str | None = None
+    compiled: bool | None = None
+    offload: str | None = None
     wall_seconds: float | None = None
-    earlier: dict[str, str | int] = {}
+    earlier: dict[str, str | int | bool] = {}
 
     def then(self, other: Made) -> Made:
         """What a film was made with that was begun with this, and goes on with another."""
@@ -86,6 +93,9 @@ def made_by(model: LongTake, weights: str | None = None, wall_seconds: float | N
         device_name=name.encode("ascii", "replace").decode()[:LONGEST_NAME],
         threads=None if on_cuda else torch.get_num_threads(),
         dtype=str(model.model.dtype).removeprefix("torch."),
+        attention=model.placement.attention or NATIVE,
+        compiled=model.placement.compile,
+        offload=model.placement.offload,
         wall_seconds=None if wall_seconds is None else round(wall_seconds, 2),
     )
 

@@ -1,4 +1,4 @@
-"""The commands that film: generate, plan, models."""
+"""The commands that film: generate, plan."""
 
 import json
 import re
@@ -14,7 +14,9 @@ import typer
 
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.models import card_in_words, card_json, on_cards
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.placing import placement_like, placement_of
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
 from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
@@ -23,7 +25,8 @@ from longtake.files import printable
 from longtake.given import Given
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
-from longtake.models.places import list_models, open_model
+from longtake.models.placement import Placement, Quantize
+from longtake.models.places import open_model
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
@@ -123,6 +126,12 @@ FitName = Annotated[
         " A clip of another rate is resampled then. Photos are cropped if it is not given.",
     ),
 ]
+Card = Annotated[
+    float | None,
+    typer.Option(
+        "--card", metavar="GB", min=1, help="Also what a card of so much memory must hold, and what fits."
+    ),
+]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
@@ -144,6 +153,7 @@ class WithCues(Command):
 
 @app.command(cls=WithCues)
 @takes(FilmOptions, FIELDS)
+@takes(Placement)
 def generate(
     prompt: Prompt = None,
     output: Output = None,
@@ -171,11 +181,12 @@ def generate(
 
     What is left out is the model's own choice; `longtake plan` shows it.
     """
-    started = time.perf_counter()
+    started, asked = time.perf_counter(), placement_of(given)
     told = {} if like is None else _told(like, start, end, lora)
+    placed = placement_like(told, made_in(told), asked)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
     folder = open_model(_model(told.get("model") if model is None else model, preset))
-    film = _film(options, folder, preset, lora, start, end)
+    film = _film(options, folder, preset, lora, start, end, placed.quantize)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     with quick_imports():
@@ -196,7 +207,7 @@ def generate(
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film, take.notes)
     before = None if like is None else made_in(told)
-    film_it(take, Loading(folder, device, dtype, lora, before), started, as_json, preview)
+    film_it(take, Loading(folder, device, dtype, lora, before, placed), started, as_json, preview)
 
 
 @app.command(cls=WithCues)
@@ -211,13 +222,15 @@ def plan(
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     size: Size = None,
+    card: Card = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
     """Show what a film would cost, without loading any weights."""
+    folder = open_model(_model(model, preset))
     film = _film(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        open_model(_model(model, preset)),
+        folder,
         preset,
         lora,
         start,
@@ -232,20 +245,18 @@ def plan(
     settings = film.settings
     sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
     if as_json:
-        report = {"model": film.model, "settings": asdict(settings)}
+        report: dict[str, Any] = {"model": film.model, "settings": asdict(settings)}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
-        print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
+        report |= {"cues": cue_rows(film)}
+        if card is not None:
+            report |= {"card": card_json(on_cards(folder, film), card)}
+        print(json.dumps(report, indent=2))
     else:
         print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
-
-
-@app.command()
-def models() -> None:
-    """List models to film with."""
-    for known in list_models():
-        print(f"{known.name:<36} {known.told.about}{'' if known.on_disk else ' (not on this disk)'}")
+        if card is not None:
+            print(f"\n{card_in_words(on_cards(folder, film), card)}")
 
 
 def film_options(
@@ -322,6 +333,7 @@ def _film(
     lora: str | None,
     start: str | None,
     end: Path | None,
+    quantize: Quantize | None = None,
 ) -> FilmPlan:
     """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
     from_clip = start != TEXT and bool(start or preset)
@@ -329,7 +341,7 @@ def _film(
 
     photo = from_clip and start is not None and is_photo(start)
     kind: Given | None = None if end is None else "photo" if is_photo(end) else "clip"
-    return options.resolved(read_spec(model, lora), from_clip, photo=photo, end=kind)
+    return options.resolved(read_spec(model, lora, quantize), from_clip, photo=photo, end=kind)
 
 
 def _model(given: str | None, preset: PresetName | None) -> str | None:

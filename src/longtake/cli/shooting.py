@@ -28,6 +28,7 @@ from longtake.errors import OutputError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.folder import ModelFolder
+from longtake.models.placement import Placement
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Loading(NamedTuple):
     dtype: str | None
     lora: str | None
     like: "Made | None" = None
+    placement: Placement = Placement()
 
 
 def film_it(
@@ -96,13 +98,13 @@ def _then(take: "Take") -> str:
 
 def loaded(loading: Loading) -> "LongTake":
     """The model, loaded."""
-    folder, device, dtype, lora, _ = loading
+    folder, device, dtype, lora, _, placement = loading
     with quick_imports():
         from longtake.models.parts import import_code
         from longtake.pipeline import LongTake
 
         import_code(folder)
-    return LongTake.from_pretrained(folder, device, dtype, lora)
+    return LongTake.from_pretrained(folder, device, dtype, lora, **placement.model_dump())
 
 
 def tell_differences(model: "LongTake", before: "Made") -> None:

@@ -84,7 +84,8 @@ class ModelSpec:
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
     models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
     it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
-    such as sound. ends: how well its films meet an end, if that was measured.
+    such as sound. ends: how well its films meet an end, if that was measured. quantize: how its weights are held, as in
+    Placement, None for whole ones.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ModelSpec:
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
     ends: Ends | None = None
+    quantize: str | None = None
 
 
 class Stateful(Protocol):

@@ -26,17 +26,17 @@ MARKS = {"enable_teacache": "TeaCache", "_is_cached": "cache_dit", "_cache_conte
 
 def refuse_caches(network: nn.Module) -> None:
     """ModelError for a network with a cache that goes by steps or by places: the window moves on under it."""
-    name = getattr(network, "is_cache_enabled", False) and type(network._cache_config).__name__
-    name = name or next(iter(_caches(network)), None)
-    if name:
+    if found := _caches(network):
         raise ModelError(
-            f"the network has {name} enabled, which keeps what it computed for a place in the clip; here the window"
+            f"the network has {found[0]} enabled, which keeps what it computed for a place in the clip; here the window"
             " moves on, and another latent would get it: disable it"
         )
 
 
 def _caches(network: nn.Module) -> list[str]:
-    found = [
+    config = type(getattr(network, "_cache_config", None)).__name__.removesuffix("Config")
+    found = [config] if getattr(network, "is_cache_enabled", False) else []
+    found += [
         cache
         for module in network.modules()
         for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", ())
@@ -74,7 +74,7 @@ def _processor(module: nn.Module) -> Any:
 def compile_blocks(network: Any, backend: str = "inductor") -> None:
     """Compile the blocks of a network. OptionError if it does not say which they are.
 
-    A block is compiled twice: for the first length of window, and once more for any other. A window that grows or
+    Each kind of block is compiled for the first length of window, and once more for any other. A window that grows or
     drains is not padded: its attention would see what is not there.
     """
     if not getattr(network, "_repeated_blocks", None):

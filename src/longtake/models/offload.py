@@ -82,7 +82,7 @@ def _visiting(encoder: nn.Module, device: torch.device, other: UserCpuOffloadHoo
         finally:
             leave.offload()
 
-    encoder.forward = forward  # type: ignore[method-assign]
+    encoder.forward = forward
     _computing_on(encoder, device)
 
 
