@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def _processor(module: nn.Module) -> Any:
     return getattr(module, "processor", None)
 
 
-def compile_blocks(network: Any, backend: str = "inductor") -> None:
+def compile_blocks(network: Any, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile the blocks of a network. OptionError if it does not say which they are.
 
     Each kind of block is compiled for the first length of window, and once more for any other. A window that grows or
