@@ -100,7 +100,7 @@ def test_a_network_that_looks_at_its_numbers(wan_folder: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Adapter, "velocity", looking)
     folder = open_model(wan_folder)
-    with pytest.raises(LongTakeError, match="is not known: it looks at its numbers"):
+    with pytest.raises(LongTakeError, match="is not known: it cannot be walked through without numbers"):
         footprint(folder, small_film(folder))
 
 

@@ -95,7 +95,8 @@ def footprints(
         decoding, remembered = decode_bytes(model, film)
     except (RuntimeError, NotImplementedError) as error:
         raise LongTakeError(
-            f"what {film.model} takes is not known: it looks at its numbers ({str(error).splitlines()[0][:100]})"
+            f"what {film.model} takes is not known: it cannot be walked through without numbers"
+            f" ({str(error).splitlines()[0][:100]})"
         ) from error
     for quantize in quantizes:
         if quantize == "fp8":

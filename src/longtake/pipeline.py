@@ -5,15 +5,15 @@ its length.
 """
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from longtake.models.base import VideoModel
+from longtake.models.base import Loras, VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
+from longtake.models.lora import references
 from longtake.models.placement import Placement
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.options import FilmOptions, FilmPlan
@@ -29,12 +29,12 @@ class LongTake:
         self,
         model: VideoModel,
         folder: ModelFolder | None = None,
-        lora: str | Path | None = None,
+        lora: Loras = None,
         placement: Placement | None = None,
     ) -> None:
         """folder, lora, placement: what it was loaded from and how, if films are to say so."""
         self.model, self.folder, self.placement = model, folder, placement or Placement()
-        self.lora = None if lora is None else str(Path(lora).resolve())
+        self.loras = references(lora)
 
     @property
     def reference(self) -> str | None:
@@ -61,10 +61,10 @@ class LongTake:
         model: Model = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
-        lora: str | Path | None = None,
+        lora: Loras = None,
         **placement: Any,
     ) -> Self:
-        """Loads a model folder, a model of the hub, or (None) the embedded default, and adds a LoRA to it;
+        """Loads a model folder, a model of the hub, or (None) the embedded default, and adds LoRAs to it;
         see `models.load.load_model`. placement: the fields of `Placement`, such as offload="model"."""
         folder, placed = with_weights(open_model(model)), Placement(**placement)
         return cls(load_model(folder, device, dtype, lora, placed), folder, lora, placed)

@@ -34,9 +34,10 @@ WORDS = {
     "threads": "the number of threads",
     "dtype": "the precision",
     "attention": "the attention",
-    "compiled": "whether blocks are compiled",
+    "blocks": "how blocks are computed",
 }
 NATIVE = "native"  # diffusers' word for torch's own attention
+EAGER, COMPILED = "eager", "compiled"
 LONGEST_NAME = 80  # characters of a processor's name
 
 
@@ -45,9 +46,10 @@ class Made(BaseModel):
 
     model_sha256: of the model's weights, and of the JSON that says how to use them. longtake, torch, diffusers, python:
     versions. device: cpu, cuda, mps; device_name: which one. threads: of the processor. dtype: the precision of the
-    network. attention: by whom, in diffusers' words. compiled: whether its blocks were. offload: what left the card if
-    it was asked for, of which no picture depends. wall_seconds: what filming took by the clock, loading left out, in
-    all processes that filmed it. earlier: what was other, in words, before a film that was stopped went on.
+    network. attention: by whom, in diffusers' words. blocks: its blocks are eager, or compiled. offload: what left the
+    card, if that was asked for; pictures do not depend on it. wall_seconds: what filming took by the clock, loading
+    left out, in all processes that filmed it. earlier: what was other, in words, before a film that was stopped went
+    on.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -62,10 +64,10 @@ class Made(BaseModel):
     threads: int | None = None
     dtype: str | None = None
     attention: str | None = None
-    compiled: bool | None = None
+    blocks: str | None = None
     offload: str | None = None
     wall_seconds: float | None = None
-    earlier: dict[str, str | int | bool] = {}
+    earlier: dict[str, str | int] = {}
 
     def then(self, other: Made) -> Made:
         """What a film was made with that was begun with this, and goes on with another."""
@@ -94,7 +96,7 @@ def made_by(model: LongTake, weights: str | None = None, wall_seconds: float | N
         threads=None if on_cuda else torch.get_num_threads(),
         dtype=str(model.model.dtype).removeprefix("torch."),
         attention=model.placement.attention or NATIVE,
-        compiled=model.placement.compile,
+        blocks=COMPILED if model.placement.compile else EAGER,
         offload=model.placement.offload,
         wall_seconds=None if wall_seconds is None else round(wall_seconds, 2),
     )
@@ -105,6 +107,14 @@ def made_in(metadata: Mapping[str, Any]) -> Made:
     with suppress(ValidationError):
         return Made.model_validate(metadata.get(MADE, {}))
     return Made()
+
+
+def loras_in(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The LoRAs that a film says it follows from: name, sha256 and weight. Films of before had one, of no weight."""
+    if isinstance(before := metadata.get("lora"), dict):
+        return [{**before, "weight": 1.0}]
+    told = metadata.get("loras")
+    return [lora for lora in told if isinstance(lora, dict)] if isinstance(told, list) else []
 
 
 def followed(metadata: Mapping[str, Any]) -> dict[str, Any]:

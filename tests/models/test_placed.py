@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from diffusers.hooks.group_offloading import ModuleGroup
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor, nn
 
 from longtake.errors import ModelError, OptionError
@@ -250,8 +251,9 @@ def test_attention_by_name(wan_folder: Path, open_sora_folder: Path) -> None:
     before = velocity(model)
     set_attention(model.transformer, "_native_math")
     torch.testing.assert_close(velocity(model), before, rtol=1e-4, atol=1e-5)
-    model.transformer.reset_attention_backend()
-    set_attention(model.transformer, "native")
+    assert model.transformer.blocks[0].attn1.processor._attention_backend == "_native_math"
+    active, _ = _AttentionBackendRegistry.get_active_backend()
+    assert active == "native"
     for name, match in (
         ("nativ", "there is no attention nativ; did you mean native?"),
         ("sage_hub", "fetches code from the hub"),

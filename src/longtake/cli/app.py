@@ -20,6 +20,7 @@ from longtake.cli import (  # noqa: F401  (each puts its commands on the app)
     info,
     measure,
     models,
+    plan,
     prepare,
     train,
     world,

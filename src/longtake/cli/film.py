@@ -1,10 +1,8 @@
-"""The commands that film: generate, plan."""
+"""The command that films, and how its options become a film."""
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -13,12 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
-from longtake.cli.cost import cost_in_words, ladder_picture
-from longtake.cli.models import card_in_words, card_json, on_cards
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.placing import placement_like, placement_of
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
-from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script, seconds_of
 from longtake.errors import OptionError
 from longtake.files import printable
@@ -31,7 +26,7 @@ from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
-from longtake.provenance import made_in
+from longtake.provenance import loras_in, made_in
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -77,12 +72,12 @@ At = Annotated[
     ),
 ]
 Lora = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--lora",
-        metavar="RUN|DIR|FILE",
+        metavar="RUN|DIR|FILE[=WEIGHT]",
         help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
-        " diffusion-pipe's spelling.",
+        " diffusion-pipe's spelling; =0.8 behind it makes it count so often. May be given again.",
     ),
 ]
 Preset = Annotated[
@@ -126,15 +121,15 @@ FitName = Annotated[
         " A clip of another rate is resampled then. Photos are cropped if it is not given.",
     ),
 ]
-Card = Annotated[
-    float | None,
-    typer.Option(
-        "--card", metavar="GB", min=1, help="Also what a card of so much memory must hold, and what fits."
-    ),
-]
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
+# Options that take the place of others, which a script or a film may say.
+RIVALS = {
+    "sigmas": ("num_inference_steps", "shift"),
+    "num_inference_steps": ("sigmas",),
+    "shift": ("sigmas",),
+}
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
@@ -185,8 +180,8 @@ def generate(
     told = {} if like is None else _told(like, start, end, lora)
     placed = placement_like(told, made_in(told), asked)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
-    folder = open_model(_model(told.get("model") if model is None else model, preset))
-    film = _film(options, folder, preset, lora, start, end, placed.quantize)
+    folder = open_model(model_of(told.get("model") if model is None else model, preset))
+    film = film_of(options, folder, preset, lora, start, end, placed.quantize)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     with quick_imports():
@@ -210,55 +205,6 @@ def generate(
     film_it(take, Loading(folder, device, dtype, lora, before, placed), started, as_json, preview)
 
 
-@app.command(cls=WithCues)
-@takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
-def plan(
-    start: Start = None,
-    end: End = None,
-    script: Script = None,
-    at: At = None,
-    model: Model = None,
-    preset: Preset = None,
-    bfloat16_shift: Bfloat16Shift = False,
-    lora: Lora = None,
-    size: Size = None,
-    card: Card = None,
-    as_json: Json = False,
-    **given: Any,
-) -> None:
-    """Show what a film would cost, without loading any weights."""
-    folder = open_model(_model(model, preset))
-    film = _film(
-        film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        folder,
-        preset,
-        lora,
-        start,
-        end,
-    )
-    with quick_imports():
-        from longtake.noise import sigma_table
-
-    if preset:
-        say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
-    say_notes(film)
-    settings = film.settings
-    sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
-    if as_json:
-        report: dict[str, Any] = {"model": film.model, "settings": asdict(settings)}
-        report |= {"plan": asdict(film.cost), "sigmas": sigmas}
-        report |= {"cues": cue_rows(film)}
-        if card is not None:
-            report |= {"card": card_json(on_cards(folder, film), card)}
-        print(json.dumps(report, indent=2))
-    else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
-        if film.cues:
-            print(f"\n{timeline_picture(film)}")
-        if card is not None:
-            print(f"\n{card_in_words(on_cards(folder, film), card)}")
-
-
 def film_options(
     prompt: str | None,
     size: str | None = None,
@@ -275,6 +221,8 @@ def film_options(
     given |= {} if script is None else read_script(script, list(FilmOptions.model_fields))
     if keywords.get("seconds") is not None or "seconds" in given:
         given.pop("num_frames", None)
+    for name in given_of(keywords):
+        given = {key: value for key, value in given.items() if key not in RIVALS.get(name, ())}
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
         said = (each.partition(" ") for each in at)
@@ -298,7 +246,7 @@ def sides_of(size: str | None) -> dict[str, int]:
     return {"width": int(sides[1]), "height": int(sides[2])}
 
 
-def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> dict[str, Any]:
+def _told(film: Path, start: str | None, end: Path | None, lora: list[str] | None) -> dict[str, Any]:
     """What a film says of itself. OptionError for one that is not ours, or was made with a clip or a LoRA that is not
     given."""
     from longtake.video import probe
@@ -315,8 +263,9 @@ def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> 
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
             raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
-    if "lora" in told and lora is None:
-        raise OptionError(f"{printable(film)} was made with LoRA {told['lora']['name']}: give it with --lora")
+    if (made_with := loras_in(told)) and not lora:
+        names = " and ".join(printable(str(each.get("name"))) for each in made_with)
+        raise OptionError(f"{printable(film)} was made with LoRA {names}: give it with --lora")
     return told
 
 
@@ -326,11 +275,11 @@ def say_notes(film: FilmPlan, more: Sequence[str] = ()) -> None:
         say(f"note: {note}")
 
 
-def _film(
+def film_of(
     options: FilmOptions,
     model: ModelFolder,
     preset: PresetName | None,
-    lora: str | None,
+    lora: list[str] | None,
     start: str | None,
     end: Path | None,
     quantize: Quantize | None = None,
@@ -344,6 +293,6 @@ def _film(
     return options.resolved(read_spec(model, lora, quantize), from_clip, photo=photo, end=kind)
 
 
-def _model(given: str | None, preset: PresetName | None) -> str | None:
+def model_of(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
     return preset_model(preset) if preset and given is None else given

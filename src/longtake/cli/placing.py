@@ -4,7 +4,7 @@ from typing import Any
 
 from longtake.cli.parameters import given_of
 from longtake.models.placement import Placement
-from longtake.provenance import NATIVE, Made
+from longtake.provenance import COMPILED, NATIVE, Made
 
 PLACED = [name for name in Placement.model_fields]
 # Of a film that goes on: its weights are held as they were.
@@ -21,6 +21,6 @@ def placement_like(told: dict[str, Any], made: Made, asked: Placement | None = N
     own = {
         "quantize": told.get("quantize"),
         "attention": None if made.attention == NATIVE else made.attention,
-        "compile": made.compiled or None,
+        "compile": made.blocks == COMPILED,
     }
     return Placement(**given_of(own) | ({} if asked is None else asked.model_dump(exclude_unset=True)))

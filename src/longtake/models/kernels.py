@@ -50,7 +50,7 @@ def _caches(network: nn.Module) -> list[str]:
 def set_attention(network: Any, backend: str) -> None:
     """Have a network compute attention by a backend of diffusers. OptionError for one that there is not, that fetches
     code from the hub or that is not installed, and for a network whose attention has no such switch."""
-    from diffusers.models.attention_dispatch import AttentionBackendName
+    from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 
     known = [name.value for name in AttentionBackendName]
     if backend not in known:
@@ -62,10 +62,12 @@ def set_attention(network: Any, backend: str) -> None:
     switches = [module for module in network.modules() if hasattr(_processor(module), "_attention_backend")]
     if not switches:
         raise OptionError(f"the attention of a {type(network).__name__} has no switch: leave attention out")
+    before, _ = _AttentionBackendRegistry.get_active_backend()
     try:
         network.set_attention_backend(backend)
     except (RuntimeError, ValueError, ImportError) as error:
         raise OptionError(f"attention {backend} cannot be used: {str(error).splitlines()[0]}") from error
+    _AttentionBackendRegistry.set_active_backend(before)  # that of other networks stays what it was
 
 
 def _processor(module: nn.Module) -> Any:

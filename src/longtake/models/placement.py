@@ -25,8 +25,8 @@ class Placement(Options):
     )
     quantize: Quantize | None = Field(
         None,
-        description="Hold the weights of network and text encoder in fewer bits; pictures differ. gguf: the network's,"
-        " from a GGUF file in its folder.",
+        description="Hold weights in fewer bits, the network's and, but for fp8, the text encoder's; pictures differ."
+        " gguf is refused.",
     )
     attention: str | None = Field(
         None, description="Who computes attention, by diffusers' name: native, flash, sage, xformers …"
