@@ -122,8 +122,8 @@ def test_what_is_told_of_memory(config: Path, tmp_path: Path) -> None:
     folder = ModelFolder(json_folder(config, tmp_path))
     found = footprint(folder, FilmOptions(prompt="x").resolved(folder.spec))
     told = next(told for f in FAMILIES.values() for name, told in f.hub.items() if is_of(name, config))
-    assert told.weights_gib == pytest.approx(found.weights / GIB, abs=0.051)
-    assert told.peak_gib == {each: pytest.approx(found.on_card(each) / GIB, abs=0.051) for each in OFFLOADS}
+    assert told.weights_gib == pytest.approx(found.weights / GIB, abs=0.11)
+    assert told.peak_gib == {each: pytest.approx(found.on_card(each) / GIB, abs=0.11) for each in OFFLOADS}
 
 
 def is_of(name: str, config: Path) -> bool:

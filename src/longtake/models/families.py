@@ -126,7 +126,7 @@ FAMILIES = {
                 trained_on="unequal levels",
                 expect=MADE_FOR_IT,
                 weights_gib=13.5,
-                peak_gib={"none": 21.9, "text": 13.5, "model": 11.3, "group": 8.9, "sequential": 8.6},
+                peak_gib={"none": 21.9, "text": 13.5, "model": 11.3, "group": 8.9, "sequential": 8.7},
             ),
             "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": HubModel(
                 "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
