@@ -67,14 +67,14 @@ class Footprint:
             case "none":
                 return sum(texts) + network + autoencoder + film
             case "text":
-                return network + autoencoder + max(*texts, film)
+                return network + autoencoder + max([*texts, film])
             case "model":
-                return autoencoder + max(*texts, network + film)
+                return autoencoder + max([*texts, network + film])
             case "group":  # a block is there before the one ahead of it has gone
-                read = max(2 * part.layer for part in self.text)
+                read = max((2 * part.layer for part in self.text), default=0)
                 return autoencoder + max(read, self.network.rest + 2 * self.network.block + film)
             case "sequential":
-                read = max(part.layer for part in self.text)
+                read = max((part.layer for part in self.text), default=0)
                 return autoencoder + max(read, self.network.layer + film)
 
 

@@ -13,8 +13,8 @@ import typer
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
 from longtake.cli.parameters import given_of, takes
 from longtake.cli.placing import placement_like, placement_of
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
-from longtake.cues import Cue, read_script, seconds_of
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
+from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
@@ -27,6 +27,7 @@ from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
 from longtake.provenance import loras_in, made_in
+from longtake.said import said
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -196,7 +197,7 @@ def generate(
         end=end,
         fit=fit.value if fit else "crop" if fit_start else None,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states),
+        keep_every=every_of(keep_states),
     )
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
@@ -251,7 +252,7 @@ def _told(film: Path, start: str | None, end: Path | None, lora: list[str] | Non
     given."""
     from longtake.video import probe
 
-    told = probe(film).metadata
+    told = said(probe(film).metadata, film)
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
     if "draft" in told:

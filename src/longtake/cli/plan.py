@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from longtake.cli.common import Json, Model, app, quick_imports, say
-from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.cost import cost_in_words, ladder_picture, state_size_of, states_in_words
 from longtake.cli.film import (
     FIELDS,
     At,
@@ -26,6 +26,7 @@ from longtake.cli.film import (
 )
 from longtake.cli.models import card_in_words, card_json, on_cards
 from longtake.cli.parameters import takes
+from longtake.cli.shooting import KeepStates, every_of
 from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.models.places import open_model
 from longtake.options import FilmOptions
@@ -51,12 +52,14 @@ def plan(
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     size: Size = None,
+    keep_states: KeepStates = None,
     card: Card = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Show what a film would cost, without loading any weights."""
-    folder = open_model(model_of(model, preset))
+    """Show what a film would cost, without loading any weights; with --keep-states, how large these are too, with
+    --card, what fits on a card."""
+    folder, every = open_model(model_of(model, preset)), every_of(keep_states)
     film = film_of(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
         folder,
@@ -73,15 +76,19 @@ def plan(
     say_notes(film)
     settings = film.settings
     sigmas = film_table(settings, film.schedule).tolist()
+    kept = None if every is None else state_size_of(film, folder)
     if as_json:
         report: dict[str, Any] = {"model": film.model, "settings": settings.told}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
+        if kept is not None:
+            report["state_bytes"] = kept.in_file
         report |= {"cues": cue_rows(film)}
         if card is not None:
             report |= {"card": card_json(on_cards(folder, film), card)}
         print(json.dumps(report, indent=2))
     else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        states = "" if kept is None or every is None else f"\n{states_in_words(film, kept, every)}"
+        print(f"{cost_in_words(film)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
         if card is not None:

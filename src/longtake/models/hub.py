@@ -11,6 +11,12 @@ from longtake.models.placement import Offload
 # What a network saw in training: one noise level in each clip; that, beside clean frames; levels that differ.
 TrainedOn = Literal["equal levels", "clean frames", "unequal levels"]
 
+# What to expect, of models whose weights nobody has filmed with here.
+MADE_FOR_IT = "it was trained on frames of unequal noise, and films as it is; untried with these weights"
+NEEDS_A_LORA = (
+    "it never saw levels that rise through a clip, and wants a LoRA that has; untried with these weights"
+)
+
 
 @dataclass(frozen=True)
 class HubModel:

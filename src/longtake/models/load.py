@@ -65,7 +65,7 @@ def load_model(
     placement = placement or Placement()
     target, precision = check_device(device), resolve_dtype(dtype, device)
     check_placement(placement, target, bool(lora))
-    folder, held = _whole(model), placement.quantize
+    folder, held = _usable(model), placement.quantize
     added = find_loras(lora)
     with reading(folder.path):
         transformer = load_part(folder, "transformer", precision, held)
@@ -86,11 +86,11 @@ def load_encoders(
     Arguments and errors as for load_model.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _usable(model)
     with reading(folder.path):
         loaded = _assembled(folder.spec, folder, weightless_network(folder, precision), precision)
     for part in (*loaded.text_encoder.parts.values(), loaded.vae):
-        if hasattr(part, "parameters"):
+        if hasattr(part, "parameters") and part is not loaded.transformer:
             part.to(target)
     return loaded
 
@@ -138,6 +138,14 @@ def _whole(model: Model) -> ModelFolder:
     """The folder of a model, checked: known classes and whole weights."""
     folder = with_weights(open_model(model))
     folder.check()
+    return folder
+
+
+def _usable(model: Model) -> ModelFolder:
+    """The same, of a model that can be filmed with as things stand here."""
+    folder = _whole(model)
+    if check := folder.family.check:
+        imported(check)(folder.name)
     return folder
 
 

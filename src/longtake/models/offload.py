@@ -54,6 +54,8 @@ def place(
             network.to(device)
             for encoder in encoders:
                 _visiting(encoder, device, None)
+        case "model" if not encoders:  # the network reads its prompts itself
+            network.to(device)
         case "model":
             hook = CpuOffload(device)
             add_hook_to_module(network, hook)

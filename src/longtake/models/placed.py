@@ -29,7 +29,8 @@ def put(model: Adapter, placement: Placement, device: torch.device) -> None:
         set_attention(network, placement.attention)
     if placement.quantize == "fp8":
         hold_in_fp8(network, model.dtype)
-    encoders = [part for part in model.text_encoder.parts.values() if isinstance(part, nn.Module)]
+    parts = model.text_encoder.parts.values()
+    encoders = [part for part in parts if isinstance(part, nn.Module) and part is not network]
     place(encoders, network, model.vae, device, offload_on(device, placement.offload))
     if placement.compile:
         compile_blocks(network)
