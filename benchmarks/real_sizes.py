@@ -1,6 +1,7 @@
 """How fast the real models film on this machine, and in how much memory: their true sizes, random weights.
 
     python benchmarks/real_sizes.py --compile --output sizes.json    # on a CUDA device, in less than four minutes
+    python benchmarks/real_sizes.py --offload group sequential       # the same time again, in less than eight
     python benchmarks/real_sizes.py --dry-run                        # weights and operations alone, on any machine
     python benchmarks/real_sizes.py --tiny --seconds 2               # the same code on tiny networks, on the CPU
 
@@ -14,11 +15,13 @@ film: from noise to uint8 pictures in main memory, by the package's sampler and 
   is that of the first 10 s and then, counted anew, that of the rest: of 60 s, or of what there is time for. Decoding is
   timed here, by the chunks of the model's own settings, copies to main memory included.
 compile: a pass over the full window with the network's blocks compiled, if time is left.
+offload: a pass over the full window with the network's blocks, or its layers, in main memory until they work, and the
+  peak on the card; for as long as --seconds again.
 
 Frames a second: those of a chunk by the seconds of its passes alone, and of its passes and its decoding. Shares are of
 what a large bfloat16 matrix product reaches in the same run; torch counts the operations, attention included. Films of
-random weights are noise, and as much work. Memory is without the text encoder, which load_model keeps on the device.
-The package offloads nothing to main memory, so nothing of that is measured.
+random weights are noise, and as much work. Memory is without the text encoder, which leaves a card when it has read the
+prompts.
 """
 
 from __future__ import annotations
@@ -53,9 +56,11 @@ from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.device import resolve_dtype
 from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
 from longtake.models.load import adapter
+from longtake.models.offload import place
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
+from longtake.models.placement import Offload
 from longtake.models.records import T5
 from longtake.models.text import Text
 from longtake.noise import chunk_noise, sigma_table
@@ -301,7 +306,28 @@ def compiled(model: Any, velocity: Velocity, film: FilmPlan, card: Card, until: 
         first, usual = timed(one_pass(velocity, film, max(windows(film)), card.device), card, until)
     finally:
         torch.compiler.reset()  # or it keeps the weights
+        for module in model.transformer.modules():
+            module._compiled_call_impl = None
     return {"compile_seconds": first, "compiled_pass_seconds": usual}
+
+
+def offloaded(
+    model: Adapter, velocity: Velocity, film: FilmPlan, card: Card, seconds: float, offload: Offload
+) -> Row:
+    """Seconds of a pass over the full window with a network that leaves the card by blocks or layers, and the peak."""
+    model.transformer.to("cpu")
+    card.cleared("")
+    place([], model.transformer, model.vae, card.device, offload)
+    run = one_pass(velocity, film, max(windows(film)), card.device)
+    try:
+        _, usual = timed(run, card, time.monotonic() + seconds)
+        peak = card.memory("")
+    finally:
+        for module in model.transformer.modules():
+            if registry := getattr(module, "_diffusers_hook", None):
+                for name in [*registry.hooks]:
+                    registry.remove_hook(name, recurse=False)
+    return {f"{offload}_pass_seconds": usual} | {f"{offload}_{key}": value for key, value in peak.items()}
 
 
 def stages(family: Family, card: Card, args: argparse.Namespace, longest: float) -> Iterator[Stage]:
@@ -323,6 +349,9 @@ def stages(family: Family, card: Card, args: argparse.Namespace, longest: float)
         yield lambda: {"skipped": f"not compiled: {left:.0f} s of {args.seconds:g} s were left"}
     elif args.compile:
         yield partial(compiled, model, velocity, film, card, end, "eager" if args.tiny else "inductor")
+    for offload in args.offload:
+        share = args.seconds / len(args.offload)
+        yield partial(offloaded, model, velocity, film, card, share, offload)
 
 
 def measured(todo: Iterator[Stage]) -> Iterator[Row]:
@@ -358,6 +387,7 @@ COLUMNS = """
     passes/s:.3f frames/s_undecoded:.2f decode_seconds:.3f frames/s:.2f frames_filmed: held_gib_before:.2f
     peak_gib_first:.2f held_gib_first:.2f peak_gib_rest:.2f held_gib_rest:.2f
     compiled_pass_seconds:.3f compiled_share:.0% compile_seconds:.0f
+    group_pass_seconds:.3f group_peak_gib_:.2f sequential_pass_seconds:.3f sequential_peak_gib_:.2f
 """.split()  # noqa: SIM905
 FORMATS = dict(column.split(":") for column in COLUMNS)
 
@@ -376,6 +406,9 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--seconds", type=float, default=45, help="for each model, with building it")
     parser.add_argument("--compile", action="store_true", help="also time passes with compiled blocks")
+    parser.add_argument(
+        "--offload", nargs="+", choices=("group", "sequential"), default=[], help="also time passes so"
+    )
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, on the CPU")

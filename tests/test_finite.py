@@ -163,8 +163,8 @@ def test_the_command_keeps_what_is_filmed(
     """Guards one line that names the latent and where the film so far is, which plays; and the file's exit code."""
     load = Pipeline.from_pretrained.__func__  # type: ignore[attr-defined]
 
-    def from_pretrained(cls: Any, *arguments: Any) -> LongTake:
-        take: LongTake = load(cls, *arguments)
+    def from_pretrained(cls: Any, *arguments: Any, **placement: Any) -> LongTake:
+        take: LongTake = load(cls, *arguments, **placement)
         velocity = failing(take.model.velocity, 10, 2, torch.nan)
         monkeypatch.setattr(take.model, "velocity", velocity)
         return take

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "real_sizes.py"
 TEXT_TOKENS = 512
+OPTIONS = ("--compile", "--offload", "group", "sequential")
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,13 @@ def test_it_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Guards the one run that there may be on a card: every stage of every model, and what is skipped told in words."""
-    result = run(script, monkeypatch, tmp_path / "sizes.json", "--tiny", "--seconds", "1", "--compile")
+    result = run(script, monkeypatch, tmp_path / "sizes.json", "--tiny", "--seconds", "1", *OPTIONS)
     assert result["matrix_tflops"] > 0
     for row in result["rows"]:
         assert not any(key.startswith("failed") for key in row), row
         assert min(row["passes/s"], row["frames/s"], row["frames_filmed"], row["share"]) > 0
         assert "compiled_share" in row or "not compiled" in row["skipped"]
+        assert min(row["group_pass_seconds"], row["sequential_pass_seconds"]) > 0
     assert capsys.readouterr().out.count("\n|") == 2 + len(script.FAMILIES)
 
 

@@ -68,7 +68,8 @@ class FilmPlan:
     `end_latents` how many known latents it runs into, its own first ones if it is a `loop`, and whether these come
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
-    draft enter, None for a film of pure noise, `schedule` the model's formula of noise levels, `experts` what is said
+    draft enter, None for a film of pure noise, `quantize` how the model's weights are held, None for whole ones,
+    `schedule` the model's formula of noise levels, `experts` what is said
     of a model of two networks."""
 
     model: str
@@ -89,6 +90,7 @@ class FilmPlan:
     cues: tuple[Cue, ...] = ()
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
+    quantize: str | None = None
     schedule: str = "flow"
     experts: TwoExperts | None = None
 
@@ -106,6 +108,7 @@ class FilmPlan:
             "seed": self.seed,
             "model": self.model,
             **({"loras": [asdict(lora) for lora in self.loras]} if self.loras else {}),
+            **({"quantize": self.quantize} if self.quantize else {}),
             "method": self.cost.sampling.method,
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
@@ -242,6 +245,7 @@ class FilmOptions(Options):
         return FilmPlan(
             model=spec.name,
             loras=spec.loras,
+            quantize=spec.quantize,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,
@@ -294,8 +298,8 @@ class FilmOptions(Options):
         for name in OWN_SETTINGS.get(self.method, ()):
             if getattr(self, name) is not None:
                 raise OptionError(f"method {self.method} sets {name} itself: leave it out")
-        own, settings = Sampling(*_steps(spec.defaults)), self._settings(spec)
-        sampling = sampling_by(self.method, *_steps(settings), own.rungs * own.chunk_size)
+        own, settings = Sampling(*spec.defaults.ladder), self._settings(spec)
+        sampling = sampling_by(self.method, *settings.ladder, own.rungs * own.chunk_size)
         if self.method in OWN_START and (first := levels_of(settings, spec.schedule)[0]) < 0.999999:
             raise OptionError(
                 f"method {self.method} starts from pure noise, and these noise levels begin at {first:g}"
@@ -339,12 +343,3 @@ def options_of(metadata: Mapping[str, Any]) -> FilmOptions:
     own = next((names for name, names in OWN_SETTINGS.items() if name == metadata.get("method")), ())
     known = FilmOptions.model_fields.keys() - set(own)
     return FilmOptions(**{name: value for name, value in metadata.items() if name in known})
-
-
-def _steps(settings: ModelDefaults) -> tuple[int, int, int, int]:
-    return (
-        settings.num_inference_steps,
-        settings.steps_per_chunk,
-        settings.chunk_size,
-        settings.context_size,
-    )

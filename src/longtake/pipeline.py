@@ -14,6 +14,7 @@ from longtake.models.base import Loras, VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
 from longtake.models.lora import references
+from longtake.models.placement import Placement
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import Pictures
@@ -24,9 +25,15 @@ class LongTake:
     """A model, ready to film. The same model, options, prompt and seed give the same film, whole or in
     part."""
 
-    def __init__(self, model: VideoModel, folder: ModelFolder | None = None, lora: Loras = None) -> None:
-        """folder, lora: what it was loaded from, if films are to say so."""
-        self.model, self.folder = model, folder
+    def __init__(
+        self,
+        model: VideoModel,
+        folder: ModelFolder | None = None,
+        lora: Loras = None,
+        placement: Placement | None = None,
+    ) -> None:
+        """folder, lora, placement: what it was loaded from and how, if films are to say so."""
+        self.model, self.folder, self.placement = model, folder, placement or Placement()
         self.loras = references(lora)
 
     @property
@@ -55,11 +62,12 @@ class LongTake:
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
         lora: Loras = None,
+        **placement: Any,
     ) -> Self:
         """Loads a model folder, a model of the hub, or (None) the embedded default, and adds LoRAs to it;
-        see `models.load.load_model`."""
-        folder = with_weights(open_model(model))
-        return cls(load_model(folder, device, dtype, lora), folder, lora)
+        see `models.load.load_model`. placement: the fields of `Placement`, such as offload="model"."""
+        folder, placed = with_weights(open_model(model)), Placement(**placement)
+        return cls(load_model(folder, device, dtype, lora, placed), folder, lora, placed)
 
     def stream(
         self,

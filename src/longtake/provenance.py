@@ -33,7 +33,11 @@ WORDS = {
     "device_name": "the processor",
     "threads": "the number of threads",
     "dtype": "the precision",
+    "attention": "the attention",
+    "blocks": "how blocks are computed",
 }
+NATIVE = "native"  # diffusers' word for torch's own attention
+EAGER, COMPILED = "eager", "compiled"
 LONGEST_NAME = 80  # characters of a processor's name
 
 
@@ -42,8 +46,10 @@ class Made(BaseModel):
 
     model_sha256: of the model's weights, and of the JSON that says how to use them. longtake, torch, diffusers, python:
     versions. device: cpu, cuda, mps; device_name: which one. threads: of the processor. dtype: the precision of the
-    network. wall_seconds: what filming took by the clock, loading left out, in all processes that filmed it. earlier:
-    what was other, in words, before a film that was stopped went on.
+    network. attention: by whom, in diffusers' words. blocks: its blocks are eager, or compiled. offload: what left the
+    card, if that was asked for; pictures do not depend on it. wall_seconds: what filming took by the clock, loading
+    left out, in all processes that filmed it. earlier: what was other, in words, before a film that was stopped went
+    on.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -57,6 +63,9 @@ class Made(BaseModel):
     device_name: str | None = None
     threads: int | None = None
     dtype: str | None = None
+    attention: str | None = None
+    blocks: str | None = None
+    offload: str | None = None
     wall_seconds: float | None = None
     earlier: dict[str, str | int] = {}
 
@@ -86,6 +95,9 @@ def made_by(model: LongTake, weights: str | None = None, wall_seconds: float | N
         device_name=name.encode("ascii", "replace").decode()[:LONGEST_NAME],
         threads=None if on_cuda else torch.get_num_threads(),
         dtype=str(model.model.dtype).removeprefix("torch."),
+        attention=model.placement.attention or NATIVE,
+        blocks=COMPILED if model.placement.compile else EAGER,
+        offload=model.placement.offload,
         wall_seconds=None if wall_seconds is None else round(wall_seconds, 2),
     )
 

@@ -18,6 +18,8 @@ from longtake.guidance import guided_velocity
 from longtake.models.experts import Experts, WanExperts
 from longtake.models.families import FAMILIES, WAN_2_2_A14B
 from longtake.models.load import load_encoders, load_model, load_transformer, read_spec
+from longtake.models.offload import place
+from longtake.models.placement import Offload
 from longtake.models.text import Text
 from longtake.options import FilmOptions
 from portable import close, rounding
@@ -181,3 +183,20 @@ def test_a_film_of_it(folder: Path, cli: Callable[..., Any]) -> None:
     assert '"guidance_scale_2": 2.0' in shown.out
     plan = cli("plan", "--model", folder, *size)
     assert "below 0.875 3" in plan.out and "two experts" in plan.out
+
+
+@pytest.mark.parametrize("offload", ["model", "group", "sequential"])
+def test_one_expert_is_on_a_card_at_a_time(folder: Path, model: WanExperts, offload: Offload) -> None:
+    """Each leaves for the other, or both come block by block; what they make stays what it is."""
+    placed = load_model(folder)
+    assert isinstance(placed, WanExperts)
+    given = torch.randn(1, 4, 3, 4, 4), torch.tensor([0.2, 0.8, 0.9])
+    text = Text.of_zero_padded(torch.randn(1, 5, TEXT_WIDTH))
+    expected = model.velocity(*given, text)
+    place(
+        [placed.text_encoder.parts["text_encoder"]], placed.networks, placed.vae, torch.device("cpu"), offload
+    )
+    high, low = placed.networks
+    if offload == "model":
+        assert high._hf_hook.prev_module_hook.model is low and low._hf_hook.prev_module_hook.model is high
+    assert torch.equal(placed.velocity(*given, text), expected)

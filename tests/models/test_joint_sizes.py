@@ -45,7 +45,7 @@ def test_published_configurations(name: str) -> None:
         imported(record.code).from_config(config["vae"])
     count = sum(parameter.numel() for parameter in transformer.parameters())
     assert count == PARAMETERS[name]
-    assert any(f"{count / 1e9:.1f} billion" in line for line in family.hub.values())
+    assert any(f"{count / 1e9:.1f} billion" in told.about for told in family.hub.values())
     assert imported(family.adapter).prepared(transformer) is transformer
 
 

@@ -10,7 +10,21 @@ from typing import Annotated, TextIO
 import typer
 
 from longtake import __version__
-from longtake.cli import batch, compare, convert, direct, doctor, film, info, measure, prepare, train, world  # noqa: F401  (each puts its commands on the app)
+from longtake.cli import (  # noqa: F401  (each puts its commands on the app)
+    batch,
+    compare,
+    convert,
+    direct,
+    doctor,
+    film,
+    info,
+    measure,
+    models,
+    plan,
+    prepare,
+    train,
+    world,
+)
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, READER_GONE, app, in_a_line, say
 from longtake.cli.signals import exit_code, was_interrupted
 from longtake.cli.streams import Outlet

@@ -15,12 +15,14 @@ import typer
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, in_a_line, say
 from longtake.cli.film import FIELDS, DtypeName, Lora, Size, sides_of
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.placing import placement_of
 from longtake.cli.shooting import KeepStates, Loading, every_of, loaded, shoot, tell_reading
 from longtake.cli.signals import was_interrupted
 from longtake.errors import LongTakeError
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
 from longtake.models.load import read_spec
+from longtake.models.placement import Placement
 from longtake.models.places import open_model, with_weights
 from longtake.options import FilmOptions
 
@@ -37,6 +39,7 @@ STATUSES = WHOLE, RESUMED, FILMED, FAILED = "whole", "resumed", "filmed", "faile
 
 @app.command()
 @takes(FilmOptions, FIELDS)
+@takes(Placement)
 def batch(
     prompts: Annotated[
         Path,
@@ -66,8 +69,8 @@ def batch(
     Films that are there are left, unless the model has other weights by now; those that were begun go on, and one that
     fails does not stop the others.
     """
-    folder = open_model(model)
-    spec = read_spec(folder, lora)
+    folder, placed = open_model(model), placement_of(given)
+    spec = read_spec(folder, lora, placed.quantize)
     from longtake.batch import is_unsure, left_to_do, read_batch
 
     films = read_batch(prompts, spec, given_of(given) | sides_of(size))
@@ -76,7 +79,7 @@ def batch(
     try:
         with exclusive_folder(output):
             folder = with_weights(folder)
-            ready = cache(partial(loaded, Loading(folder, device, dtype, lora)))
+            ready = cache(partial(loaded, Loading(folder, device, dtype, lora, placement=placed)))
             for ordered in films:
                 take = None
                 with _failures_told(ordered, rows):

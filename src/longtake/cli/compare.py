@@ -24,10 +24,12 @@ from longtake.cli.common import (
 )
 from longtake.cli.film import DtypeName, FitStart, Lora
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.placing import placement_of
 from longtake.cli.train import Run
 from longtake.errors import OptionError
 from longtake.evaluation.options import CompareOptions, EvaluateOptions
 from longtake.files import exclusive, exclusive_folder, printable
+from longtake.models.placement import Placement
 from longtake.worlds import WorldName, load_world
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @takes(CompareOptions)
+@takes(Placement)
 def compare(
     run: Run,
     fit_start: FitStart = False,
@@ -59,11 +62,13 @@ def compare(
         from longtake.evaluation.compare import comparison, report
         from longtake.evaluation.report.tables import markdown
         from longtake.evaluation.variants import Setting
-    films = None
+    films, placed = None, placement_of(given)
     if not report_only:
         options = CompareOptions(**given_of(given))
         world = _world(options)
-        setting = Setting(options.seconds, model, lora, device, dtype, fit_start=fit_start, world=world)
+        setting = Setting(
+            options.seconds, model, lora, device, dtype, fit_start=fit_start, world=world, placement=placed
+        )
         films = comparison(options, setting)
         for note in films.notes:
             say(f"note: {note}")

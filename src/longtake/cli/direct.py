@@ -9,10 +9,12 @@ import typer
 from longtake.cli.common import Device, Json, Model, Overwrite, app, say
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.placing import PLACED_ANEW, placement_like, placement_of
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
 from longtake.models.load import read_spec
+from longtake.models.placement import Placement
 from longtake.models.places import open_model
 from longtake.options import FilmOptions, options_of
 from longtake.said import said
@@ -38,14 +40,17 @@ FINISHING = (
 
 
 @app.command()
-def resume(film: Part, preview: PreviewTo = None, device: SameDevice = None, as_json: Json = False) -> None:
+@takes(Placement, PLACED_ANEW)
+def resume(
+    film: Part, preview: PreviewTo = None, device: SameDevice = None, as_json: Json = False, **given: Any
+) -> None:
     """Go on with a film that was stopped or killed, to the same pictures."""
     started = time.perf_counter()
     from longtake.states import read_about, state_path
     from longtake.takes import Take
 
     path = film.with_suffix("") if film.suffix in (".part", ".state") else film
-    loading, spec = _that_made(read_about(state_path(path)), device)
+    loading, spec = _that_made(read_about(state_path(path)), device, placement_of(given))
     film_it(Take.resumed(path, spec), loading, started, as_json, preview)
 
 
@@ -134,6 +139,7 @@ def branch(
 
 @app.command()
 @takes(FilmOptions, FINISHING)
+@takes(Placement)
 def finish(
     draft: Draft,
     output: Output,
@@ -164,12 +170,13 @@ def finish(
     from longtake.retakes import finished
     from longtake.video import probe
 
-    told = said(probe(draft).metadata, draft)
+    told, placed = said(probe(draft).metadata, draft), placement_of(given)
     folder = open_model(told.get("model") if model is None else model)
     options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
-    take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
+    spec = read_spec(folder, lora, placed.quantize)
+    take = finished(draft, output, spec, strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
-    film_it(take, Loading(folder, device, dtype, lora), started, as_json)
+    film_it(take, Loading(folder, device, dtype, lora, placement=placed), started, as_json)
 
 
 @app.command()
@@ -201,8 +208,13 @@ def retake(
     film_it(take, loading, started, as_json, preview)
 
 
-def _that_made(about: "About", device: str | None) -> tuple[Loading, "ModelSpec"]:
-    """The model that a state was made with, how it is loaded, and its description. device: None is the state's."""
+def _that_made(
+    about: "About", device: str | None, asked: Placement | None = None
+) -> tuple[Loading, "ModelSpec"]:
+    """The model that a state was made with, how it is loaded, and its description. device: None is the state's.
+    asked: how it is put there, where that is not as it was."""
     folder, made = open_model(about.model), about.made
     where = device or made.device or "cpu"
-    return Loading(folder, where, made.dtype, about.lora, made), read_spec(folder, about.lora)
+    placed = placement_like(about.film, made, asked)
+    loading = Loading(folder, where, made.dtype, about.lora, made, placed)
+    return loading, read_spec(folder, about.lora, placed.quantize)

@@ -1,10 +1,8 @@
-"""The commands that film: generate, plan, models."""
+"""The command that films, and how its options become a film."""
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -13,17 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
-from longtake.cli.cost import cost_in_words, ladder_picture, state_size_of, states_in_words
 from longtake.cli.parameters import given_of, takes
+from longtake.cli.placing import placement_like, placement_of
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
-from longtake.cli.timeline import cue_rows, timeline_picture
 from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
-from longtake.models.places import list_models, open_model
+from longtake.models.placement import Placement, Quantize
+from longtake.models.places import open_model
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
@@ -151,6 +149,7 @@ class WithCues(Command):
 
 @app.command(cls=WithCues)
 @takes(FilmOptions, FIELDS)
+@takes(Placement)
 def generate(
     prompt: Prompt = None,
     output: Output = None,
@@ -178,11 +177,12 @@ def generate(
 
     What is left out is the model's own choice; `longtake plan` shows it.
     """
-    started = time.perf_counter()
+    started, asked = time.perf_counter(), placement_of(given)
     told = {} if like is None else _told(like, start, end, lora)
+    placed = placement_like(told, made_in(told), asked)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
-    folder = open_model(_model(told.get("model") if model is None else model, preset))
-    film = _film(options, folder, preset, lora, start, end)
+    folder = open_model(model_of(told.get("model") if model is None else model, preset))
+    film = film_of(options, folder, preset, lora, start, end, placed.quantize)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     with quick_imports():
@@ -203,62 +203,7 @@ def generate(
         say(f'note: preset {preset} adds "{added}" to the prompt')
     say_notes(film, take.notes)
     before = None if like is None else made_in(told)
-    film_it(take, Loading(folder, device, dtype, lora, before), started, as_json, preview)
-
-
-@app.command(cls=WithCues)
-@takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
-def plan(
-    start: Start = None,
-    end: End = None,
-    script: Script = None,
-    at: At = None,
-    model: Model = None,
-    preset: Preset = None,
-    bfloat16_shift: Bfloat16Shift = False,
-    lora: Lora = None,
-    size: Size = None,
-    keep_states: KeepStates = None,
-    as_json: Json = False,
-    **given: Any,
-) -> None:
-    """Show what a film would cost, without loading any weights; with --keep-states, how large these are too."""
-    folder, every = open_model(_model(model, preset)), every_of(keep_states)
-    film = _film(
-        film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        folder,
-        preset,
-        lora,
-        start,
-        end,
-    )
-    with quick_imports():
-        from longtake.noise import film_table
-
-    if preset:
-        say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
-    say_notes(film)
-    settings = film.settings
-    sigmas = film_table(settings, film.schedule).tolist()
-    kept = None if every is None else state_size_of(film, folder)
-    if as_json:
-        report: dict[str, Any] = {"model": film.model, "settings": settings.told}
-        report |= {"plan": asdict(film.cost), "sigmas": sigmas, "delay_latents": folder.spec.delay_latents}
-        if kept is not None:
-            report["state_bytes"] = kept.in_file
-        print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
-    else:
-        states = "" if kept is None or every is None else f"\n{states_in_words(film, kept, every)}"
-        print(f"{cost_in_words(film, folder.spec)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
-        if film.cues:
-            print(f"\n{timeline_picture(film)}")
-
-
-@app.command()
-def models() -> None:
-    """List models to film with."""
-    for known in list_models():
-        print(f"{known.name:<36} {known.about}{'' if known.on_disk else ' (not on this disk)'}")
+    film_it(take, Loading(folder, device, dtype, lora, before, placed), started, as_json, preview)
 
 
 def film_options(
@@ -331,13 +276,14 @@ def say_notes(film: FilmPlan, more: Sequence[str] = ()) -> None:
         say(f"note: {note}")
 
 
-def _film(
+def film_of(
     options: FilmOptions,
     model: ModelFolder,
     preset: PresetName | None,
     lora: list[str] | None,
     start: str | None,
     end: Path | None,
+    quantize: Quantize | None = None,
 ) -> FilmPlan:
     """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
     from_clip = start != TEXT and bool(start or preset)
@@ -345,9 +291,9 @@ def _film(
 
     photo = from_clip and start is not None and is_photo(start)
     kind: Given | None = None if end is None else "photo" if is_photo(end) else "clip"
-    return options.resolved(read_spec(model, lora), from_clip, photo=photo, end=kind)
+    return options.resolved(read_spec(model, lora, quantize), from_clip, photo=photo, end=kind)
 
 
-def _model(given: str | None, preset: PresetName | None) -> str | None:
+def model_of(given: str | None, preset: PresetName | None) -> str | None:
     """The model to film with: the one given, or the preset's."""
     return preset_model(preset) if preset and given is None else given

@@ -30,6 +30,7 @@ from longtake.files import printable
 from longtake.frames import number
 from longtake.models.base import Loras
 from longtake.models.folder import ModelFolder
+from longtake.models.placement import Placement
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Loading(NamedTuple):
     dtype: str | None
     lora: Loras
     like: "Made | None" = None
+    placement: Placement = Placement()
 
 
 def film_it(
@@ -108,13 +110,13 @@ def _then(take: "Take") -> str:
 
 def loaded(loading: Loading) -> "LongTake":
     """The model, loaded."""
-    folder, device, dtype, lora, _ = loading
+    folder, device, dtype, lora, _, placement = loading
     with quick_imports():
         from longtake.models.parts import import_code
         from longtake.pipeline import LongTake
 
         import_code(folder)
-    return LongTake.from_pretrained(folder, device, dtype, lora)
+    return LongTake.from_pretrained(folder, device, dtype, lora, **placement.model_dump())
 
 
 def tell_differences(model: "LongTake", before: "Made") -> None:

@@ -71,6 +71,7 @@ class RunConfig(Model):
     weights: str = ""
     lora: tuple[LoraName, ...] | LoraName | None = None
     dtype: str | None = None
+    quantize: str | None = None
     settings: ModelDefaults
     seconds: float
     prompts: str = ""
@@ -244,7 +245,7 @@ def _check(run: Path, config: dict[str, object], films: Comparison) -> None:
     plans = (setting.film(v, p.text, 0, p.start is not None) for v in films.variants for p in films.prompts)
     check_prompts(setting.folder, {plan.prompt for plan in plans})
     if not os.path.exists(run / CONFIG):
-        load_model(setting.folder, setting.device, setting.dtype, setting.lora)
+        load_model(setting.folder, setting.device, setting.dtype, setting.lora, setting.placement)
         if setting.weights_dir:
             load_vbench(setting.weights_dir, setting.device)
 
@@ -256,6 +257,7 @@ def _config(films: Comparison) -> RunConfig:
         weights=with_weights(open_model(setting.folder)).sha256,
         lora=spec.loras or None,
         dtype=setting.dtype,
+        quantize=spec.quantize,
         settings=spec.defaults,
         seconds=setting.seconds,
         prompts=_kind(setting, films.prompts[0]),

@@ -166,7 +166,8 @@ def _cost(plan: FilmPlan) -> Cost:
 
 @cache
 def _take(setting: Setting) -> LongTake:
-    return LongTake.from_pretrained(setting.folder, setting.device, setting.dtype, setting.lora)
+    placed = setting.placement.model_dump()
+    return LongTake.from_pretrained(setting.folder, setting.device, setting.dtype, setting.lora, **placed)
 
 
 @cache

@@ -18,6 +18,7 @@ from longtake.given import decoded_frames
 from longtake.models.base import Loras, ModelSpec
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
+from longtake.models.placement import Placement
 from longtake.models.places import open_model
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan
@@ -50,7 +51,7 @@ TABLE1 = [
 class Setting:
     """What all films of a comparison share. `model` and `lora` are named as for read_spec. `clips`: the folder of
     the clips that films begin with; `fit_start` as in read_start. `world`: that of the prompts, if any; `judge`: a file
-    with who reads its films, as for check_judge."""
+    with who reads its films, as for check_judge. `placement`: how the model is put on a card."""
 
     seconds: float
     model: str | None = None
@@ -62,6 +63,7 @@ class Setting:
     fit_start: bool = False
     world: World | None = None
     judge: Path | None = None
+    placement: Placement = field(default_factory=Placement)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was read: other processes read it themselves."""
@@ -73,7 +75,7 @@ class Setting:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        return read_spec(self.folder, self.lora)
+        return read_spec(self.folder, self.lora, self.placement.quantize)
 
     def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
         given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder, ModelSpec
 from longtake.models.codecs import new_decoder, new_encoder
+from longtake.models.kernels import refuse_caches
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.text import PromptEncoder, Text
 
@@ -27,6 +28,8 @@ class Adapter(ABC):
     """
 
     def __init__(self, spec: ModelSpec, text_encoder: PromptEncoder, transformer: Any, vae: Any) -> None:
+        """Raises ModelError for a network that caches what it computes from step to step."""
+        refuse_caches(transformer)
         self.spec = spec
         self.text_encoder = text_encoder
         self.transformer = self.prepared(transformer)
@@ -53,6 +56,11 @@ class Adapter(ABC):
         latents (B, C, F, H, W), timestep (B, F) from 1000, noise, to 0, clean, float32. text: B rows, a text a latent
         frame only where spec.text_per_latent says so.
         """
+
+    @property
+    def networks(self) -> list[Any]:
+        """What is called: the transformer, or those that it is made of, one after the other."""
+        return [self.transformer]
 
     @property
     def device(self) -> torch.device:

@@ -54,6 +54,11 @@ class ModelDefaults:
     sigmas: tuple[Level, ...] | None = None
 
     @property
+    def ladder(self) -> tuple[int, int, int, int]:
+        """S, M, C and the context, as Sampling takes them."""
+        return self.num_inference_steps, self.steps_per_chunk, self.chunk_size, self.context_size
+
+    @property
     def told(self) -> dict[str, Any]:
         """As JSON values, without sigmas where there are none."""
         values = asdict(self)
@@ -118,7 +123,7 @@ class ModelSpec:
     lack, such as sound. joined_latents: so many that follow one another share a token of the network, and a noise
     level; a film begins with one copy less of its first latent then, which make no frames. extra_tokens: those of a
     text beyond a prompt's. ends: how well its films meet an end, if that was measured. experts: where it has two
-    networks.
+    networks. quantize: how its weights are held, as in Placement, None for whole ones.
     """
 
     name: str
@@ -141,6 +146,7 @@ class ModelSpec:
     joined_latents: int = 1
     extra_tokens: int = 0
     ends: Ends | None = None
+    quantize: str | None = None
     experts: TwoExperts | None = None
 
     def experts_guided(self, guidance_scale_2: float | None) -> TwoExperts | None:

@@ -36,11 +36,13 @@ class Config(BaseModel):
 class NetworkConfig(Config):
     """Of any network. A family's own gives a field that is called otherwise there an alias.
 
-    text_width: of the text states that it reads. prompt_tokens: the most of a prompt, where it says so itself.
+    text_width: of the text states that it reads; pooled_width: of the vector of a whole prompt, where it reads one.
+    prompt_tokens: the most of a prompt, where it says so itself.
     """
 
     in_channels: Count
     text_width: Count
+    pooled_width: Count | None = Field(None, alias="pooled_projection_dim")
     prompt_tokens: Count | None = Field(None, alias="max_caption_tokens")
 
     @property

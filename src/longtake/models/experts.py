@@ -58,6 +58,10 @@ class Experts(nn.Module):
 class WanExperts(WanModel):
     """Two Wan transformers, which are given per-frame timesteps in place, and the other parts, as a VideoModel."""
 
+    @property
+    def networks(self) -> list[Any]:
+        return [*self.transformer.children()]
+
     @staticmethod
     def prepared(transformer: Any) -> Any:
         for network in transformer.children():

@@ -10,6 +10,7 @@ from dataclasses import replace
 from longtake.models import joint_families
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
+from longtake.models.hub import MADE_FOR_IT, NEEDS_A_LORA, HubModel
 from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
 from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
 from longtake.models.minimax_h3_records import MINIMAX_H3
@@ -91,10 +92,37 @@ FAMILIES = {
         scheduler_shift=True,
         experts=Experts("longtake.models.experts:WanExperts", WAN_2_2_A14B, guidance_scale_2=3.0),
         hub={
-            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
-            "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
-            "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
-            "Wan-AI/Wan2.2-T2V-A14B-Diffusers": "Wan 2.2, two experts of 14 billion parameters, 832x480 at 16 fps",
+            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": HubModel(
+                "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+                weights_gib=13.5,
+                peak_gib={"none": 18.8, "text": 13.5, "model": 10.8, "group": 5.8, "sequential": 5.6},
+            ),
+            "Wan-AI/Wan2.1-T2V-14B-Diffusers": HubModel(
+                "Wan 2.1, 14 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+                weights_gib=37.5,
+                peak_gib={"none": 47.5, "text": 37.5, "model": 36.9, "group": 12.0, "sequential": 10.5},
+            ),
+            "Wan-AI/Wan2.2-TI2V-5B-Diffusers": HubModel(
+                "Wan 2.2, 5 billion parameters, 1280x704 at 24 fps",
+                licence="Apache-2.0",
+                trained_on="clean frames",
+                expect=NEEDS_A_LORA,
+                weights_gib=21.2,
+                peak_gib={"none": 31.5, "text": 21.2, "model": 20.9, "group": 12.4, "sequential": 11.7},
+            ),
+            "Wan-AI/Wan2.2-T2V-A14B-Diffusers": HubModel(
+                "Wan 2.2, two experts of 14 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect="it never saw levels that rise through a clip; each pass asks both experts; untried with these"
+                " weights",
+            ),
         },
     ),
     "SkyReelsV2Transformer3DModel": Family(
@@ -107,8 +135,22 @@ FAMILIES = {
         lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
         hub={
-            "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
-            "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
+            "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": HubModel(
+                "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",
+                licence="Skywork licence",
+                trained_on="unequal levels",
+                expect=MADE_FOR_IT,
+                weights_gib=13.5,
+                peak_gib={"none": 21.9, "text": 13.5, "model": 11.3, "group": 8.9, "sequential": 8.7},
+            ),
+            "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": HubModel(
+                "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
+                licence="Skywork licence",
+                trained_on="unequal levels",
+                expect=MADE_FOR_IT,
+                weights_gib=37.5,
+                peak_gib={"none": 53.6, "text": 43.0, "model": 43.0, "group": 18.1, "sequential": 16.6},
+            ),
         },
     ),
     "CosmosTransformer3DModel": COSMOS,
@@ -122,7 +164,12 @@ FAMILIES = {
         text=replace(T5, code="longtake.models.open_sora.model:OpenSoraPromptEncoder"),
         converted=Converted(
             name="open-sora-v1.2",
-            about="Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it",
+            told=HubModel(
+                "Open-Sora v1.2, 1.2 billion parameters, 424x240 at 24 fps; longtake convert makes it",
+                licence="Apache-2.0",
+                trained_on="clean frames",
+                expect="what the paper shows, training-free: see its presets",
+            ),
             command="longtake convert open-sora hpcai-tech/OpenSora-STDiT-v3 hpcai-tech/OpenSora-VAE-v1.2",
             spec="longtake.models.open_sora.spec:SPEC",
         ),

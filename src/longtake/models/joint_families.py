@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import SchedulerConfig
+from longtake.models.hub import NEEDS_A_LORA, HubModel
 from longtake.models.joint_configs import (
     CogVideoXConfig,
     CogVideoXSchedulerConfig,
@@ -160,10 +161,24 @@ FAMILIES: dict[str, Family] = {
         },
         scheduler_shift=True,
         hub={
-            "zai-org/CogVideoX-2b": "CogVideoX, 1.7 billion parameters, 720x480 at 8 fps; Apache 2.0",
-            "zai-org/CogVideoX-5b": "CogVideoX, 5.6 billion parameters, 720x480 at 8 fps; CogVideoX licence",
-            "zai-org/CogVideoX1.5-5B": "CogVideoX 1.5, 5.6 billion parameters, 1360x768 at 16 fps, latents in pairs;"
-            " CogVideoX licence",
+            "zai-org/CogVideoX-2b": HubModel(
+                "CogVideoX, 1.7 billion parameters, 720x480 at 8 fps",
+                licence="Apache 2.0",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
+            "zai-org/CogVideoX-5b": HubModel(
+                "CogVideoX, 5.6 billion parameters, 720x480 at 8 fps",
+                licence="CogVideoX licence",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
+            "zai-org/CogVideoX1.5-5B": HubModel(
+                "CogVideoX 1.5, 5.6 billion parameters, 1360x768 at 16 fps, latents in pairs",
+                licence="CogVideoX licence",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
         },
     ),
     "HunyuanVideoTransformer3DModel": Family(
@@ -176,8 +191,12 @@ FAMILIES: dict[str, Family] = {
         defaults={(HUNYUAN_VAE, 8): HUNYUAN_VIDEO},
         scheduler_shift=True,
         hub={
-            "hunyuanvideo-community/HunyuanVideo": "HunyuanVideo, 12.8 billion parameters, 1280x720 at 24 fps;"
-            f" {TENCENT}",
+            "hunyuanvideo-community/HunyuanVideo": HubModel(
+                "HunyuanVideo, 12.8 billion parameters, 1280x720 at 24 fps",
+                licence=TENCENT,
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
         },
     ),
     "Kandinsky5Transformer3DModel": Family(
@@ -190,8 +209,12 @@ FAMILIES: dict[str, Family] = {
         defaults={(HUNYUAN_VAE, 8): KANDINSKY_5},
         scheduler_shift=True,
         hub={
-            "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers": "Kandinsky 5 Lite, 2.0 billion parameters,"
-            " 768x512 at 24 fps; MIT",
+            "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers": HubModel(
+                "Kandinsky 5 Lite, 2.0 billion parameters, 768x512 at 24 fps",
+                licence="MIT",
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
         },
     ),
     "HunyuanVideo15Transformer3DModel": Family(
@@ -207,10 +230,18 @@ FAMILIES: dict[str, Family] = {
         },
         scheduler_shift=True,
         hub={
-            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v": "HunyuanVideo 1.5, 8.3 billion parameters,"
-            f" 848x480 at 24 fps; {TENCENT}",
-            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-720p_t2v": "HunyuanVideo 1.5, 8.3 billion parameters,"
-            f" 1280x720 at 24 fps; {TENCENT}",
+            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v": HubModel(
+                "HunyuanVideo 1.5, 8.3 billion parameters, 848x480 at 24 fps",
+                licence=TENCENT,
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
+            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-720p_t2v": HubModel(
+                "HunyuanVideo 1.5, 8.3 billion parameters, 1280x720 at 24 fps",
+                licence=TENCENT,
+                trained_on="equal levels",
+                expect=NEEDS_A_LORA,
+            ),
         },
     ),
 }

@@ -20,6 +20,7 @@ from longtake.models.parts import (
     reading,
     weightless_network,
 )
+from longtake.models.placement import Placement, Quantize
 from longtake.models.places import Model, open_model, with_weights
 from longtake.models.records import imported
 
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from longtake.models.adapter import Adapter
 
 
-def read_spec(model: Model = None, lora: Loras = None) -> ModelSpec:
+def read_spec(model: Model = None, lora: Loras = None, quantize: Quantize | None = None) -> ModelSpec:
     """Describe a model. Raises ModelError as open_model does.
 
     lora: one to add, or several: its file, its folder or that of the run that trained it, and behind it =0.8 if it is
     to count so often. The defaults of the first that has its own hold, and what was measured of the model alone does
     not.
     """
-    spec, found = open_model(model).spec, find_loras(lora)
+    spec, found = replace(open_model(model).spec, quantize=quantize), find_loras(lora)
     if not found:
         return spec
     own = (read_settings(each.folder) for each in found if (each.folder / SETTINGS).exists())
@@ -49,25 +50,34 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
     lora: Loras = None,
+    placement: Placement | None = None,
 ) -> VideoModel:
     """Load a model onto a device, and add LoRAs to its weights.
 
     lora: as for read_spec.
-    dtype: float32, bfloat16 or float16; None means bfloat16 on CUDA and float32 elsewhere.
+    dtype: float32, bfloat16 or float16; None means bfloat16 on CUDA and float32 elsewhere. placement: what of it leaves
+    the device, how its weights are held, and how it computes.
     Raises ModelError as open_model does, and for weights that are missing, left over, damaged, quantised or pickled;
-    NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
+    NumberError for those that are not finite; OptionError for a device or a dtype that is not there, and for a
+    placement that the device, the network or the installed packages do not know.
     """
+    from longtake.models.placed import check_placement, put
+
+    placement = placement or Placement()
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _of_one_network(model) if lora else _usable(model)
+    check_placement(placement, target, bool(lora))
+    folder, held = _of_one_network(model) if lora else _usable(model), placement.quantize
     added = find_loras(lora)
     with reading(folder.path):
-        transformer = _network(folder, precision)
+        transformer = _network(folder, precision, held)
         if added:
             fuse_loras(transformer, folder.family, added)
             names = " and ".join(str(each.path) for each in added)
             check_numbers(transformer, f"with LoRA {names}, the network's", precision)
-        network = imported(folder.family.adapter).trimmed(transformer).to(target)
-        return _assembled(read_spec(folder, lora), folder, network, target)
+        transformer = imported(folder.family.adapter).trimmed(transformer)
+        loaded = _assembled(read_spec(folder, lora, held), folder, transformer, precision, held)
+    put(loaded, placement, target)
+    return loaded
 
 
 def load_encoders(
@@ -80,7 +90,11 @@ def load_encoders(
     target, precision = check_device(device), resolve_dtype(dtype, device)
     folder = _of_one_network(model)
     with reading(folder.path):
-        return _assembled(folder.spec, folder, weightless_network(folder, precision), target)
+        loaded = _assembled(folder.spec, folder, weightless_network(folder, precision), precision)
+    for part in (*loaded.text_encoder.parts.values(), loaded.vae):
+        if hasattr(part, "parameters") and part is not loaded.transformer:
+            part.to(target)
+    return loaded
 
 
 def check_prompts(model: Model, prompts: Iterable[str]) -> None:
@@ -148,22 +162,29 @@ def _of_one_network(model: Model) -> ModelFolder:
     return folder
 
 
-def _network(folder: ModelFolder, dtype: torch.dtype) -> Any:
+def _network(folder: ModelFolder, dtype: torch.dtype, quantize: Quantize | None) -> Any:
     """The network of a folder, or its two as one."""
-    network = load_part(folder, "transformer", dtype)
+    network = load_part(folder, "transformer", dtype, quantize)
     if folder.boundary is None:
         return network
     from longtake.models.experts import Experts
 
-    return Experts(network, load_part(folder, SECOND, dtype), folder.boundary)
+    return Experts(network, load_part(folder, SECOND, dtype, quantize), folder.boundary)
 
 
-def _assembled(spec: ModelSpec, folder: ModelFolder, transformer: Any, device: torch.device) -> VideoModel:
-    """A network with the other parts of its folder, in its precision."""
-    dtype, experts = transformer.dtype, folder.family.experts
-    return imported(experts.adapter if experts and spec.experts else folder.family.adapter)(
+def _assembled(
+    spec: ModelSpec,
+    folder: ModelFolder,
+    transformer: Any,
+    dtype: torch.dtype,
+    quantize: Quantize | None = None,
+) -> Adapter:
+    """A network with the other parts of its folder, in a precision, in main memory."""
+    experts = folder.family.experts
+    made: Adapter = imported(experts.adapter if experts and spec.experts else folder.family.adapter)(
         spec,
-        prompt_encoder(folder, dtype, device),
+        prompt_encoder(folder, dtype, quantize),
         transformer,
-        load_part(folder, "vae", dtype).to(device),
+        load_part(folder, "vae", dtype),
     )
+    return made

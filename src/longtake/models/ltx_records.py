@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
+from longtake.models.hub import NEEDS_A_LORA, HubModel
 from longtake.models.ltx_config import (
     GemmaConfig,
     LTX2Config,
@@ -61,6 +62,12 @@ LTX_VIDEO_DISTILLED, LTX_2_DISTILLED = (
     for own, chunk_size in ((LTX_VIDEO_DEFAULTS, 3), (LTX_2_DEFAULTS, 2))
 )
 
+# In the words of their model cards, from memory.
+LTX_LICENCE, LTX_2_LICENCE = (
+    "LTX-Video Open Weights licence",
+    "LTX-2 Community licence, not free for large companies",
+)
+
 LTX_VIDEO = Family(
     code="diffusers:LTXVideoTransformer3DModel",
     adapter="longtake.models.ltx:LTXModel",
@@ -73,10 +80,30 @@ LTX_VIDEO = Family(
     defaults={("AutoencoderKLLTXVideo", 32): LTX_VIDEO_DEFAULTS},
     named={"Lightricks/LTX-Video-0.9.8-13B-distilled": LTX_VIDEO_DISTILLED},
     hub={
-        "Lightricks/LTX-Video": "LTX-Video 0.9.0, 1.9 billion parameters, 768x512 at 24 fps",
-        "Lightricks/LTX-Video-0.9.5": "LTX-Video 0.9.5, 1.9 billion parameters, 768x512 at 24 fps",
-        "Lightricks/LTX-Video-0.9.7-dev": "LTX-Video 0.9.7, 13 billion parameters, 768x512 at 24 fps",
-        "Lightricks/LTX-Video-0.9.8-13B-distilled": "LTX-Video 0.9.8 in eight steps, 13 billion parameters, 768x512",
+        "Lightricks/LTX-Video": HubModel(
+            "LTX-Video 0.9.0, 1.9 billion parameters, 768x512 at 24 fps",
+            licence=LTX_LICENCE,
+            trained_on="equal levels",
+            expect=NEEDS_A_LORA,
+        ),
+        "Lightricks/LTX-Video-0.9.5": HubModel(
+            "LTX-Video 0.9.5, 1.9 billion parameters, 768x512 at 24 fps",
+            licence=LTX_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
+        "Lightricks/LTX-Video-0.9.7-dev": HubModel(
+            "LTX-Video 0.9.7, 13 billion parameters, 768x512 at 24 fps",
+            licence=LTX_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
+        "Lightricks/LTX-Video-0.9.8-13B-distilled": HubModel(
+            "LTX-Video 0.9.8 in eight steps, 13 billion parameters, 768x512",
+            licence=LTX_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )
 LTX_2 = Family(
@@ -105,8 +132,23 @@ LTX_2 = Family(
     defaults={("AutoencoderKLLTX2Video", 32): LTX_2_DEFAULTS},
     named={"diffusers/LTX-2.3-Distilled-Diffusers": LTX_2_DISTILLED},
     hub={
-        "Lightricks/LTX-2": "LTX-2, pictures alone, 19 billion parameters, 768x512 at 24 fps",
-        "diffusers/LTX-2.3-Diffusers": "LTX-2.3, pictures alone, 19 billion parameters, 768x512 at 24 fps",
-        "diffusers/LTX-2.3-Distilled-Diffusers": "LTX-2.3 in eight steps, pictures alone, 19 billion parameters",
+        "Lightricks/LTX-2": HubModel(
+            "LTX-2, pictures alone, 19 billion parameters, 768x512 at 24 fps",
+            licence=LTX_2_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
+        "diffusers/LTX-2.3-Diffusers": HubModel(
+            "LTX-2.3, pictures alone, 19 billion parameters, 768x512 at 24 fps",
+            licence=LTX_2_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
+        "diffusers/LTX-2.3-Distilled-Diffusers": HubModel(
+            "LTX-2.3 in eight steps, pictures alone, 19 billion parameters",
+            licence=LTX_2_LICENCE,
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )

@@ -17,6 +17,7 @@ from longtake.models.configs import (
     TextEncoderConfig,
     VaeConfig,
 )
+from longtake.models.hub import HubModel
 from longtake.models.records import Autoencoder, Family, TextEncoder, encoder, tokenizer
 
 
@@ -128,7 +129,13 @@ MINIMAX_H3 = Family(
     whole_groups=True,
     # https://huggingface.co/MiniMaxAI/MiniMax-H3/raw/main/LICENSE, "Excluded Territories"
     hub={
-        "MiniMaxAI/MiniMax-H3": "MiniMax-H3, pictures alone, 33 billion parameters, 1344x768 at 24 fps; its licence"
-        " excludes the European Union, the United Kingdom, the Republic of Korea and the United States",
+        "MiniMaxAI/MiniMax-H3": HubModel(
+            "MiniMax-H3, pictures alone, 33 billion parameters, 1344x768 at 24 fps",
+            licence="MiniMax H3 Community License, which excludes the European Union, the United Kingdom, the Republic"
+            " of Korea and the United States",
+            trained_on="clean frames",
+            expect="it never saw levels that rise through a clip, nor pictures without sound; untried with these"
+            " weights",
+        ),
     },
 )

@@ -8,6 +8,7 @@ from pydantic import AliasPath, Field
 
 from longtake.models.base import Count, ModelDefaults
 from longtake.models.configs import STARTS_FROM_IMAGE, NetworkConfig, TextEncoderConfig
+from longtake.models.hub import NEEDS_A_LORA, HubModel
 from longtake.models.records import Family, TextEncoder, encoder, tokenizer
 
 
@@ -71,6 +72,11 @@ MOTIF_VIDEO = Family(
     defaults={("AutoencoderKLWan", 8): DEFAULTS},
     scheduler_shift=True,
     hub={
-        "Motif-Technologies/Motif-Video-2B": "Motif-Video, 2 billion parameters, 1280x736 at 24 fps",
+        "Motif-Technologies/Motif-Video-2B": HubModel(
+            "Motif-Video, 2 billion parameters, 1280x736 at 24 fps",
+            licence="Apache-2.0",
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from longtake.models.base import Count, ModelDefaults
 from longtake.models.configs import SHIFTS, FlowConfig, NetworkConfig, TextEncoderConfig
+from longtake.models.hub import NEEDS_A_LORA, HubModel
 from longtake.models.records import T5, Family, TextEncoder, encoder, tokenizer
 
 Patches = Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -210,10 +211,18 @@ PREDICT_2 = Family(
     check="longtake.models.guardrail:check_guardrail",
     defaults={("AutoencoderKLWan", 8): COSMOS_2},
     hub={
-        "nvidia/Cosmos-Predict2-2B-Video2World": "Cosmos Predict 2, 2 billion parameters, 1280x704 at 16 fps, from a"
-        " photo or clip on; behind NVIDIA's guardrail",
-        "nvidia/Cosmos-Predict2-14B-Video2World": "Cosmos Predict 2, 14 billion parameters, 1280x704 at 16 fps, from a"
-        " photo or clip on; behind NVIDIA's guardrail",
+        "nvidia/Cosmos-Predict2-2B-Video2World": HubModel(
+            "Cosmos Predict 2, 2 billion parameters, 1280x704 at 16 fps, from a photo or clip on",
+            licence="NVIDIA Open Model License, which forbids to film without its guardrail",
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
+        "nvidia/Cosmos-Predict2-14B-Video2World": HubModel(
+            "Cosmos Predict 2, 14 billion parameters, 1280x704 at 16 fps, from a photo or clip on",
+            licence="NVIDIA Open Model License, which forbids to film without its guardrail",
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )
 PREDICT_2_5 = replace(
@@ -230,11 +239,18 @@ PREDICT_2_5 = replace(
     schedule="karras-200",
     defaults={("AutoencoderKLWan", 8): COSMOS_2_5},
     hub={
-        "nvidia/Cosmos-Predict2.5-2B@diffusers/base/post-trained": "Cosmos Predict 2.5, 2 billion parameters, 1280x704"
-        " at 16 fps; behind NVIDIA's guardrail",
+        "nvidia/Cosmos-Predict2.5-2B@diffusers/base/post-trained": HubModel(
+            "Cosmos Predict 2.5, 2 billion parameters, 1280x704 at 16 fps",
+            licence="NVIDIA Open Model License, which forbids to film without its guardrail",
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )
 COSMOS = replace(PREDICT_2, relatives={"Qwen2_5_VLForConditionalGeneration": PREDICT_2_5})
+COSMOS_3_EXPECT = (
+    "it never saw levels that rise through a clip, and cannot be trained here yet; untried with these weights"
+)
 COSMOS_3 = Family(
     code="diffusers:Cosmos3OmniTransformer",
     adapter="longtake.models.cosmos3:Cosmos3Model",
@@ -252,8 +268,18 @@ COSMOS_3 = Family(
     left_out={"sound_tokenizer": "sound", "safety_checker": None},
     defaults={("AutoencoderKLWan", 16): COSMOS_3_VIDEO},
     hub={
-        "nvidia/Cosmos3-Nano": "Cosmos 3, 16 billion parameters, 1280x720 at 24 fps, silent",
-        "nvidia/Cosmos3-Super": "Cosmos 3, 64 billion parameters, 1280x720 at 24 fps, silent",
+        "nvidia/Cosmos3-Nano": HubModel(
+            "Cosmos 3, 16 billion parameters, 1280x720 at 24 fps, silent",
+            licence="OpenMDW-1.1",
+            trained_on="clean frames",
+            expect=COSMOS_3_EXPECT,
+        ),
+        "nvidia/Cosmos3-Super": HubModel(
+            "Cosmos 3, 64 billion parameters, 1280x720 at 24 fps, silent",
+            licence="OpenMDW-1.1",
+            trained_on="clean frames",
+            expect=COSMOS_3_EXPECT,
+        ),
     },
 )
 SANA = Family(
@@ -275,6 +301,11 @@ SANA = Family(
     defaults={("AutoencoderKLWan", 8): SANA_VIDEO},
     scheduler_shift=True,
     hub={
-        "Efficient-Large-Model/SANA-Video_2B_480p_diffusers": "SANA-Video, 2 billion parameters, 832x480 at 16 fps",
+        "Efficient-Large-Model/SANA-Video_2B_480p_diffusers": HubModel(
+            "SANA-Video, 2 billion parameters, 832x480 at 16 fps",
+            licence="NVIDIA Open Model License",
+            trained_on="clean frames",
+            expect=NEEDS_A_LORA,
+        ),
     },
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from longtake.models.placement import Quantize
     from longtake.models.text import PromptEncoder
 
 
@@ -78,8 +79,8 @@ def described_by(place: str, class_name: str) -> Iterator[None]:
         raise ModelError(f"{place} describes no {class_name} ({_line(error)})") from error
 
 
-def load_part(folder: ModelFolder, part: str, dtype: torch.dtype) -> Any:
-    """Load one part, weights and all, in the given precision.
+def load_part(folder: ModelFolder, part: str, dtype: torch.dtype, quantize: Quantize | None = None) -> Any:
+    """Load one part, weights and all, in the given precision, or held in fewer bits.
 
     ModelError for weights that are missing, left over, of another shape, quantised or damaged; NumberError for
     numbers that are not finite, in the file or in this precision.
@@ -87,6 +88,8 @@ def load_part(folder: ModelFolder, part: str, dtype: torch.dtype) -> Any:
     empty, whose = empty_part(folder, part), f"model folder {folder.path}: {part}"
     if part == "vae" and folder.autoencoder.check:
         imported(folder.autoencoder.check)(empty.config, folder.place(part))
+    from longtake.models.quantize import load_config
+
     found = folder.weights[part]
     check_part(found.files, empty, whose)
     module = type(empty).from_pretrained(
@@ -96,21 +99,22 @@ def load_part(folder: ModelFolder, part: str, dtype: torch.dtype) -> Any:
         use_safetensors=True,
         variant=found.variant,
         **{"torch_dtype" if is_of_diffusers(folder, part) else "dtype": dtype},
+        **load_config(quantize, dtype, is_of_diffusers(folder, part)),
     )
     check_numbers(module, f"{whose}'s", dtype)
     return module
 
 
 def prompt_encoder(
-    folder: ModelFolder, dtype: torch.dtype | None = None, device: torch.device | None = None
+    folder: ModelFolder, dtype: torch.dtype | None = None, quantize: Quantize | None = None
 ) -> PromptEncoder:
-    """The text encoder of a folder on a device, or, without a precision, its tokenizers alone."""
+    """The text encoder of a folder, or, without a precision, its tokenizers alone."""
     parts: dict[str, Any] = {}
     for name, record in folder.family.text.parts.items():
         if record.weights is None:
             parts[name] = load_tokenizer(folder, name)
         elif dtype is not None:
-            parts[name] = load_part(folder, name, dtype).to(device)
+            parts[name] = load_part(folder, name, dtype, quantize)
     encoder: PromptEncoder = imported(folder.family.text.code)(folder.spec, parts)
     return encoder
 
@@ -152,7 +156,7 @@ def check_numbers(module: nn.Module, whose: str, dtype: torch.dtype) -> None:
     from longtake.finite import is_finite
 
     for name, tensor in module.state_dict().items():
-        if not is_finite(tensor):
+        if type(tensor) is torch.Tensor and not is_finite(tensor):  # those of torchao are of its own kinds
             half = " or try bfloat16, which holds larger ones than float16" if dtype == torch.float16 else ""
             raise NumberError(f"{whose} {name} holds numbers that are not finite: fetch it again{half}")
 

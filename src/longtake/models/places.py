@@ -16,44 +16,47 @@ from typing import Any
 from longtake.errors import ModelError
 from longtake.models.families import ALL, CONVERTED, PARTS
 from longtake.models.folder import INDEX, MODULAR, SETTINGS, ModelFolder
+from longtake.models.hub import HubModel
 from longtake.models.kinds import kind_of_file
 from longtake.models.records import Converted, imported
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "tracking-shot"
+EMBEDDED_TOLD = HubModel(
+    "tracking shots of vehicles; the default, part of longtake",
+    licence="Apache-2.0",
+    trained_on="unequal levels",
+    expect="small pictures, at once, on any processor",
+)
 
 Model = str | Path | ModelFolder | None
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model to try: the name that load_model takes, a line about it, and whether it is on this disk."""
+    """A model to try: the name that load_model takes, what is told of it, and whether it is on this disk."""
 
     name: str
-    about: str
+    told: HubModel
     on_disk: bool
 
 
 def list_models() -> list[KnownModel]:
-    """The embedded model, those that are made of original weights, then models of the hub.
-
-    The embedded one and SkyReels-V2 were trained on unequal noise levels, Open-Sora on clean frames beside noisy ones.
-    """
+    """The embedded model, those that are made of original weights, then models of the hub."""
     from huggingface_hub import try_to_load_from_cache
 
-    about = "tracking shots of vehicles; the default, part of longtake"
-    embedded = KnownModel(EMBEDDED.name, about, EMBEDDED.is_dir())
-    made = [KnownModel(c.name, c.about, _is_made(c)) for c in CONVERTED.values()]
+    embedded = KnownModel(EMBEDDED.name, EMBEDDED_TOLD, EMBEDDED.is_dir())
+    made = [KnownModel(c.name, c.told, _is_made(c)) for c in CONVERTED.values()]
     return [embedded, *made] + [
         KnownModel(
             name,
-            about,
+            told,
             any(
                 isinstance(try_to_load_from_cache(repository, index, revision=revision), str)
                 for index in (INDEX, MODULAR)
             ),
         )
         for family in ALL
-        for name, about in family.hub.items()
+        for name, told in family.hub.items()
         for repository, revision in [repository_of(name)]
     ]
 

@@ -20,6 +20,7 @@ from longtake.models.configs import (
     VaeConfig,
     WanVaeConfig,
 )
+from longtake.models.hub import HubModel
 from longtake.models.weights import OF_TRANSFORMERS
 
 PresetName = Literal["pa-o-base", "rn-o-base", "rn-o-base-as-released"]
@@ -106,11 +107,11 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Converted:
-    """A model that is made of original weights: its name, a line about it, the command that makes it, and the place of
-    the ModelSpec by which it is known before it is made."""
+    """A model that is made of original weights: its name, what is told of it, the command that makes it, and the place
+    of the ModelSpec by which it is known before it is made."""
 
     name: str
-    about: str
+    told: HubModel
     command: str
     spec: str
 
@@ -144,7 +145,7 @@ class Family:
     relatives: families of other models with a network of the same class, by the class of their text encoder.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
     spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
-    hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
+    hub: its models on the hub, what is told of each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
 
@@ -168,7 +169,7 @@ class Family:
     relatives: Mapping[str, Family] = field(default_factory=dict)
     lora_names: str | None = None
     lora_converter: str | None = None
-    hub: Mapping[str, str] = field(default_factory=dict)
+    hub: Mapping[str, HubModel] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)
 

@@ -1,0 +1,131 @@
+"""What a film takes of a card, by the configuration alone, against tensors that are there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from longtake.errors import LongTakeError
+from longtake.memory import GIB, Footprint, PartBytes, decode_bytes, footprint, footprints, pass_bytes
+from longtake.models.adapter import Adapter
+from longtake.models.empty import empty_encoders, empty_model
+from longtake.models.families import FAMILIES
+from longtake.models.folder import ModelFolder
+from longtake.models.load import load_model
+from longtake.models.placement import OFFLOADS
+from longtake.models.places import open_model
+from longtake.models.quantize import hold_in_fp8
+from longtake.models.tally import Tally, nbytes
+from longtake.options import FilmOptions, FilmPlan
+from published import CONFIGS, json_folder
+
+WITH_ALL_PARTS = [path for path in CONFIGS.glob("*.json") if "model_index" in path.read_text()]
+SIZE = {"width": 64, "height": 32}
+
+
+def small_film(folder: ModelFolder) -> FilmPlan:
+    options = {"num_inference_steps": 4, "steps_per_chunk": 2, "chunk_size": 2, "context_size": 2, **SIZE}
+    return FilmOptions(prompt="a red car", num_frames=65, **options).resolved(folder.spec)
+
+
+@pytest.fixture(params=["wan_folder", "skyreels_folder", "tubelet_folder", "open_sora_folder"])
+def folder(request: pytest.FixtureRequest) -> ModelFolder:
+    return open_model(request.getfixturevalue(request.param))
+
+
+def test_an_estimate_is_what_is_there(folder: ModelFolder) -> None:
+    """Guards estimates by nothing but JSON: of weights to the byte, of a pass and of decoding within a tenth."""
+    dtype = torch.bfloat16
+    loaded: Any = load_model(folder, dtype=dtype)
+    film, width = small_film(folder), folder.network.text_width
+    found = footprint(folder, film, dtype)
+    parts = (loaded.text_encoder.parts["text_encoder"], loaded.transformer, loaded.vae)
+    assert found.weights == sum(map(nbytes, parts))
+    assert found.a_pass == pytest.approx(pass_bytes(loaded, film, width), rel=0.1)
+    assert (found.decoding, found.remembered) == pytest.approx(decode_bytes(loaded, film), rel=0.1)
+
+
+def test_weights_that_are_cast_for_each_layer(wan_folder: Path) -> None:
+    """Guards float8: a pass that casts a layer while it works holds no more than one, and its film takes less."""
+    folder = open_model(wan_folder)
+    film, dtype = small_film(folder), torch.bfloat16
+    whole, held = footprints(folder, film, dtype, (None, "fp8"))
+    assert held.network.all < whole.network.all and held.a_pass == whole.a_pass
+    model = empty_model(folder, dtype)
+    hold_in_fp8(model.transformer, dtype)
+    assert pass_bytes(model, film, folder.network.text_width) <= whole.a_pass + 2 * whole.network.layer
+
+
+def test_longer_windows_take_more(wan_folder: Path) -> None:
+    """Guards an estimate that sees no film."""
+    folder = open_model(wan_folder)
+    film = small_film(folder)
+    larger = FilmOptions(prompt="x", seconds=30, width=128, height=64).resolved(folder.spec)
+    small, large = footprint(folder, film), footprint(folder, larger)
+    assert large.a_pass > 2 * small.a_pass and large.decoding > 2 * small.decoding
+    assert large.weights == small.weights
+
+
+def test_what_is_on_the_card() -> None:
+    """Each way to offload by its sum: what reads the prompts, or the network with what a film holds."""
+    text, network, vae = PartBytes(100, 10, 5, 20), PartBytes(80, 8, 4, 3), PartBytes(7, 0, 7, 1)
+    found = Footprint((text,), network, vae, a_pass=30, decoding=50, remembered=6)
+    assert found.weights == 187
+    assert [found.on_card(offload) for offload in OFFLOADS] == [237, 187, 137, 77, 60]
+    late = Footprint((text,), network, vae, a_pass=48, decoding=50, remembered=6)
+    assert late.on_card("sequential") == 64
+
+
+def test_a_tally_counts_what_is_held() -> None:
+    """A tensor counts once, whatever views there are of it, until the last of them goes; numbers are not needed."""
+    for device in ("cpu", "meta"):
+        with torch.inference_mode(), Tally() as tally:
+            x = torch.zeros(4, 100, device=device)
+            view = x.view(-1)[1:]
+            del x
+            assert tally.held == 1600
+            q = torch.zeros(1, 2, 64, 8, device=device)
+            y = nn.functional.scaled_dot_product_attention(q, q, q)
+            assert tally.peak == 1600 + 2 * y.nbytes  # no scores
+            del view, q, y
+            assert tally.held == 0
+
+
+def test_a_network_that_looks_at_its_numbers(wan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be walked through without numbers is said in a line."""
+
+    def looking(self: Adapter, *given: Any, **more: Any) -> Any:
+        return given[0].sum().item()
+
+    monkeypatch.setattr(Adapter, "velocity", looking)
+    folder = open_model(wan_folder)
+    with pytest.raises(LongTakeError, match="is not known: it cannot be walked through without numbers"):
+        footprint(folder, small_film(folder))
+
+
+@pytest.mark.parametrize("config", sorted(WITH_ALL_PARTS), ids=lambda path: path.stem)
+def test_published_sizes(config: Path, tmp_path: Path) -> None:
+    """Guards configurations that no folder could have, and the sum of full-size weights: two bytes a number."""
+    folder = ModelFolder(json_folder(config, tmp_path))
+    model = empty_model(folder, torch.bfloat16)
+    modules = [*empty_encoders(folder, torch.bfloat16), model.transformer, model.vae]
+    numbers = sum(p.numel() for module in modules for p in module.parameters())
+    told = next(told for f in FAMILIES.values() for name, told in f.hub.items() if is_of(name, config))
+    assert told.weights_gib == pytest.approx(2 * numbers / GIB, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", sorted(WITH_ALL_PARTS), ids=lambda path: path.stem)
+def test_what_is_told_of_memory(config: Path, tmp_path: Path) -> None:
+    """Guards `longtake models` against numbers that nobody counted: those of its records are counted here."""
+    folder = ModelFolder(json_folder(config, tmp_path))
+    found = footprint(folder, FilmOptions(prompt="x").resolved(folder.spec))
+    told = next(told for f in FAMILIES.values() for name, told in f.hub.items() if is_of(name, config))
+    assert told.weights_gib == pytest.approx(found.weights / GIB, abs=0.11)
+    assert told.peak_gib == {each: pytest.approx(found.on_card(each) / GIB, abs=0.11) for each in OFFLOADS}
+
+
+def is_of(name: str, config: Path) -> bool:
+    return name.split("/")[1].removesuffix("-Diffusers").lower() == config.stem
