@@ -22,6 +22,7 @@ from longtake.models.places import model_folder, open_model
 from longtake.training.options import DistilOptions, RunOptions, RunPlaces, TrainOptions
 from longtake.worlds import WorldName, load_world
 
+RATE = 1e14  # FLOP a second, for hours that are easily turned into those of another card
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
 ALSO = {"context_size": ("--context-size", "--context")}  # the latter is what the commands that film call it
 
@@ -255,6 +256,11 @@ def _describe(model: ModelFolder, options: RunOptions, data: Path) -> None:
         f" tokens\nepoch      {epoch}\nweights    {cost.trained:,} of {cost.parameters:,} are trained"
     )
     held = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in cost.memory.items())
+    hours = cost.flops_per_step * options.steps / RATE / 3600
+    print(
+        f"work       {cost.flops_per_step:.3g} FLOP a step; {options.steps} steps are {hours:.3g} hours of"
+        f" {RATE / 1e12:g} TFLOP/s, counted and not measured"
+    )
     print(f"memory     some {sum(cost.memory.values()) / 1e9:.3g} GB a process: {held}")
 
 
