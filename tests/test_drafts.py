@@ -15,8 +15,8 @@ from longtake.models.base import VideoModel
 from longtake.noise import check_table, sigma_table, tail
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import to_tensor, to_uint8
-from longtake.plan import steps_from
 from longtake.retakes import finished
+from longtake.schedules import flow, steps_from
 from longtake.shot import Shot
 from longtake.states import read_about, state_path
 from longtake.takes import Take
@@ -109,7 +109,7 @@ def test_a_longer_draft_begins_like_a_shorter_one(
     assert same >= 16 and np.array_equal(a[: same // 8 * 8], b[: same // 8 * 8])
 
 
-@pytest.mark.parametrize("solver", ["euler", "unipc"])
+@pytest.mark.parametrize("solver", ["euler", "unipc", "renoise"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_finish_stopped_after_any_pass_goes_on_to_the_same_file(
     request: pytest.FixtureRequest, tmp_path: Path, family: str, solver: str
@@ -226,7 +226,7 @@ def test_a_table_ends_as_the_models_own() -> None:
     table = sigma_table(8, 2.0)
     for strength in (1e-6, 0.05, 0.3, 0.4, 0.45, 0.6, 0.999):
         own = [level for level in table.tolist()[1:] if level < 0.999 * strength]
-        steps = steps_from(strength, 8, 2.0)
+        steps = steps_from(strength, flow(8, 2.0))
         levels = tail(table, strength, steps)
         check_table(levels, strength)
         assert levels.tolist() == pytest.approx([strength, *own], rel=1e-6)

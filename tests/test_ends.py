@@ -55,6 +55,7 @@ def toward(
         lambda first, count: chunk_noise([3], first, count, SHAPE).to(known),
         sigmas,
         6,
+        lambda first, rungs: torch.cat([chunk_noise([4 + int(r)], first, 1, SHAPE) for r in rungs], dim=2),
     )
     how = Toward.of(plain, known, behind)
     window, film = how.begin(), nothing_of(SHAPE).to(known)
@@ -231,6 +232,33 @@ def test_what_would_drop_an_end_is_refused(tubelet_folder: Path, tmp_path: Path)
     with pytest.raises(StateError, match=r"runs into end\.mp4"):
         branched(tmp_path / "film.mp4", tmp_path / "other.mp4", model.model.spec, Cue(at=4, seed=3))
     assert not (tmp_path / "longer.mp4").exists() and not (tmp_path / "other.mp4").exists()
+
+
+@pytest.mark.parametrize("levels", [(1, 0.9, 0.7, 0.3), (0.95, 0.7, 0.3, 0.1)])
+@pytest.mark.parametrize("solver", ["renoise", "unipc"])
+def test_an_end_comes_out_by_any_steps(levels: tuple[float, ...], solver: Solver) -> None:
+    """Guards ends where noise is drawn anew, and where it enters at less than 1."""
+
+    def fresh(first: int, rungs: Tensor) -> Tensor:
+        drawn = [chunk_noise([4 + int(rung)], first + i, 1, SHAPE) for i, rung in enumerate(rungs)]
+        return torch.cat(drawn, dim=2)
+
+    plain = Sampler(
+        Sampling(4, 1, 1, 0, solver=solver),
+        lambda latents, sigma, first: latents * 0.5 + latents.mean(),
+        lambda first, count: levels[0] * chunk_noise([3], first, count, SHAPE),
+        torch.tensor([*levels, 0.0]),
+        6,
+        fresh,
+    )
+    known = torch.randn(1, 2, 3, 3, 3)
+    how = Toward.of(plain, known, False)
+    window, film = how.begin(), nothing_of(SHAPE)
+    while window.t < how.end:
+        window, chunk = how.advance(window)
+        film = film if chunk is None else torch.cat([film, chunk], dim=2)
+    assert film.isfinite().all()
+    torch.testing.assert_close(film[:, :, 3:], known, atol=1e-4, rtol=0)
 
 
 def test_a_model_that_jumps_says_so(tubelet_model: VideoModel) -> None:

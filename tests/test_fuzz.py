@@ -21,7 +21,7 @@ from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
 from longtake.options import FilmOptions
-from longtake.states import HEADER, About, _digest, read_state
+from longtake.states import HEADER, SCHEMA, About, _digest, read_state
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_any_name_of_a_clip_in_a_batch_is_a_line(
 
 
 def header(film: Any) -> dict[str, Any]:
-    told = {"film": film, "model": None, "lora": None, "dtype": "float32", "weights": "0f"}
+    told = {"film": film, "model": None, "lora": None, "made": {"dtype": "float32", "model_sha256": "0f"}}
     return {**told, "passes": 1, "num_frames": 4, "num_written": 0}
 
 
@@ -153,7 +153,7 @@ def test_a_state_without_all_of_its_tensors_is_a_line(names: set[str], size: int
     """Guards states of which parts are missing and the checksum is right."""
     path, tensors = folder / "b.state", {name: torch.zeros(size) for name in names}
     about = About(**header({"prompt": "a"}))
-    told = {"schema": 1, **about.model_dump(), "sha256": _digest(tensors, about)}
+    told = {"schema": SCHEMA, **about.model_dump(), "sha256": _digest(tensors, about)}
     save_file(tensors, path, metadata={HEADER: json.dumps(told)})
     try:
         read_state(path)

@@ -281,7 +281,7 @@ def test_step_of_half_precision_is_taken_in_float32() -> None:
     x, v = torch.randn(2, 1, 2, 3, 1, 1, generator=torch.Generator().manual_seed(0)).bfloat16()
     sigmas, steps = sigma_table(7, 1.0), torch.tensor([0, 3, 6])
     exact = x.float() + (sigmas[steps + 1] - sigmas[steps]).view(-1, 1, 1) * v.float()
-    assert torch.equal(euler(x, v, sigmas, steps, ())[0], exact.bfloat16())
+    assert torch.equal(euler(x, v, sigmas, steps, (), 0)[0], exact.bfloat16())
 
 
 def test_live_memory_is_flat() -> None:
@@ -420,7 +420,7 @@ def test_the_generator_gives_the_window_to_go_on_from(s: Setting) -> None:
 
 
 def adams_bashforth2(
-    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory
+    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory, first: int
 ) -> tuple[Tensor, Memory]:
     """Second order, with one past velocity to a latent."""
     (past,) = memory

@@ -1,4 +1,6 @@
-"""UniPC of order two in a moving window, against diffusers' own on each chunk by itself."""
+"""UniPC of order two in a moving window, against diffusers' own on each chunk alone; renoise against a loop."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +9,14 @@ from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from filming import chunks_of
-from longtake.noise import chunk_noise, sigma_table
-from longtake.solvers import SOLVERS
+from longtake.methods import denoise
+from longtake.models.wan import WanModel
+from longtake.noise import chunk_noise, latent_noise, sigma_table
+from longtake.options import FilmOptions
+from longtake.plan import Sampling
+from longtake.schedules import TABLES
+from longtake.shot import Shot, ShotState
+from longtake.solvers import SOLVERS, solver_of
 
 SHAPE = (2, 1, 2)
 UNIPC = SOLVERS["unipc"]
@@ -70,3 +78,95 @@ def test_it_is_of_second_order() -> None:
         return float(np.abs(end.item() - 0.5))
 
     assert error(64) / error(128) > 3.5
+
+
+def fresh(first: int, rungs: Tensor) -> Tensor:
+    """Noise by place and rung."""
+    at = [latent_noise(9, first + i, SHAPE, int(rung)) for i, rung in enumerate(rungs)]
+    return torch.stack(at, dim=1)[None]
+
+
+def test_what_renoise_makes_of_known_data() -> None:
+    """With data that do not change, the latent at level s is (1 - s) * data + s * the noise of its place and rung."""
+    data, x = torch.randn(2, 1, 2, 4, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sigmas, steps = torch.tensor([1, 0.9, 0.4, 0], dtype=torch.float64), torch.tensor([2, 1, 1, 0])
+    now, after = sigmas[steps].view(-1, 1, 1), sigmas[steps + 1].view(-1, 1, 1)
+    moved, memory = solver_of("renoise", fresh).step(x, (x - data) / now, sigmas, steps, (), 11)
+    assert memory == ()
+    places = [latent_noise(9, 11 + i, SHAPE, int(steps[i]) + 1).double() for i in range(4)]
+    torch.testing.assert_close(moved, (1 - after) * data + after * torch.stack(places, dim=1)[None])
+    torch.testing.assert_close(moved[:, :, 0], data[:, :, 0])
+
+
+@pytest.mark.parametrize("per_chunk", [1, 2, 4])
+def test_renoise_is_the_loop_of_each_chunk(per_chunk: int) -> None:
+    """Five chunks through sliding windows: each is what a loop of its own makes of it, by noise of its own places."""
+
+    def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
+        return latents * 0.5 - sigma.view(-1, 1, 1)
+
+    sampling, sigmas = (
+        Sampling(4, per_chunk, 2, 0, solver="renoise"),
+        torch.tensor([1, 0.9375, 0.83, 0.625, 0]),
+    )
+    film = denoise(sampling, velocity, lambda i, n: chunk_noise([9], i, n, SHAPE), sigmas, 5, fresh=fresh)
+    for k, chunk in enumerate(film):
+        x = chunk_noise([9], 2 * k, 2, SHAPE)
+        for step in range(4):
+            now, after = sigmas[step], sigmas[step + 1]
+            data = x - now * velocity(x, now.expand(2), 0)
+            x = (1 - after) * data + after * fresh(2 * k, torch.full((2,), step + 1))
+        torch.testing.assert_close(chunk, x, atol=1e-6, rtol=0)
+
+
+def test_rungs_are_places_of_their_own() -> None:
+    """Guards against noise that is used twice: rungs of a latent do not correlate, nor with another's."""
+    shape = (4, 64, 64)
+    base = latent_noise(3, 5, shape, 1).flatten()
+    for index, rung in ((5, 0), (5, 2), (6, 1), (1, 5)):
+        other = latent_noise(3, index, shape, rung).flatten()
+        assert abs(torch.corrcoef(torch.stack([base, other]))[0, 1].item()) < 5 / len(base) ** 0.5
+    assert torch.equal(latent_noise(3, 5, shape, 0), latent_noise(3, 5, shape))
+
+
+@pytest.mark.parametrize("levels", [(1, 0.9375, 0.83, 0.625), TABLES["turbo"].sigmas])
+def test_a_film_that_is_renoised_goes_on_from_any_state(
+    wan_model: WanModel, levels: tuple[float, ...]
+) -> None:
+    """Guards resume, branch and extend: a state is all that is needed, and a longer film begins as a shorter one."""
+    options: dict[str, Any] = {
+        "width": 32,
+        "height": 32,
+        "sigmas": levels,
+        "chunk_size": 1,
+        "context_size": 1,
+    }
+    short, long = (
+        FilmOptions(prompt="a red car", num_frames=n, solver="renoise", **options).resolved(wan_model.spec)
+        for n in (25, 33)
+    )
+    shot, whole = Shot(wan_model, short), list[ShotState]()
+    state, _ = shot.begin()
+    level = round(levels[0], 6)
+    while not shot.is_whole(state):
+        whole.append(state)
+        state, _ = shot.advance(state)
+    for passed in whole[1::2]:
+        *_, (ended, _) = Shot(wan_model, short).passes(passed)
+        assert torch.equal(ended.window.clean, state.window.clean)
+    for passed in whole:
+        if not shot.is_open(passed):
+            break
+        longer, _ = Shot(wan_model, long).advance(passed)
+    assert passed.window.t >= 4
+    other = Shot(wan_model, long)
+    same, _ = other.begin()
+    while same.window.t <= longer.window.t - 1:
+        same, _ = other.advance(same)
+    assert torch.equal(same.window.noisy, longer.window.noisy)
+    first = latent_noise(0, 0, short.latent_shape)
+    seen: list[Tensor] = []
+    Shot(wan_model, short, look=lambda x, v, sigma, at: seen.append(x)).advance(
+        Shot(wan_model, short).begin()[0]
+    )
+    assert torch.equal(seen[0][0, :, 0], level * first)

@@ -69,7 +69,7 @@ def film_of(model: VideoModel, **options: Any) -> FilmPlan:
     return FilmOptions(**given).resolved(model.spec)
 
 
-@pytest.mark.parametrize("solver", ["euler", "unipc"])
+@pytest.mark.parametrize("solver", ["euler", "unipc", "renoise"])
 @pytest.mark.parametrize("family", ["tubelet_folder", "wan_folder"])
 def test_a_film_stopped_after_any_pass_goes_on_to_the_same_file(
     request: pytest.FixtureRequest, tmp_path: Path, family: str, solver: str

@@ -8,14 +8,14 @@ B batch, C channels, F latent frames, H W latent height and width, E known laten
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from longtake.ladder import Ladder
-from longtake.methods import Sampler
 from longtake.progressive import Window
+from longtake.samplers import Sampler
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Toward(Sampler):
     """The progressive method toward `end`, known latents (B, C, E, H, W), whole chunks.
 
     behind: whether they come behind the film's num_chunks, and are not made; they are the last of these otherwise, and
-    come out as they are: on a straight line from the noise of their place, whose velocity is known.
+    come out as they are: their data are known at every level, and with these their velocity.
     """
 
     end_latents: Tensor | None = None
@@ -51,7 +51,7 @@ class Toward(Sampler):
         return self.sampling.ladder(self.num_chunks + self.behind * self.known.shape[2] // size)
 
     def climb(self, window: Window, ladder: Ladder, start: int = 0) -> tuple[Window, Tensor | None]:
-        network, noise = self.velocity, self.noise
+        network = self.velocity
         first_known = ladder.num_chunks * ladder.chunk_size - self.known.shape[2]
 
         def velocity(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
@@ -60,12 +60,11 @@ class Toward(Sampler):
                 return network(latents, sigma, first)
             place = first + made
             known = self.known[:, :, place - first_known : first + count - first_known].to(latents)
-            away = noise(place, count - made) - known
+            away = (latents[:, :, made:] - known) / sigma[made:].view(-1, 1, 1)
             if not sigma[:made].any():  # nothing is left to be made
                 return torch.cat([torch.zeros_like(latents[:, :, :made]), away], dim=2)
             seen = torch.cat([latents[:, :, :made], known], dim=2)
             levels = torch.cat([sigma[:made], torch.zeros_like(sigma[made:])])
             return torch.cat([network(seen, levels, first)[:, :, :made], away], dim=2)
 
-        how = Sampler(self.sampling, velocity, noise, self.sigmas, self.num_chunks)
-        return Sampler.climb(how, window, ladder, start)
+        return Sampler.climb(replace(self, velocity=velocity), window, ladder, start)

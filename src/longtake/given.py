@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Literal
@@ -10,7 +11,8 @@ from typing import Literal
 from longtake.errors import OptionError
 from longtake.frames import frames_of, number
 from longtake.models.base import ModelSpec
-from longtake.plan import OWN_START, Sampling, steps_from
+from longtake.plan import OWN_START, Sampling
+from longtake.schedules import steps_from
 
 # What a film may begin or end with; "behind" is a clip that comes behind it, and is no part of it.
 Given = Literal["clip", "photo", "behind"]
@@ -34,21 +36,32 @@ def latent_of(frame: int, spec: ModelSpec) -> int:
     )
 
 
+def latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
+    """The pixels of a side of the picture, whose name that is, in latents. OptionError for those that do not fit."""
+    if pixels % spec.alignment:
+        below = max(pixels // spec.alignment, 1) * spec.alignment
+        raise OptionError(
+            f"{name} {pixels} does not fit {spec.name}: take a multiple of {spec.alignment}, such as"
+            f" {below} or {below + spec.alignment}"
+        )
+    return pixels // spec.spatial_factor
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
 
 
-def from_draft(sampling: Sampling, strength: float, shift: float) -> Sampling:
-    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1). OptionError if it
-    cannot be."""
+def from_draft(sampling: Sampling, strength: float, levels: Sequence[float]) -> Sampling:
+    """How a film is denoised whose draft's latents enter at noise level `strength`, of (0, 1), and go on through those
+    of `levels` that are lower. OptionError if it cannot be."""
     if sampling.method != "progressive" or sampling.reencode_context:
         raise OptionError("a draft is finished by method progressive, without reencode_context")
     if not 0 < strength < 1:
         raise OptionError(
             f"strength lies between 0, which keeps the draft, and 1, which keeps nothing of it; got {number(strength)}"
         )
-    steps = steps_from(strength, sampling.num_inference_steps, shift)
+    steps = steps_from(strength, levels)
     return replace(sampling, num_inference_steps=steps, steps_per_chunk=min(steps, sampling.steps_per_chunk))
 
 

@@ -17,7 +17,7 @@ from longtake.drafts import EncodedDraft, check_draft
 from longtake.errors import OutputError, StateError
 from longtake.files import file_sha256, printable
 from longtake.options import FilmPlan, options_of
-from longtake.provenance import made_by
+from longtake.provenance import loras_in, made_by
 from longtake.start import given_in
 from longtake.states import About, TakeState, read_about, read_state
 from longtake.video import Pictures, VideoWriter, read_frames
@@ -50,8 +50,9 @@ class Beginning:
         if not isinstance(strength, float | int | None):
             raise StateError(f"{printable(state)} is damaged: its film has no number for a strength")
         film = options.resolved(spec, **given_in(about.film), strength=strength)
+        begun = about.film | {"loras": loras_in(about.film)}
         for name, value in film.metadata.items():
-            if (told := about.film.get(name)) != value:
+            if (told := begun.get(name)) != value:
                 raise StateError(
                     f"{printable(file)} was begun with {name} {told}, and would go on with {value}"
                 )

@@ -7,92 +7,18 @@ docs/algorithm.md, in words.
 B batch, C channels, F latent frames, H W latent height and width, L text tokens
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from longtake.errors import OptionError
 from longtake.ladder import Ladder
 from longtake.noise import check_table
 from longtake.plan import OWN_START, Method, Sampling
 from longtake.progressive import Window, advance
-from longtake.solvers import SOLVERS, Solver, Velocity, euler
-
-Noise = Callable[[int, int], Tensor]
-Reencode = Callable[[Tensor], Tensor]
-
-# Where a finished latent is noised again, its noise is that of the place so far ahead, which no film reaches. The
-# noise that it was made of will not do: the two are alike, and would add up where they should mix.
-AGAIN = 2**40
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A film of `num_chunks` chunks, of sampling.chunk_size latents each, by the progressive method: the heart.
-
-    A clip for a chunk makes it replacement ("RN" in PA-VDM, arXiv 2410.08151, §4), and half a window behind the other
-    half, chunk by chunk.
-
-    velocity: as for `advance`; `first` is negative for latents that come before the film.
-    noise(first, count): the latents first, first + 1, … (B, C, count, H, W) as they enter, a function of the index: of
-        level sigmas[0], pure noise where that is 1.
-    sigmas: (S+1,) float32, falling strictly from 1 to 0, on the latents' device, S being sampling.num_inference_steps.
-        The progressive method may begin at less than 1.
-    reencode: what a chunk goes through, frames and back, before it becomes context, if sampling says so.
-    """
-
-    sampling: Sampling
-    velocity: Velocity
-    noise: Noise
-    sigmas: Tensor
-    num_chunks: int
-    reencode: Reencode | None = None
-
-    @property
-    def solver(self) -> Solver:
-        return SOLVERS[self.sampling.solver]
-
-    @property
-    def ladder(self) -> Ladder:
-        return self.sampling.ladder(self.num_chunks)
-
-    @property
-    def end(self) -> int:
-        """The window's t when the film is whole."""
-        return self.ladder.passes
-
-    @property
-    def open_until(self) -> int:
-        """The last t at which the window is that of a longer film too: it drains from there on, or is whole."""
-        return self.num_chunks * self.sampling.steps_per_chunk
-
-    def begin(self, context: Tensor | None = None) -> Window:
-        """The window before the first pass. context: clean latents (B, C, any F, H, W) that come before the film.
-        OptionError for a context that nothing would see."""
-        latents, size = self.noise(0, self.sampling.chunk_size), self.sampling.context_size
-        if context is None:
-            context = latents[:, :, :0]
-        elif size == 0:
-            raise OptionError("context_size must be at least 1 with a context, got 0")
-        return _behind(_last(context.to(latents), size), self.solver.memories)
-
-    def advance(self, window: Window) -> tuple[Window, Tensor | None]:
-        """The window a pass later, and the chunk (B, C, chunk_size, H, W) that is finished with it, if one is."""
-        return self.climb(window, self.ladder)
-
-    def climb(self, window: Window, ladder: Ladder, start: int = 0) -> tuple[Window, Tensor | None]:
-        """A pass of the heart over a ladder whose first chunk is chunk `start` of the film."""
-        size = self.sampling.chunk_size
-        return advance(
-            window,
-            ladder,
-            self.sigmas,
-            lambda latents, sigma, first: self.velocity(latents, sigma, start * size + first),
-            lambda k: self.noise((start + k) * size, size),
-            self.solver.step,
-        )
+from longtake.samplers import AGAIN, Noise, Reencode, Sampler, behind, last, noised
+from longtake.solvers import Fresh, Velocity, euler
 
 
 class Reencoded(Sampler):
@@ -107,7 +33,7 @@ class Reencoded(Sampler):
         window, chunk = super().advance(window)
         if chunk is None or window.t == self.end:
             return window, chunk
-        return replace(window, clean=_last(self.reencode(chunk), self.sampling.context_size)), chunk
+        return replace(window, clean=last(self.reencode(chunk), self.sampling.context_size)), chunk
 
 
 class NoisyReplacement(Sampler):
@@ -121,11 +47,11 @@ class NoisyReplacement(Sampler):
         level = self.sigmas[ladder.steps(window.t)[0]]
         clean, count = window.clean, window.clean.shape[2]
         first = ladder.chunks(window.t).start * ladder.chunk_size - count
-        again = self.noise(AGAIN + first, count) if count else clean
+        again = self.again(first, count) if count else clean
 
         def at_one_level(latents: Tensor, sigma: Tensor, first: int) -> Tensor:
-            noised = _noised(clean, again, level.expand(count))
-            latents = torch.cat([noised, latents[:, :, count:]], dim=2)
+            at_level = noised(clean, again, level.expand(count))
+            latents = torch.cat([at_level, latents[:, :, count:]], dim=2)
             return self.velocity(latents, level.expand(latents.shape[2]), first)
 
         return Sampler.climb(replace(self, velocity=at_one_level), window, ladder, start)
@@ -216,7 +142,7 @@ class Fifo(OwnStart):
     def full(self, clip: Tensor) -> Window:
         S, dropped = self.sampling.num_inference_steps, self.dropped
         start = torch.cat([clip[:, :, :1].expand(-1, -1, dropped, -1, -1), clip], dim=2)
-        queue = _noised(start, self.noise(AGAIN - dropped, S), self.sigmas[self.steps])
+        queue = noised(start, self.again(-dropped, S), self.sigmas[self.steps])
         clean = clip[:, :, :1].expand(-1, -1, self.sampling.context_size, -1, -1)
         return Window(S, clean, queue)
 
@@ -230,9 +156,9 @@ class Fifo(OwnStart):
             self.velocity(latents[:, :, i : i + size], level[i : i + size], first + i)[:, :, looked_at:]
             for i in range(0, S, size - looked_at)
         ]
-        queue, _ = euler(window.noisy, torch.cat(moved, dim=2), self.sigmas, self.steps, ())
+        queue, _ = euler(window.noisy, torch.cat(moved, dim=2), self.sigmas, self.steps, (), oldest)
         chunk = queue[:, :, :1].clone()
-        clean = _last(torch.cat([window.clean, chunk], dim=2), looked_at)
+        clean = last(torch.cat([window.clean, chunk], dim=2), looked_at)
         queue = torch.cat([queue[:, :, 1:], self.noise(oldest + S, 1)], dim=2)
         return Window(window.t + 1, clean, queue), None if oldest < 0 else chunk
 
@@ -259,13 +185,13 @@ class FullWindow(OwnStart):
         return S + passes - self.sampling.growing_passes
 
     def full(self, clip: Tensor) -> Window:
-        again = self.noise(AGAIN, self.clip_size)
+        again = self.again(0, self.clip_size)
         known = replace(
             self,
             velocity=lambda latents, sigma, first: (again - clip)[:, :, : first + latents.shape[2]],
             noise=lambda first, count: again[:, :, first : first + count],
         )
-        window = _behind(clip[:, :, :0])
+        window = behind(clip[:, :, :0])
         for _ in range(self.sampling.growing_passes):
             window, _ = known.climb(window, self.ladder)
         return replace(window, t=self.sampling.num_inference_steps)
@@ -288,16 +214,19 @@ def sampler(
     num_chunks: int,
     reencode: Reencode | None = None,
     first_level: float = 1,
+    fresh: Fresh | None = None,
 ) -> Sampler:
     """The sampler of a method, as Sampler describes it. OptionError unless sigmas fall strictly to 0, from
-    first_level: what noise gives, 1 but for the progressive method."""
-    assert first_level == 1 or sampling.method == "progressive", "the others noise anew"
+    first_level: what noise gives, 1 for the methods of OWN_START. fresh: none is needed where that is 1 and the solver
+    is not renoise."""
+    assert first_level == 1 or sampling.method not in OWN_START, "it starts from pure noise"
+    assert fresh or (first_level == 1 and sampling.solver != "renoise")
     check_table(sigmas, first_level)
     assert len(sigmas) == sampling.num_inference_steps + 1
     kind = Reencoded if sampling.reencode_context else SAMPLERS[sampling.method]
-    return kind(
-        sampling, velocity, noise, sigmas.to(noise(0, sampling.chunk_size).device), num_chunks, reencode
-    )
+    again = fresh or (lambda first, rungs: noise(first, len(rungs)))
+    device = noise(0, sampling.chunk_size).device
+    return kind(sampling, velocity, noise, sigmas.to(device), num_chunks, again, reencode)
 
 
 def denoise(
@@ -308,11 +237,12 @@ def denoise(
     num_chunks: int,
     context: Tensor | None = None,
     reencode: Reencode | None = None,
+    fresh: Fresh | None = None,
 ) -> Generator[Tensor, None, None]:
     """A film's chunks in order, each (B, C, sampling.chunk_size, H, W), by the method of `sampling`; arguments as for
-    Sampler and its `begin`."""
+    `sampler` and its `begin`."""
     assert context is None or sampling.method not in OWN_START
-    how = sampler(sampling, velocity, noise, sigmas, num_chunks, reencode)
+    how = sampler(sampling, velocity, noise, sigmas, num_chunks, reencode, fresh=fresh)
     return _chunks(how, how.begin(context))
 
 
@@ -333,18 +263,3 @@ SAMPLERS: dict[Method, type[Sampler]] = {
     "fifo": Fifo,
     "full-window": FullWindow,
 }
-
-
-def _noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Latents (B, C, F, H, W) brought to levels sigma (F,)."""
-    level = sigma.view(-1, 1, 1)
-    return ((1 - level) * clean + level * noise).to(clean.dtype)
-
-
-def _behind(context: Tensor, memories: int = 0) -> Window:
-    nothing = context[:, :, :0]
-    return Window(0, context, nothing, (nothing,) * memories)
-
-
-def _last(latents: Tensor, count: int) -> Tensor:
-    return latents[:, :, max(0, latents.shape[2] - count) :]

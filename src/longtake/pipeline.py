@@ -5,15 +5,15 @@ its length.
 """
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from longtake.models.base import VideoModel
+from longtake.models.base import Loras, VideoModel
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
+from longtake.models.lora import references
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import Pictures
@@ -24,12 +24,10 @@ class LongTake:
     """A model, ready to film. The same model, options, prompt and seed give the same film, whole or in
     part."""
 
-    def __init__(
-        self, model: VideoModel, folder: ModelFolder | None = None, lora: str | Path | None = None
-    ) -> None:
+    def __init__(self, model: VideoModel, folder: ModelFolder | None = None, lora: Loras = None) -> None:
         """folder, lora: what it was loaded from, if films are to say so."""
         self.model, self.folder = model, folder
-        self.lora = None if lora is None else str(Path(lora).resolve())
+        self.loras = references(lora)
 
     @property
     def reference(self) -> str | None:
@@ -56,9 +54,9 @@ class LongTake:
         model: Model = None,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
-        lora: str | Path | None = None,
+        lora: Loras = None,
     ) -> Self:
-        """Loads a model folder, a model of the hub, or (None) the embedded default, and adds a LoRA to it;
+        """Loads a model folder, a model of the hub, or (None) the embedded default, and adds LoRAs to it;
         see `models.load.load_model`."""
         folder = with_weights(open_model(model))
         return cls(load_model(folder, device, dtype, lora), folder, lora)

@@ -11,7 +11,7 @@ Method = Literal[
     "progressive", "replacement", "noisy-replacement", "chunk-by-chunk", "restart", "fifo", "full-window"
 ]
 
-Solver = Literal["euler", "unipc"]
+Solver = Literal["euler", "unipc", "renoise"]
 
 # The methods that make their own start, and so cannot begin with a clip.
 OWN_START: tuple[Method, ...] = ("fifo", "full-window")
@@ -58,7 +58,8 @@ class Sampling:
             )
         if self.solver != "euler" and self.method in OWN_START:
             raise OptionError(
-                f"method {self.method} noises a clip anew, of which solver {self.solver} remembers nothing: take euler"
+                f"method {self.method} noises a clip anew and goes on by its own steps: solver {self.solver} is not for"
+                " it, take euler"
             )
         if self.reencode_context and not (self.rungs == 1 and self.method in ONE_BY_ONE):
             raise OptionError(
@@ -114,13 +115,6 @@ class Sampling:
         chunks = min(self.rungs, self.chunks_per_run) if self.method == "restart" else self.rungs
         latents = chunks * self.chunk_size + self.context_size
         return min(latents, self.model_window) if self.method == "fifo" else latents
-
-
-def steps_from(strength: float, num_inference_steps: int, shift: float) -> int:
-    """The steps from noise level `strength`, in (0, 1), down to 0 by a table's own levels: one to each that is lower,
-    and one to 0. A level that is nearly `strength` takes none."""
-    shares = (i / num_inference_steps for i in range(1, num_inference_steps))
-    return 1 + sum(shift * u / (1 + (shift - 1) * u) < 0.999 * strength for u in shares)
 
 
 def sampling_by(

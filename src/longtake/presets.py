@@ -6,6 +6,7 @@ A family's presets are imported when one of them is asked for.
 from collections.abc import Mapping
 from typing import Any
 
+from longtake.errors import OptionError
 from longtake.models.families import FAMILIES
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions
@@ -38,6 +39,8 @@ def preset_options(
     from longtake.models.open_sora.spec import SPEC
 
     preset = PRESETS[name]
+    if "sigmas" in given:
+        raise OptionError(f"preset {name} has noise levels of its own: leave out the preset, or sigmas")
     options = {**preset.options, **given}
     if preset.one_by_one:
         options.setdefault("steps_per_chunk", options["num_inference_steps"])

@@ -51,9 +51,9 @@ def advance(
 
     steps, num_clean = torch.tensor(ladder.steps(t)), clean.shape[2]
     sigma = torch.cat([sigmas.new_zeros(num_clean), sigmas[steps]])
-    first = ladder.chunks(t).start * size - num_clean
-    v = velocity(torch.cat([clean, film[0]], dim=2), sigma, first)
-    noisy, memory = solver(film[0], v[:, :, num_clean:], sigmas, steps, film[1:])
+    first = ladder.chunks(t).start * size
+    v = velocity(torch.cat([clean, film[0]], dim=2), sigma, first - num_clean)
+    noisy, memory = solver(film[0], v[:, :, num_clean:], sigmas, steps, film[1:], first)
 
     if not ladder.leaves(t):
         return Window(t + 1, clean, noisy, memory), None

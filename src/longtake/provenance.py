@@ -97,6 +97,14 @@ def made_in(metadata: Mapping[str, Any]) -> Made:
     return Made()
 
 
+def loras_in(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The LoRAs that a film says it follows from: name, sha256 and weight. Films of before had one, of no weight."""
+    if isinstance(before := metadata.get("lora"), dict):
+        return [{**before, "weight": 1.0}]
+    told = metadata.get("loras")
+    return [lora for lora in told if isinstance(lora, dict)] if isinstance(told, list) else []
+
+
 def followed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What a film that says this of itself follows from: all but what it was made with."""
     return {name: value for name, value in metadata.items() if name != MADE}

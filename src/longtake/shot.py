@@ -20,13 +20,14 @@ from longtake.errors import NumberError, OptionError, StateError
 from longtake.finite import ADVICE, is_finite
 from longtake.given import decoded_frames
 from longtake.guidance import guided_velocity
-from longtake.methods import AGAIN, Noise, Sampler, sampler
+from longtake.methods import sampler
 from longtake.models.base import Stateful, VideoModel
 from longtake.models.text import Text
-from longtake.noise import chunk_noise, sigma_table, tail
+from longtake.noise import film_table, latent_noise, tail
 from longtake.options import FilmPlan
 from longtake.pictures import Pictures, to_tensor, to_uint8
 from longtake.progressive import Window
+from longtake.samplers import AGAIN, Noise, Sampler
 from longtake.solvers import Velocity
 
 Look = Callable[[Tensor, Tensor, Tensor, int], None]
@@ -90,20 +91,23 @@ class Shot:
             lambda index: self._stage(index).guidance_scale,
             lambda index: self._told.index(self._stage(index).told),
         )
+        pure, sigmas = noise or self._noise, self._sigmas
+        level = round(float(sigmas[0]), 6)  # float32 comes near to 1
         self._sampler = sampler(
             film.cost.sampling,
             watched(velocity, self._place, look),
-            noise or (self._noise if draft is None else self._drafted),
-            self._sigmas,
+            self._drafted if draft is not None else lambda first, count: level * pure(first, count),
+            sigmas,
             film.length.num_chunks,
             lambda latents: self._encoded(model.decoder().push(latents)),
-            1 if film.strength is None else film.strength,
+            level,
+            self._fresh,
         )
 
     @property
     def _sigmas(self) -> Tensor:
         settings, strength = self.film.settings, self.film.strength
-        table = sigma_table(settings.num_inference_steps, settings.shift)
+        table = film_table(settings, self.film.schedule)
         steps = self.film.cost.sampling.num_inference_steps
         return table if strength is None else tail(table, strength, steps)
 
@@ -260,15 +264,19 @@ class Shot:
         not made of it."""
         assert self._draft is not None and self.film.strength is not None
         clean = self._draft.latents(first, count).to(self.model.device)
-        return torch.lerp(clean, self._noise(first, count, AGAIN), self.film.strength)
+        return torch.lerp(clean, self._noise(AGAIN + first, count), self.film.strength)
 
-    def _noise(self, first: int, count: int, ahead: int = 0) -> Tensor:
+    def _noise(self, first: int, count: int) -> Tensor:
+        return self._fresh(first, torch.zeros(count))
+
+    def _fresh(self, first: int, rungs: Tensor) -> Tensor:
+        """Noise (1, C, F, H, W) for latents first, first + 1, …, or for these again, AGAIN ahead; each at its rung."""
         given, shape = self.film.length.given_latents, self.film.latent_shape
         latents = [
-            chunk_noise([self._stage(index).seed], ahead + given + index, 1, shape)
-            for index in range(first, first + count)
+            latent_noise(self._stage(index % AGAIN).seed, given + index, shape, int(rung))
+            for index, rung in enumerate(rungs.tolist(), first)
         ]
-        return torch.cat(latents, dim=2).to(self.model.device)
+        return torch.stack(latents, dim=1)[None].to(self.model.device)
 
 
 def watched(velocity: Velocity, place: Callable[[int], str], look: Look | None = None) -> Velocity:

@@ -1,11 +1,13 @@
 """Solvers: how far a pass moves every latent of a window, each at its own noise level; and what the heart is given.
 
-A step is called as `euler` is, and takes and gives what is remembered of every noisy latent; it keeps nothing itself.
+A step is called as `euler` is: it is told the place of the latents in the film, takes and gives what is remembered of
+each noisy one, and keeps nothing itself.
 
 B batch, C channels, F latent frames, H W latent height and width
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,24 +16,47 @@ from torch import Tensor
 Velocity = Callable[[Tensor, Tensor, int], Tensor]
 Noise = Callable[[int], Tensor]
 Memory = tuple[Tensor, ...]
-Step = Callable[[Tensor, Tensor, Tensor, Tensor, Memory], tuple[Tensor, Memory]]
+Step = Callable[[Tensor, Tensor, Tensor, Tensor, Memory, int], tuple[Tensor, Memory]]
+Fresh = Callable[[int, Tensor], Tensor]
 
 
 def euler(
-    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory
+    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory, first: int
 ) -> tuple[Tensor, Memory]:
     """Move every latent from its own sigma to the next: x + (sigma_next - sigma) * velocity. It remembers nothing.
 
     latents, velocity: (B, C, F, H, W), the noisy part of the window. sigmas: (S+1,). steps: (F,), the steps that each
-    latent has taken. Computed in the precision of sigmas or better, returned in that of latents. In float32 one chunk
-    is bit-equal to diffusers' FlowMatchEulerDiscreteScheduler.
+    latent has taken. first: the absolute index of the first latent. Computed in the precision of sigmas or better,
+    returned in that of latents. In float32 one chunk is bit-equal to diffusers' FlowMatchEulerDiscreteScheduler.
     """
     gap = (sigmas[steps + 1] - sigmas[steps]).view(-1, 1, 1)
     return (latents + gap * velocity).to(latents.dtype), memory
 
 
+def renoise(
+    fresh: Fresh,
+    latents: Tensor,
+    velocity: Tensor,
+    sigmas: Tensor,
+    steps: Tensor,
+    memory: Memory,
+    first: int,
+) -> tuple[Tensor, Memory]:
+    """Noise the predicted data again, to the next sigma: (1 - sigma_next) * data + sigma_next * noise. It remembers
+    nothing. Weights that are distilled by distribution matching or consistency are trained for it: CausVid (Yin et al.,
+    arXiv 2412.07772), Self-Forcing, TurboDiffusion.
+
+    fresh(first, rungs): pure noise (B, C, F, H, W) for the latents from the absolute index `first` on, at rungs (F,):
+    the steps that each has taken after this one. The rest as for euler, precision too.
+    """
+    now, after = (sigmas[steps + ahead].view(-1, 1, 1) for ahead in (0, 1))
+    data = latents - now * velocity
+    noised = (1 - after) * data + after * fresh(first, steps + 1)
+    return noised.to(latents.dtype), memory
+
+
 def unipc2(
-    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory
+    latents: Tensor, velocity: Tensor, sigmas: Tensor, steps: Tensor, memory: Memory, first: int
 ) -> tuple[Tensor, Memory]:
     """UniPC of order 2 with B2(h) on the predicted data, as diffusers' UniPCMultistepScheduler takes it with its
     defaults; of order 1 at a latent's first and last step. Shapes and precision as for euler.
@@ -80,3 +105,8 @@ class Solver(NamedTuple):
 
 
 SOLVERS = {"euler": Solver(euler, 0), "unipc": Solver(unipc2, 3)}
+
+
+def solver_of(name: str, fresh: Fresh) -> Solver:
+    """A solver by its name: of SOLVERS, or "renoise", whose noise is `fresh`."""
+    return Solver(partial(renoise, fresh), 0) if name == "renoise" else SOLVERS[name]

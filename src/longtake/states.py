@@ -50,7 +50,7 @@ class About(BaseModel):
     """What a state belongs to.
 
     film: what the film follows from. model, lora: the folders or names that it is filmed with, None for the embedded
-    model and for no LoRA. made: what it was made with so far.
+    model and for no LoRA; several as for `read_spec`. made: what it was made with so far.
     passes, num_frames: how far it is. num_written: how many of its pictures are in whole seconds of the file.
     keep_every: the seconds after which a state is kept. draft: the file that the film is finished from, if it is.
     """
@@ -59,7 +59,7 @@ class About(BaseModel):
 
     film: dict[str, Any]
     model: str | None
-    lora: str | None
+    lora: str | tuple[str, ...] | None
     made: Made
     passes: int = Field(ge=0)
     num_frames: int = Field(ge=0)

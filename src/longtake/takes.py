@@ -308,7 +308,7 @@ class Take:
         about = About(
             film=self.metadata,
             model=model.reference,
-            lora=model.lora,
+            lora=model.loras or None,
             made=self.made.model_copy(update={"model_sha256": model.weights or None}),
             passes=state.shot.window.t,
             num_frames=state.shot.num_frames,

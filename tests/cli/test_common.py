@@ -16,7 +16,6 @@ GENERATE = ("generate", "a red car", "--frames", "4")
 @pytest.mark.parametrize(
     ("arguments", "option"),
     [
-        ((*GENERATE, "--lora", "a", "--lora", "b"), "--lora"),
         ((*GENERATE, "--seed", "1", "--seed", "2"), "--seed"),
         ((*GENERATE, "--seed", "1", "--seed", "1"), "--seed"),
         ((*GENERATE, "--frames=8"), "--frames"),
@@ -28,7 +27,7 @@ GENERATE = ("generate", "a red car", "--frames", "4")
 def test_an_option_is_given_once(
     cli: Callable[..., Any], tmp_path: Path, arguments: tuple[str, ...], option: str
 ) -> None:
-    """Guards against the last of several that wins, unsaid: a second LoRA, another seed."""
+    """Guards against the last of several that wins, unsaid: another seed."""
     code, out, err = cli(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{option} is given 2 times: give it once" in err and not list(tmp_path.iterdir())

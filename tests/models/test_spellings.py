@@ -17,11 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from longtake.errors import LongTakeError, ModelError
+from longtake.models.families import FAMILIES
 from longtake.models.load import load_model, load_transformer, read_spec
-from longtake.models.lora import CONFIG, DIFFUSERS_METADATA, WEIGHTS, find_lora, fuse_lora
-from longtake.models.spellings import authors_name
+from longtake.models.lora import CONFIG, DIFFUSERS_METADATA, WEIGHTS, find_lora, fuse_loras
+from longtake.models.spellings import AUTHORS_OF_WAN, authors_name
 
 RANK, ALPHA = 2, 5.0
+WAN = FAMILIES["WanTransformer3DModel"]
 Tensors = dict[str, Tensor]
 Spell = Callable[[Tensors, Path], Path]
 # Layers of a Wan in its authors' names, by hand, and in diffusers'.
@@ -136,7 +138,7 @@ def test_every_spelling_gives_the_same_weights(
 ) -> None:
     """Guards each name, and alpha / rank, against W + alpha / rank * B A by hand; and that nothing else moves."""
     fused = load_transformer(wan_folder)
-    fuse_lora(fused, find_lora(SPELLINGS[spelling](pairs, tmp_path)))
+    fuse_loras(fused, WAN, [find_lora(SPELLINGS[spelling](pairs, tmp_path))])
     products = {LAYERS[x]: ALPHA / RANK * pairs[f"{x}.B"] @ pairs[f"{x}.A"] for x in LAYERS}
     for name, before in network.state_dict().items():
         difference = products.get(name.removesuffix(".weight"))
@@ -159,7 +161,7 @@ def test_names_are_those_of_diffusers_converters(pairs: Tensors, tmp_path: Path,
         layers = {name.removeprefix("transformer.").split(".lora_")[0] for name in converted}
         assert layers == set(LAYERS.values())
     everything = LAYERS | OUTSIDE_THE_BLOCKS
-    assert {name: authors_name(ours) for name, ours in everything.items()} == {
+    assert {name: authors_name(ours, AUTHORS_OF_WAN) for name, ours in everything.items()} == {
         name: name for name in everything
     }
     assert {ours for ours in everything.values()} <= {name for name, _ in network.named_modules()}
@@ -179,7 +181,7 @@ def test_whole_differences_are_added(wan_folder: Path, network: Any, tmp_path: P
     tensors = {name: torch.randn_like(weights[ours]) for name, ours in differences.items()}
     save_file(tensors, tmp_path / "whole.safetensors")
     fused = load_transformer(wan_folder)
-    fuse_lora(fused, find_lora(tmp_path / "whole.safetensors"))
+    fuse_loras(fused, WAN, [find_lora(tmp_path / "whole.safetensors")])
     for name, ours in differences.items():
         assert torch.equal(fused.state_dict()[ours], weights[ours] + tensors[name])
     changed = {name for name, t in fused.state_dict().items() if not torch.equal(t, weights[name])}
@@ -194,7 +196,7 @@ def test_some_layers_are_enough(wan_folder: Path, network: Any, pairs: Tensors, 
         tmp_path / "few.safetensors",
     )
     fused = load_transformer(wan_folder)
-    fuse_lora(fused, find_lora(tmp_path))
+    fuse_loras(fused, WAN, [find_lora(tmp_path)])
     moved = {n for n, t in fused.state_dict().items() if not torch.equal(t, network.state_dict()[n])}
     assert moved == {f"blocks.{block}.attn1.to_q.weight" for block in range(2)}
 
@@ -203,11 +205,11 @@ def test_a_file_is_as_good_as_a_folder(wan_folder: Path, pairs: Tensors, tmp_pat
     """Guards the name and the hash that a film says, by file or by folder; several in one folder must be named."""
     (tmp_path / "snow").mkdir()
     peft(pairs, tmp_path / "snow")
-    folder, file = (read_spec(wan_folder, tmp_path / "snow" / name).lora for name in ("", WEIGHTS))
-    assert folder == file and folder is not None and folder.name == "snow"
+    (folder,), (file,) = (read_spec(wan_folder, tmp_path / "snow" / name).loras for name in ("", WEIGHTS))
+    assert folder == file and folder.name == "snow"
     path = comfyui(pairs, tmp_path)
-    lora = read_spec(wan_folder, path).lora
-    assert lora is not None and lora.name == "style" and lora == read_spec(wan_folder, tmp_path).lora
+    (lora,) = read_spec(wan_folder, path).loras
+    assert lora.name == "style" and (lora,) == read_spec(wan_folder, tmp_path).loras
     path.with_name("other.safetensors").write_bytes(path.read_bytes())
     with pytest.raises(
         ModelError, match=r"several LoRAs, such as other.safetensors and style.safetensors: name"
@@ -319,7 +321,7 @@ def test_a_lora_of_any_names_is_fused_or_refused(
     save_file({name if name != old else new or "x": tensor for name, tensor in tensors.items()}, path)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     try:
-        fuse_lora(network, find_lora(path))
+        fuse_loras(network, WAN, [find_lora(path)])
     except LongTakeError as error:
         assert "\n" not in str(error)
         network.load_state_dict(before)

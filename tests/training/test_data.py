@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,12 @@ pytestmark = pytest.mark.slow
 
 CAPTIONS = {"a": "a red car at night", "b": "a bus", "c": "snowy mountains at dawn"}
 FRAMES = {"a": 49, "b": 29, "c": 17}
-SAMPLING = {"num_inference_steps": 4, "steps_per_chunk": 2, "chunk_size": 1, "context_size": 2}
+SAMPLING: dict[str, Any] = {
+    "num_inference_steps": 4,
+    "steps_per_chunk": 2,
+    "chunk_size": 1,
+    "context_size": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +168,7 @@ def test_every_window_of_the_sampler_finds_a_place(film: PreparedFilm, spec: Mod
     assert film.needed == longest + (spec.first_frames == 1) == 4 + (spec.first_frames == 1)
 
 
-def sampling(spec: ModelSpec, **changes: int) -> ModelDefaults:
+def sampling(spec: ModelSpec, **changes: Any) -> ModelDefaults:
     return replace(spec.defaults, **changes)
 
 

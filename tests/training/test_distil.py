@@ -22,6 +22,7 @@ from longtake.models.load import load_model, load_transformer, read_spec
 from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.pipeline import LongTake
+from longtake.schedules import karras
 from longtake.training.distil import Distilling, OwnBatch
 from longtake.training.loss import levels
 from longtake.training.objectives import velocity_of
@@ -316,6 +317,21 @@ def test_a_batch_is_a_function_of_the_step() -> None:
     assert one.window == same.window and not torch.equal(one.latents, next_.latents)
 
 
+def test_a_table_of_its_own_is_halved() -> None:
+    """Guards levels by hand and by a formula that shift does not know: the student's are the teacher's, every other."""
+    sigmas = (1.0, 0.9, 0.6, 0.2)
+    own = replace(EIGHT, sigmas=sigmas, num_inference_steps=4)
+    assert DistilOptions().sampling(replace(SPEC, defaults=own)).sigmas == (1.0, 0.6)
+    made = distilling(lambda x, sigma, text: x, own)
+    assert made.table.tolist() == pytest.approx([*sigmas, 0]) and made.sigmas.tolist() == pytest.approx(
+        [1, 0.6, 0]
+    )
+    spec = replace(SPEC, schedule="karras")
+    assert DistilOptions().sampling(spec).sigmas == tuple(karras(8)[::2])
+    with pytest.raises(OptionError, match="levels of its own: leave out shift"):
+        DistilOptions(shift=3.0).sampling(replace(SPEC, defaults=own))
+
+
 @pytest.mark.parametrize(
     ("teacher", "options", "student"),
     [
@@ -334,7 +350,8 @@ def test_what_the_student_is_filmed_with(
 ) -> None:
     """Half the steps, and a window of as many latents, unless it is asked for otherwise."""
     names = ("num_inference_steps", "steps_per_chunk", "chunk_size")
-    spec = replace(SPEC, defaults=replace(EIGHT, **dict(zip(names, teacher, strict=True))))
+    wanted: dict[str, Any] = dict(zip(names, teacher, strict=True))
+    spec = replace(SPEC, defaults=replace(EIGHT, **wanted))
     made = DistilOptions(**options).sampling(spec)
     assert tuple(getattr(made, name) for name in names) == student
 

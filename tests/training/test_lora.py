@@ -110,10 +110,10 @@ def test_a_film_says_which_lora_it_follows_from(run: Path, tubelet_folder: Path)
     spec = read_spec(tubelet_folder, run)
     digest = hashlib.sha256((run / "lora" / WEIGHTS).read_bytes()).hexdigest()
     film = FilmOptions(prompt="a red car").resolved(spec)
-    assert film.metadata["lora"] == {"name": "snow", "sha256": digest}
+    assert film.metadata["loras"] == [{"name": "snow", "sha256": digest, "weight": 1}]
     assert film.settings.shift == 2.0 == load_model(tubelet_folder, lora=run).spec.defaults.shift
     assert read_spec(tubelet_folder, run / "lora") == spec
-    assert asdict(read_spec(tubelet_folder))["lora"] is None
+    assert asdict(read_spec(tubelet_folder))["loras"] == ()
 
 
 def test_one_without_sampling_of_its_own_has_the_models(
@@ -123,7 +123,7 @@ def test_one_without_sampling_of_its_own_has_the_models(
     folder = Path(shutil.copytree(run / "lora", tmp_path / "other"))
     (folder / "longtake.json").unlink()
     spec = read_spec(tubelet_folder, folder)
-    assert spec.defaults == read_spec(tubelet_folder).defaults and spec.lora and spec.lora.name == "other"
+    assert spec.defaults == read_spec(tubelet_folder).defaults and spec.loras[0].name == "other"
 
 
 def edit_config(**changes: Any) -> Callable[[Path], None]:
@@ -187,3 +187,18 @@ def test_targets_are_the_layers_of_the_blocks(tubelet_folder: Path) -> None:
     ]
     chosen = [name for name in names if name.endswith(tuple(f".{target}" for target in TARGETS))]
     assert sorted(chosen) == sorted(name for name in names if name.startswith("blocks."))
+
+
+def test_one_of_few_steps_is_trained_and_filmed_at_its_levels(tubelet_folder: Path, tmp_path: Path) -> None:
+    """Guards noise levels by hand from a model's folder through training into the LoRA's, and into its films."""
+    folder = Path(shutil.copytree(tubelet_folder, tmp_path / "model"))
+    levels, own = [1, 0.9, 0.7, 0.4], json.loads((folder / "longtake.json").read_text())
+    (folder / "longtake.json").write_text(json.dumps(own | {"sigmas": levels}))
+    options = {**OPTIONS, "shift": None}
+    trainer = tiny_run.trainer(folder, tmp_path / "few", **options)
+    assert trainer.objective.sigmas.tolist() == pytest.approx([*levels, 0])
+    list(trainer.steps())
+    assert json.loads((tmp_path / "few" / "lora" / "longtake.json").read_text())["sigmas"] == levels
+    spec = read_spec(tubelet_folder, tmp_path / "few")
+    film = FilmOptions(prompt="a red car").resolved(spec)
+    assert film.settings.sigmas == tuple(levels) and "shift" not in film.metadata

@@ -88,7 +88,7 @@ def test_a_lora_is_filmed_with(cli: Cli, prepared: Path, tubelet_folder: Path) -
     for command in (("generate", "a red car", "-o", "film.mp4"), ("plan",)):
         result = cli(*command, "--frames", "8", "--model", tubelet_folder, "--lora", "run")
         assert result.code == 0, result.err
-    assert probe("film.mp4").metadata["lora"]["name"] == "run"
+    assert probe("film.mp4").metadata["loras"][0]["name"] == "run"
 
 
 def test_every_option_reaches_the_run(cli: Cli, prepared: Path, tubelet_folder: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from longtake.frames import FilmLength, number
 from longtake.options import FilmPlan
 from longtake.plan import Sampling
+from longtake.schedules import takes_shift
 
 
 def cost_in_words(film: FilmPlan) -> str:
@@ -18,7 +19,7 @@ def cost_in_words(film: FilmPlan) -> str:
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             *([f"solver        {sampling.solver}"] if sampling.solver != "euler" else []),
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
-            f" {sampling.chunk_size}, shift {settings.shift:g}, guidance {settings.guidance_scale:g}",
+            f" {sampling.chunk_size}, {_levels(film)}, guidance {settings.guidance_scale:g}",
             f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
             f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
@@ -28,6 +29,15 @@ def cost_in_words(film: FilmPlan) -> str:
             f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
         ]
     )
+
+
+def _levels(film: FilmPlan) -> str:
+    """What the noise levels follow from."""
+    settings = film.settings
+    if settings.sigmas is not None:
+        return "levels " + " ".join(f"{level:.4g}" for level in settings.sigmas)
+    words = f"shift {settings.shift:g}" if takes_shift(settings, film.schedule) else ""
+    return f"{film.schedule} levels {words}".rstrip() if film.schedule != "flow" else words
 
 
 def _frames(length: FilmLength) -> str:
@@ -49,7 +59,7 @@ def ladder_picture(sigmas: Sequence[float], sampling: Sampling) -> str:
     """The full window as a chunk of noise enters it, one line a chunk, in the order of the film.
 
     A bar is as long as the chunk's sigma; its light end is what the next steps_per_chunk passes take off,
-    which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling from 1 to 0.
+    which brings each chunk down to where the one before it stood. sigmas: (S+1,) falling to 0.
     """
     S, M, width = len(sigmas) - 1, sampling.steps_per_chunk, 48
     noisy = sampling.method == "noisy-replacement"

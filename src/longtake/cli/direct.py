@@ -32,7 +32,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The mp4 to write."
 # The options of a film that its draft does not settle.
 FINISHING = (
     *("negative_prompt", "num_inference_steps", "steps_per_chunk", "chunk_size", "context_size"),
-    *("solver", "shift", "guidance_scale"),
+    *("solver", "shift", "sigmas", "guidance_scale"),
 )
 
 

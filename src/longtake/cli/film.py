@@ -28,7 +28,7 @@ from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
-from longtake.provenance import made_in
+from longtake.provenance import loras_in, made_in
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -74,12 +74,12 @@ At = Annotated[
     ),
 ]
 Lora = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--lora",
-        metavar="RUN|DIR|FILE",
+        metavar="RUN|DIR|FILE[=WEIGHT]",
         help="A LoRA to add to the model, as train makes it or in diffusers', ComfyUI's, kohya's or"
-        " diffusion-pipe's spelling.",
+        " diffusion-pipe's spelling; =0.8 behind it makes it count so often. May be given again.",
     ),
 ]
 Preset = Annotated[
@@ -126,6 +126,12 @@ FitName = Annotated[
 DtypeName = Annotated[Dtype | None, typer.Option("--dtype", help="Precision of the network.")]
 
 
+# Options that take the place of others, which a script or a film may say.
+RIVALS = {
+    "sigmas": ("num_inference_steps", "shift"),
+    "num_inference_steps": ("sigmas",),
+    "shift": ("sigmas",),
+}
 FIELDS = [name for name in FilmOptions.model_fields if name not in ("prompt", "width", "height", "cues")]
 
 
@@ -224,15 +230,15 @@ def plan(
         end,
     )
     with quick_imports():
-        from longtake.noise import sigma_table
+        from longtake.noise import film_table
 
     if preset:
         say(f'note: preset {preset} adds "{added_to("any")}" to a prompt that names no score')
     say_notes(film)
     settings = film.settings
-    sigmas = sigma_table(settings.num_inference_steps, settings.shift).tolist()
+    sigmas = film_table(settings, film.schedule).tolist()
     if as_json:
-        report = {"model": film.model, "settings": asdict(settings)}
+        report = {"model": film.model, "settings": settings.told}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
         print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
@@ -264,6 +270,8 @@ def film_options(
     given |= {} if script is None else read_script(script, list(FilmOptions.model_fields))
     if keywords.get("seconds") is not None or "seconds" in given:
         given.pop("num_frames", None)
+    for name in given_of(keywords):
+        given = {key: value for key, value in given.items() if key not in RIVALS.get(name, ())}
     given |= given_of(keywords) | ({} if prompt is None else {"prompt": prompt})
     if at:
         said = (each.partition(" ") for each in at)
@@ -287,7 +295,7 @@ def sides_of(size: str | None) -> dict[str, int]:
     return {"width": int(sides[1]), "height": int(sides[2])}
 
 
-def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> dict[str, Any]:
+def _told(film: Path, start: str | None, end: Path | None, lora: list[str] | None) -> dict[str, Any]:
     """What a film says of itself. OptionError for one that is not ours, or was made with a clip or a LoRA that is not
     given."""
     from longtake.video import probe
@@ -304,8 +312,9 @@ def _told(film: Path, start: str | None, end: Path | None, lora: str | None) -> 
     for side, given in (("start", start), ("end", end)):
         if side in told and given is None:
             raise OptionError(f"{printable(film)} {side}s with {told[side]['name']}: give it with --{side}")
-    if "lora" in told and lora is None:
-        raise OptionError(f"{printable(film)} was made with LoRA {told['lora']['name']}: give it with --lora")
+    if (made_with := loras_in(told)) and not lora:
+        names = " and ".join(printable(str(each.get("name"))) for each in made_with)
+        raise OptionError(f"{printable(film)} was made with LoRA {names}: give it with --lora")
     return told
 
 
@@ -319,7 +328,7 @@ def _film(
     options: FilmOptions,
     model: ModelFolder,
     preset: PresetName | None,
-    lora: str | None,
+    lora: list[str] | None,
     start: str | None,
     end: Path | None,
 ) -> FilmPlan:

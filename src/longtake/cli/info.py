@@ -10,7 +10,7 @@ import typer
 from longtake.cli.common import Json, app
 from longtake.files import printable
 from longtake.frames import number
-from longtake.provenance import WORDS, Made, followed, made_in
+from longtake.provenance import WORDS, Made, followed, loras_in, made_in
 
 if TYPE_CHECKING:
     from longtake.video import VideoInfo
@@ -23,7 +23,7 @@ ORIGINS = {
     "continues": "stands behind",
     "draft": "finished from",
 }
-CUES, RETAKE, LORA = "cues", "retake", "lora"
+CUES, RETAKE, LORAS = "cues", "retake", ("lora", "loras")
 IN_HEAD = ("num_frames", "fps", "width", "height")  # of the file itself
 Row = tuple[str, str]
 
@@ -69,7 +69,7 @@ def _length(found: "VideoInfo") -> str:
 
 def _follows_from(told: Mapping[str, Any]) -> Iterator[Row]:
     """Prompt and timeline, then every other option."""
-    apart = {"prompt", CUES, RETAKE, LORA, *ORIGINS, *IN_HEAD}
+    apart = {"prompt", CUES, RETAKE, *LORAS, *ORIGINS, *IN_HEAD}
     if "prompt" in told:
         yield "prompt", _text(told["prompt"])
     for cue in _items(told.get(CUES)):
@@ -79,8 +79,8 @@ def _follows_from(told: Mapping[str, Any]) -> Iterator[Row]:
     for name, value in told.items():
         if name not in apart:
             yield name.replace("_", " "), _text(value)
-    if LORA in told:
-        yield LORA, _file(told[LORA])
+    for lora in loras_in(told):
+        yield "LoRA", f"{_file(lora)}, {_number(lora.get('weight'))} times"
 
 
 def _cue(cue: Mapping[str, Any]) -> Iterator[str]:

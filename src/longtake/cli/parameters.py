@@ -32,6 +32,7 @@ METAVARS = {
     "weights_dir": "DIR",
     "world": "|".join(WorldName),
     "judge": "FILE",
+    "sigmas": "A,B,…|NAME",
 }
 # Of text that names one of a few, which the model does not know.
 CHOICES: dict[str, type] = {"world": WorldName}

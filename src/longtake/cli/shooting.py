@@ -27,6 +27,7 @@ from longtake.cli.signals import gently
 from longtake.errors import OutputError
 from longtake.files import printable
 from longtake.frames import number
+from longtake.models.base import Loras
 from longtake.models.folder import ModelFolder
 from longtake.options import FilmPlan
 
@@ -60,7 +61,7 @@ class Loading(NamedTuple):
     folder: ModelFolder
     device: str
     dtype: str | None
-    lora: str | None
+    lora: Loras
     like: "Made | None" = None
 
 

@@ -69,7 +69,7 @@ class RunConfig(Model):
 
     model: str
     weights: str = ""
-    lora: LoraName | None = None
+    lora: tuple[LoraName, ...] | LoraName | None = None
     dtype: str | None = None
     settings: ModelDefaults
     seconds: float
@@ -117,7 +117,7 @@ def film_all(run: Path, films: Comparison, done: Callable[[int, int], None]) -> 
     if setting.world is not None:
         _check_world(setting, setting.world)
         films = replace(films, variants=[Variant(REAL), *films.variants])
-    config = _config(films).model_dump(mode="json")
+    config = _config(films).model_dump(mode="json") | {"settings": films.setting.spec.defaults.told}
     _check(run, config, films)
     claim(run, config)
     (run / "films").mkdir(exist_ok=True)
@@ -254,7 +254,7 @@ def _config(films: Comparison) -> RunConfig:
     return RunConfig(
         model=spec.name,
         weights=with_weights(open_model(setting.folder)).sha256,
-        lora=spec.lora,
+        lora=spec.loras or None,
         dtype=setting.dtype,
         settings=spec.defaults,
         seconds=setting.seconds,

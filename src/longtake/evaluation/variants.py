@@ -15,7 +15,7 @@ from longtake.evaluation.options import ABLATIONS, COMPARED, METHODS, Given
 from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.given import decoded_frames
-from longtake.models.base import ModelSpec
+from longtake.models.base import Loras, ModelSpec
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
@@ -54,7 +54,7 @@ class Setting:
 
     seconds: float
     model: str | None = None
-    lora: str | Path | None = None
+    lora: Loras = None
     device: str = "cpu"
     dtype: str | None = None
     weights_dir: Path | None = None

@@ -7,8 +7,10 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+Level = Annotated[float, Field(strict=True, gt=0, le=1)]
 RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
 
 
@@ -29,7 +32,8 @@ RECENT = "recent"  # the name, in a decoder's state, of latents of which it make
 class ModelDefaults:
     """What a model is filmed with where the user says nothing: the keys of longtake.json in its folder.
 
-    The bounds are those of that file; options have their own.
+    The bounds are those of that file; options have their own. sigmas: noise levels by hand, as many as
+    num_inference_steps and without the 0 that they fall to, in place of those that shift gives.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -43,6 +47,18 @@ class ModelDefaults:
     context_size: Annotated[int, Field(strict=True, ge=0, le=2**31)]
     shift: Annotated[float, Field(strict=True, gt=0)]
     guidance_scale: Annotated[float, Field(strict=True, ge=0)]
+    sigmas: tuple[Level, ...] | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON values, without sigmas where there are none."""
+        values = asdict(self)
+        sigmas = values.pop("sigmas")
+        return values if sigmas is None else {**values, "sigmas": list(sigmas)}
+
+
+# A LoRA or several, in order: a file, a folder or a run, with =0.8 behind it if it is to count so often.
+Loras = str | Path | Sequence[str | Path] | None
 
 
 Score = Annotated[float, Field(ge=0)]
@@ -68,10 +84,11 @@ class Ends:
 
 @dataclass(frozen=True)
 class LoraName:
-    """Which LoRA a model is filmed with: the name of its folder, and the sha256 of its weights."""
+    """Which LoRA a model is filmed with: the name of its folder, the sha256 of its weights, and how often it counts."""
 
     name: str
     sha256: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,9 +99,9 @@ class ModelSpec:
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
     reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
     `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: whose noise levels
-    it is filmed with, "flow" for even ones that are shifted. left_out: what the model could make and its films lack,
-    such as sound. ends: how well its films meet an end, if that was measured.
+    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
+    in schedules.py, the formula of its noise levels. left_out: what the model could make and its films lack, such as
+    sound. ends: how well its films meet an end, if that was measured.
     """
 
     name: str
@@ -95,7 +112,7 @@ class ModelSpec:
     alignment: int
     max_prompt_tokens: int
     defaults: ModelDefaults
-    lora: LoraName | None = None
+    loras: tuple[LoraName, ...] = ()
     group_latents: int | None = None
     lookahead_latents: int = 0
     prediction: str = "flow_prediction"

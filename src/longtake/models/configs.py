@@ -9,6 +9,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -215,6 +216,12 @@ class LoraConfig(Config):
 def _passes(defaults: ModelDefaults) -> ModelDefaults:
     if defaults.steps_per_chunk > defaults.num_inference_steps:
         raise ValueError("steps_per_chunk is more than num_inference_steps")
+    if defaults.sigmas is None:
+        return defaults
+    if len(defaults.sigmas) != defaults.num_inference_steps:
+        raise ValueError("sigmas must be as many as num_inference_steps")
+    if any(before <= after for before, after in pairwise(defaults.sigmas)):
+        raise ValueError("sigmas must fall at every step")
     return defaults
 
 
@@ -242,6 +249,8 @@ def settings(content: dict[str, Any], folder: Path) -> ModelDefaults:
             f"model folder {folder}: longtake.json must hold a number for each default; mend"
             f" {wrong or 'them'} ({_one_line(error)})"
         ) from None
+    if own.get("sigmas"):
+        own["sigmas"] = tuple(own["sigmas"])
     return ModelDefaults(**own)  # numbers as they are written, 24 not 24.0
 
 

@@ -74,6 +74,7 @@ FAMILIES = {
         autoencoders=OF_WAN,
         text=T5,
         text_per_latent=True,
+        lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
         hub={
@@ -89,6 +90,7 @@ FAMILIES = {
         autoencoders=OF_WAN,
         text=T5,
         text_per_latent=True,
+        lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): SKYREELS_V2, ("AutoencoderKLWan", 16): SKYREELS_V2},
         hub={
             "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": "SkyReels-V2, 1.3 billion parameters, 960x544 at 24 fps",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.models.base import ModelSpec, VideoModel
+from longtake.models.base import Loras, ModelSpec, VideoModel
 from longtake.models.device import check_device, resolve_dtype
 from longtake.models.families import FAMILIES
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
-from longtake.models.lora import find_lora, fuse_lora, lora_name
+from longtake.models.lora import find_loras, fuse_loras, lora_name
 from longtake.models.parts import (
     check_numbers,
     empty_part,
@@ -29,41 +28,43 @@ if TYPE_CHECKING:
     from longtake.models.adapter import Adapter
 
 
-def read_spec(model: Model = None, lora: str | Path | None = None) -> ModelSpec:
+def read_spec(model: Model = None, lora: Loras = None) -> ModelSpec:
     """Describe a model. Raises ModelError as open_model does.
 
-    lora: a LoRA to add: its file, its folder or that of the run that trained it; its own defaults, if it has any, hold,
-    and what was measured of the model alone does not.
+    lora: one to add, or several: its file, its folder or that of the run that trained it, and behind it =0.8 if it is
+    to count so often. The defaults of the first that has its own hold, and what was measured of the model alone does
+    not.
     """
-    spec = open_model(model).spec
-    if lora is None:
+    spec, found = open_model(model).spec, find_loras(lora)
+    if not found:
         return spec
-    found = find_lora(lora)
-    own = (found.folder / SETTINGS).exists()
-    defaults = read_settings(found.folder) if own else spec.defaults
-    return replace(spec, lora=lora_name(found), defaults=defaults, ends=None)
+    own = (read_settings(each.folder) for each in found if (each.folder / SETTINGS).exists())
+    defaults = next(own, None) or spec.defaults
+    return replace(spec, loras=tuple(map(lora_name, found)), defaults=defaults, ends=None)
 
 
 def load_model(
     model: Model = None,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
-    lora: str | Path | None = None,
+    lora: Loras = None,
 ) -> VideoModel:
-    """Load a model onto a device, and add the LoRA to its weights.
+    """Load a model onto a device, and add LoRAs to its weights.
 
+    lora: as for read_spec.
     dtype: float32, bfloat16 or float16; None means bfloat16 on CUDA and float32 elsewhere.
     Raises ModelError as open_model does, and for weights that are missing, left over, damaged, quantised or pickled;
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
     folder = _whole(model)
-    added = None if lora is None else find_lora(lora)
+    added = find_loras(lora)
     with reading(folder.path):
         transformer = load_part(folder, "transformer", precision)
         if added:
-            fuse_lora(transformer, added)
-            check_numbers(transformer, f"with LoRA {added.path}, the network's", precision)
+            fuse_loras(transformer, folder.family, added)
+            names = " and ".join(str(each.path) for each in added)
+            check_numbers(transformer, f"with LoRA {names}, the network's", precision)
         return _assembled(read_spec(folder, lora), folder, transformer.to(target), target)
 
 

@@ -1,10 +1,14 @@
 """LoRA: pairs of small matrices whose products are added to a network's own. Ours are kept as peft keeps them; those of
 others are read in their spelling. From safetensors and JSON alone, and known by the sha256 of their weights.
+Several are added in one sum, each as often as its weight says.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +17,11 @@ from pydantic import ValidationError
 
 from longtake.errors import ModelError, NumberError
 from longtake.files import file_sha256
-from longtake.models.base import LoraName
+from longtake.models.base import LoraName, Loras
 from longtake.models.configs import LoraConfig
 from longtake.models.kinds import is_lora, read_json, refuse_foreign, weights_of
-from longtake.models.spellings import PREFIX, Change, changes
+from longtake.models.records import Family, imported
+from longtake.models.spellings import PREFIX, Change, changes, converted_changes
 from longtake.models.weights import check_floats, headers
 
 if TYPE_CHECKING:
@@ -33,29 +38,46 @@ PLAIN = {
 }
 
 
+Scale = tuple[int, float] | None  # the rank and alpha of all layers, if they are told
+
+
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA on disk: the file of its weights."""
+    """A LoRA on disk: the file of its weights, and how often it counts."""
 
     path: Path
+    weight: float = 1.0
 
     @property
     def folder(self) -> Path:
         return self.path.parent
 
 
+Added = tuple[Lora, Change, Scale]
+
+
+def references(lora: Loras) -> tuple[str, ...]:
+    """LoRAs as they are found again from another folder."""
+    given = [_given(each) for each in _each(lora)]
+    return tuple(f"{path.resolve()}" + f"={weight!r}" * (weight != 1) for path, weight in given)
+
+
+def find_loras(lora: Loras) -> list[Lora]:
+    """LoRAs in order; each as for find_lora."""
+    return [find_lora(each) for each in _each(lora)]
+
+
 def find_lora(lora: str | Path) -> Lora:
-    """A LoRA by its file, its folder, or that of the run that trained it. ModelError if there is none, or several."""
-    if not str(lora).strip():
-        raise ModelError("the name of the LoRA is empty: give a folder or a file, or leave it out")
-    given = Path(lora)
+    """A LoRA by its file, its folder, or that of the run that trained it, and =0.8 behind it if that is its weight.
+    ModelError if there is none, or several, or the weight is no number but 0."""
+    given, weight = _given(lora)
     if given.is_file():
         refuse_foreign(given)
-        return Lora(given)
+        return Lora(given, weight)
     for folder in (given, given / "lora"):
         for name, needed in ((WEIGHTS, CONFIG), (DIFFUSERS_WEIGHTS, DIFFUSERS_WEIGHTS)):
             if (folder / name).is_file() and (folder / needed).is_file():
-                return Lora(folder / name)
+                return Lora(folder / name, weight)
     files = sorted(path.name for path in given.glob("*.safetensors") if not path.name.startswith("."))
     if len(files) > 1:
         raise ModelError(f"{given} holds several LoRAs, such as {files[0]} and {files[1]}: name the file")
@@ -63,7 +85,27 @@ def find_lora(lora: str | Path) -> Lora:
         raise ModelError(
             f"no LoRA in {lora}; give a .safetensors file, or a folder that holds {CONFIG} and {WEIGHTS}"
         )
-    return Lora(given / files[0])
+    return Lora(given / files[0], weight)
+
+
+def _each(lora: Loras) -> Sequence[str | Path]:
+    return () if lora is None else [lora] if isinstance(lora, (str, Path)) else lora
+
+
+def _given(lora: str | Path) -> tuple[Path, float]:
+    """Where a LoRA is, and its weight, 1 if it is not said. What is there under the whole name is that."""
+    if not str(lora).strip():
+        raise ModelError("the name of the LoRA is empty: give a folder or a file, or leave it out")
+    name, sign, number = str(lora).rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        return Path(lora), 1.0
+    if not sign or Path(lora).exists():
+        return Path(lora), 1.0
+    if not math.isfinite(weight) or weight == 0:
+        raise ModelError(f"LoRA {name} is to count {number} times: give a number other than 0")
+    return Path(name), weight
 
 
 def lora_name(lora: Lora) -> LoraName:
@@ -72,7 +114,7 @@ def lora_name(lora: Lora) -> LoraName:
     path = lora.path.resolve()
     folder = path.parent.parent if path.parent.name == "lora" else path.parent
     name = folder.name if path.name in (WEIGHTS, DIFFUSERS_WEIGHTS) else path.stem
-    return LoraName(name, file_sha256(path))
+    return LoraName(name, file_sha256(path), lora.weight)
 
 
 def lora_config(rank: int, alpha: float, base: str) -> str:
@@ -97,22 +139,26 @@ def lora_key(parameter: str) -> str:
     return PREFIX + parameter.replace(".default.", ".")
 
 
-def fuse_lora(transformer: nn.Module, lora: Lora) -> None:
-    """Add a LoRA to the weights of a transformer, in place; sums are made in float32.
+def fuse_loras(transformer: nn.Module, family: Family, loras: Sequence[Lora]) -> None:
+    """Add LoRAs to the weights of a transformer of a family, in place; what they add is summed in float32 first.
 
-    Raises ModelError if it is damaged, of another kind than a plain LoRA, or made for other layers; NumberError if its
+    Raises ModelError if one is damaged, of another kind than a plain LoRA, or made for other layers; NumberError if its
     numbers are not finite.
     """
     import torch
 
-    tensors = _tensors(lora)
-    fitting = _fitting(lora, tensors, transformer)
-    scale = _rank_and_alpha(lora, any(name.startswith(PREFIX) for name in tensors))
+    added = defaultdict[str, list[Added]](list)
+    for lora in loras:
+        tensors = _tensors(lora)
+        scale = _rank_and_alpha(lora, any(name.startswith(PREFIX) for name in tensors))
+        for change in _fitting(lora, tensors, scale, transformer, family):
+            added[change.parameter].append((lora, change, scale))
     parameters = dict(transformer.named_parameters())
     with torch.no_grad():
-        for change in fitting:
-            parameter = parameters[change.parameter]
-            difference = _difference(lora, change, parameter, scale)
+        for name in sorted(added):
+            parameter = parameters[name]
+            parts = [one[0].weight * _difference(*one, parameter) for one in added[name]]
+            difference = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
             parameter.copy_(parameter.float() + difference.to(parameter.device))
 
 
@@ -130,20 +176,26 @@ def _tensors(lora: Lora) -> dict[str, Tensor]:
     return tensors
 
 
-def _fitting(lora: Lora, tensors: dict[str, Tensor], transformer: nn.Module) -> list[Change]:
+def _fitting(
+    lora: Lora, tensors: dict[str, Tensor], scale: Scale, transformer: nn.Module, family: Family
+) -> list[Change]:
     """What a LoRA changes, once every tensor of it is known to have its place in the network."""
     if not tensors:
         raise ModelError(f"LoRA {lora.path} is empty")
-    found, misfits = changes(tensors, transformer)
+    authors = imported(family.lora_names) if family.lora_names else {}
+    found, misfits = changes(tensors, transformer, authors)
+    has_one_alpha = scale is None or not any(name.endswith(".alpha") for name in tensors)
+    if misfits and family.lora_converter and has_one_alpha:
+        found, misfits = converted_changes(tensors, transformer, imported(family.lora_converter), misfits)
     if not found and not is_lora(tensors):
         raise ModelError(f"{lora.path} is no LoRA, but {weights_of(tensors)}: give a LoRA of the model")
     for misfit in misfits[:1]:
         more = f" (this of {len(misfits)} of its {len(tensors)} tensors)" if len(misfits) > 1 else ""
         raise ModelError(f"LoRA {lora.path} {misfit}{more}")
-    return sorted(found, key=lambda change: change.parameter)
+    return found
 
 
-def _rank_and_alpha(lora: Lora, is_peft: bool) -> tuple[int, float] | None:
+def _rank_and_alpha(lora: Lora, is_peft: bool) -> Scale:
     """What peft's configuration says, beside the file or in it. None if there is none: alpha is then beside each pair
     of matrices, or the rank. is_peft: the names in the file are peft's own, which tell nothing of alpha."""
     if (lora.folder / CONFIG).is_file() and (is_peft or lora.path.name == WEIGHTS):
@@ -181,7 +233,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {key.removeprefix("transformer."): value for key, value in content.items()}
 
 
-def _difference(lora: Lora, change: Change, parameter: Tensor, scale: tuple[int, float] | None) -> Tensor:
+def _difference(lora: Lora, change: Change, scale: Scale, parameter: Tensor) -> Tensor:
     """What is added to a parameter, float32. scale: the rank and alpha of all layers, if they are told."""
     if change.whole is not None:
         difference = change.whole.float()

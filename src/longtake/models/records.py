@@ -120,6 +120,8 @@ class Family:
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
+    spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
     about each film with it that has a name.
     """
@@ -137,6 +139,8 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    lora_names: str | None = None
+    lora_converter: str | None = None
     hub: Mapping[str, str] = field(default_factory=dict)
     converted: Converted | None = None
     presets: Mapping[PresetName, str] = field(default_factory=dict)

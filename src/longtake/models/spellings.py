@@ -1,18 +1,22 @@
 """How LoRAs of other programs spell the layers of a network, and the parts that they bring for each.
 
 A network's layers are its modules in diffusers' names. Every spelling of every layer is made from these; a tensor of a
-LoRA is one of them, or it is named. So nothing is guessed, and nothing passed over: diffusers' own converters, from
-which the names are (`_convert_non_diffusers_wan_lora_to_diffusers`), drop what they do not expect.
+LoRA is one of them, or it is named. So nothing is guessed, and nothing passed over. For Wan the authors' names stand
+here, and not in diffusers' converter (`_convert_non_diffusers_wan_lora_to_diffusers`), from which they are: that drops
+differences of norms and whole matrices, and cannot read a LoRA of some layers in kohya's names. Where the authors of a
+network cut its layers otherwise too, diffusers' converter of the family is asked, and held to account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Converter = Callable[[dict[str, "Tensor"]], Mapping[str, "Tensor"]]
 
 PREFIX = "base_model.model."  # peft's
 DIFFUSERS_PREFIXES = (PREFIX, "transformer.", "")
@@ -21,7 +25,7 @@ AUTHORS_PREFIXES = ("diffusion_model.", "model.diffusion_model.", "pipe.dit.")
 KOHYA = "lora_unet_"  # kohya's and musubi's; the name that follows has underscores for dots
 # Parts of the names that layers of a Wan or SkyReels-V2 have with their authors and in diffusers; ComfyUI, kohya,
 # musubi and diffusion-pipe call them as the authors do.
-AUTHORS = {
+AUTHORS_OF_WAN = {
     "self_attn.": "attn1.",
     "cross_attn.": "attn2.",
     "q": "to_q",
@@ -53,6 +57,12 @@ PARTS = {
     ".diff": "weight",
     ".diff_b": "bias",
 }
+# How the matrices of one pair end.
+PAIRS = {
+    ".lora_A.weight": ".lora_B.weight",
+    ".lora_down.weight": ".lora_up.weight",
+    ".lora.down.weight": ".lora.up.weight",
+}
 WHOLE = ("weight", "bias")  # parts that are the whole difference of a parameter
 OTHER_KINDS = {
     "dora_scale": "a DoRA",
@@ -80,9 +90,13 @@ class Change:
     whole: Tensor | None = None
 
 
-def changes(tensors: Mapping[str, Tensor], network: nn.Module) -> tuple[list[Change], list[str]]:
-    """What the tensors of a LoRA change; and, in words that follow its name, what of it has no place in the network."""
-    layers, linear = spellings(network), _linear_layers(network)
+def changes(
+    tensors: Mapping[str, Tensor], network: nn.Module, authors: Mapping[str, str]
+) -> tuple[list[Change], list[str]]:
+    """What the tensors of a LoRA change; and, in words that follow its name, what of it has no place in the network.
+
+    authors: parts of layers' names with the authors of the network, and in diffusers."""
+    layers, linear = spellings(network, authors), _linear_layers(network)
     parameters = dict(network.named_parameters()).keys()
     found, misfits = dict[str, Change](), list[str]()
     for name, tensor in tensors.items():
@@ -110,21 +124,54 @@ def changes(tensors: Mapping[str, Tensor], network: nn.Module) -> tuple[list[Cha
     return list(found.values()), misfits
 
 
-def spellings(network: nn.Module) -> dict[str, str]:
+def converted_changes(
+    tensors: Mapping[str, Tensor], network: nn.Module, convert: Converter, misfits: list[str]
+) -> tuple[list[Change], list[str]]:
+    """The same of tensors in names that a converter, as diffusers has them, knows. misfits: what has no place without
+    it, and is told where it cannot read them either. Whatever of them leaves no trace in what it makes is a misfit."""
+    import torch
+
+    try:
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in _paired(tensors).items()}
+        with torch.enable_grad():
+            made = convert({name: leaf * 1 for name, leaf in leaves.items()})
+            total = torch.stack([tensor.sum(dtype=torch.float32) for tensor in made.values()]).sum()
+            traces = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError):
+        return [], misfits
+    found, left = changes({name: tensor.detach() for name, tensor in made.items()}, network, {})
+    dropped = [name for name, trace in zip(leaves, traces, strict=True) if trace is None]
+    return found, left + [f"holds {name}, which has no place in this model" for name in dropped]
+
+
+def _paired(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, with kohya's pairs in peft's names and the alpha of each pair as part of its second matrix."""
+    made = dict(tensors)
+    for name, down in tensors.items():
+        for first, second in PAIRS.items():
+            layer = name.removesuffix(first)
+            if layer != name and layer + second in tensors:
+                alpha = made.pop(f"{layer}.alpha", None)
+                up = made.pop(layer + second) * (1 if alpha is None else alpha.item() / len(down))
+                made |= {f"{layer}.lora_A.weight": made.pop(name), f"{layer}.lora_B.weight": up}
+    return made
+
+
+def spellings(network: nn.Module, authors: Mapping[str, str]) -> dict[str, str]:
     """The layer of a network that each spelling means: diffusers' name behind its prefixes and the authors' behind
     theirs, or else the other way round."""
     layers = [name for name, _ in network.named_modules()]
-    authors = {authors_name(name): name for name in layers}
+    theirs = {authors_name(name, authors): name for name in layers}
     own = {name: name for name in layers}
     found: dict[str, str] = {}
-    for prefixes, names in ((DIFFUSERS_PREFIXES, authors | own), (AUTHORS_PREFIXES, own | authors)):
+    for prefixes, names in ((DIFFUSERS_PREFIXES, theirs | own), (AUTHORS_PREFIXES, own | theirs)):
         found |= {f"{prefix}{name}": layer for prefix in prefixes for name, layer in names.items()}
-    return found | {KOHYA + name.replace(".", "_"): layer for name, layer in (own | authors).items()}
+    return found | {KOHYA + name.replace(".", "_"): layer for name, layer in (own | theirs).items()}
 
 
-def authors_name(layer: str) -> str:
-    """A layer of a Wan in the names of its authors."""
-    for theirs, ours in AUTHORS.items():
+def authors_name(layer: str, authors: Mapping[str, str]) -> str:
+    """A layer in the names of its authors."""
+    for theirs, ours in authors.items():
         if theirs.endswith("."):
             layer = layer.replace(f".{ours}", f".{theirs}")
         elif layer == ours or layer.endswith(f".{ours}"):

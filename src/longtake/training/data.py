@@ -215,8 +215,8 @@ class PreparedFilm:
                     f"{folder} was prepared with the {name} of {self.manifest.model}, which is not that of"
                     f" {spec.name}: run longtake prepare with the model to be trained"
                 )
-        size = {"width": self.manifest.width, "height": self.manifest.height}
-        self.sampling = replace(sampling, **size, fps=float(Fraction(self.manifest.fps)))
+        width, height, rate = self.manifest.width, self.manifest.height, float(Fraction(self.manifest.fps))
+        self.sampling = replace(sampling, width=width, height=height, fps=rate)
         widest = longest_windows(spec, windows or (sampling,))
         self.needed = latents_needed(spec, widest)
         self.clips = [clip for clip in self.manifest.clips if clip.num_latents >= self.needed]

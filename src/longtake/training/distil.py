@@ -34,7 +34,7 @@ from longtake.models.base import ModelSpec
 from longtake.models.load import load_transformer, read_spec
 from longtake.models.places import Model
 from longtake.models.text import Text
-from longtake.noise import sigma_table
+from longtake.noise import film_table
 from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, draw_places, errors_of, least_sigma, levels, noised
 from longtake.training.objectives import velocity_of
@@ -61,7 +61,7 @@ class Distilling:
         self.teacher, self.film, self.options = teacher, film, options
         self.null_text, self.guidance_scale = film.null_text, spec.defaults.guidance_scale
         self.micro_steps = options.micro_steps(spec)
-        self.table = sigma_table(spec.defaults.num_inference_steps, film.sampling.shift)
+        self.table = film_table(replace(spec.defaults, shift=film.sampling.shift), spec.schedule)
         self.least = least_sigma(spec.prediction, self.sigmas)
         self.claims = {"teacher_steps": len(self.table) - 1, "teacher_guidance_scale": self.guidance_scale}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -163,4 +162,4 @@ def export(
         "vae": ["longtake", type(vae).__name__],
     }
     write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
-    write_text(folder / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")
+    write_text(folder / "longtake.json", json.dumps(sampling.told, indent=2) + "\n")

@@ -16,7 +16,7 @@ from longtake.models.load import adapter, read_spec
 from longtake.models.places import Model
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.text import Text
-from longtake.noise import sigma_table
+from longtake.noise import film_table
 from longtake.training.batches import Batch, Footage, draw_batch, with_own_context
 from longtake.training.loss import Velocity, frame_errors, least_sigma, self_guided
 from longtake.training.options import TrainOptions
@@ -47,8 +47,9 @@ class Denoising:
         self.film, self.options = film, options
         self.claims: Mapping[str, Any] = {}
         self.null_text = film.null_text.to(device)
-        self.sigmas = sigma_table(film.sampling.num_inference_steps, film.sampling.shift)
-        self.least = least_sigma(read_spec(model).prediction, self.sigmas)
+        spec = read_spec(model)
+        self.sigmas = film_table(film.sampling, spec.schedule)
+        self.least = least_sigma(spec.prediction, self.sigmas)
 
     def draw(self, step: int) -> Batch:
         return draw_batch(self.film, self.options, self.sigmas, step)

@@ -12,6 +12,7 @@ from longtake.errors import OptionError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.plan import Sampling
 from longtake.prompts import PromptText
+from longtake.schedules import levels_of, with_levels
 from longtake.values import Count, Options, Positive
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -136,7 +137,8 @@ class RunOptions(Options):
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         """The model's own settings, but for those that are given."""
         given = {field.name: getattr(self, field.name, None) for field in fields(ModelDefaults)}
-        return replace(spec.defaults, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        return with_levels(spec.defaults, given, spec.schedule)
 
 
 class TrainOptions(RunOptions):
@@ -203,6 +205,11 @@ class DistilOptions(RunOptions):
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         teacher, micro = spec.defaults, self.micro_steps(spec)
+        levels = (
+            None if spec.schedule == "flow" and teacher.sigmas is None else levels_of(teacher, spec.schedule)
+        )
+        if levels and self.shift is not None:
+            raise OptionError(f"the steps of {spec.name} go through noise levels of its own: leave out shift")
         S = teacher.num_inference_steps // micro
         M, rest = divmod(teacher.steps_per_chunk, micro)
         M = self.steps_per_chunk or (min(S, teacher.steps_per_chunk) if rest else M)
@@ -213,6 +220,7 @@ class DistilOptions(RunOptions):
             steps_per_chunk=M,
             chunk_size=self.chunk_size or -(-latents // -(-S // M)),
             guidance_scale=1.0,
+            sigmas=tuple(levels[::micro]) if levels else None,
         )
 
     def micro_steps(self, spec: ModelSpec) -> int:

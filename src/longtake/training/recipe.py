@@ -22,7 +22,7 @@ from torch import Tensor
 from longtake.models.base import ModelDefaults
 from longtake.models.load import check_device, load_encoders
 from longtake.models.text import Text
-from longtake.noise import sigma_table
+from longtake.noise import film_table
 from longtake.pipeline import LongTake
 from longtake.runs import claim
 from longtake.training.checkpoint import Checkpoints
@@ -108,7 +108,7 @@ class Recipe(ABC):
     @property
     def sigmas(self) -> Tensor:
         """The sampler's table of noise levels."""
-        return sigma_table(self.sampling.num_inference_steps, self.sampling.shift)
+        return film_table(self.sampling, "flow")
 
     def window_sampling(self, generator: torch.Generator) -> ModelDefaults:
         """The sampling whose windows one batch sees."""

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +88,7 @@ def export_model(folder: Path, source: Path, weights: Mapping[str, Tensor], samp
                 if file.is_file() and (place != "transformer" or file.name == "config.json"):
                     shutil.copyfile(file, part / place / file.name)
         write_tensors(part / "transformer" / OF_DIFFUSERS, weights, {"format": "pt"})
-        write_text(part / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")
+        write_text(part / "longtake.json", json.dumps(sampling.told, indent=2) + "\n")
 
 
 def export_lora(
@@ -97,7 +97,7 @@ def export_lora(
     """Write a LoRA of the model `base` as peft does, with what it is to be filmed with."""
     folder.mkdir(exist_ok=True)
     write_text(folder / CONFIG, lora_config(rank, alpha, base))
-    write_text(folder / "longtake.json", json.dumps(asdict(sampling), indent=2) + "\n")
+    write_text(folder / "longtake.json", json.dumps(sampling.told, indent=2) + "\n")
     write_tensors(folder / LORA_WEIGHTS, {lora_key(name): tensor for name, tensor in weights.items()})
 
 

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -244,7 +243,7 @@ def _config(model: Model, options: RunOptions, sampling: ModelDefaults) -> dict[
         "model": read_spec(model).name,
         "weights": weights_hash(model_folder(model), "transformer"),
         **options.model_dump(mode="json"),
-        **asdict(sampling),
+        **sampling.told,
     }
 
 
