@@ -1,10 +1,6 @@
 """The recipes on tiny networks of the same kind: what their files say trains, and the loss falls."""
 
-import importlib.util
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,6 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
 from conftest import save_folder, tiny_text_encoder
-from longtake.models.families import FAMILIES
 from longtake.models.places import open_model
 from longtake.training.options import RunPlaces, TrainOptions
 from longtake.training.trainer import Trainer
