@@ -32,7 +32,7 @@ DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 DIFFUSERS_METADATA = "lora_adapter_metadata"
 # How the linear layers of attention and feed-forward of a block are called: in most networks, where text and pictures
 # attend to each other, in Kandinsky, and in Cosmos 3.
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
+TARGETS: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
 TARGETS += ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "proj_mlp")
 TARGETS += (
     "to_query",
