@@ -113,8 +113,9 @@ def _pass(
         states = torch.empty(1, spec.max_prompt_tokens, folder.network.text_width, dtype=dtype)
         text = Text(states, torch.ones(states.shape[:2], dtype=torch.bool))
         timestep = torch.full((1, latents), TIMESTEPS, dtype=torch.float32)
-        call = partial(adapter(folder.classes["transformer"]).network_velocity, network)
-        return trace(network, lambda: call(x, timestep, text, sampling.fps), options.gradient_checkpointing)
+    velocity = adapter(folder.classes["transformer"]).network_velocity
+    call = partial(velocity, network, x, timestep, text, sampling.fps)
+    return trace(network, call, options.gradient_checkpointing)
 
 
 def _sides(sampling: ModelDefaults) -> tuple[int, int]:

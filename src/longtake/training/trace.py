@@ -94,11 +94,13 @@ class _FusedAttention(TorchFunctionMode):
 
 
 class _Attended(torch.autograd.Function):
-    """The result of attention without its numbers: what it keeps is its input, its result and a number a row."""
+    """The result of attention without its numbers, (B, heads, L, D): what it keeps is its input, its result, which lies
+    token by token as the kernels leave it, and a number a row."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        made = query.new_empty(*query.shape[:-1], value.shape[-1])
+        batch, heads, length, _ = query.shape
+        made = query.new_empty(batch, length, heads, value.shape[-1]).transpose(1, 2)
         ctx.save_for_backward(query, key, value, made, query.new_empty(query.shape[:-1], dtype=torch.float32))
         return made
 
