@@ -4,7 +4,9 @@
 
 For the embedded model and for Wan 2.1 1.3B, each at its own size: the window's latents, what the decoder remembers
 while it films, what a file keeps of that, and the pictures of a second, the most that are made and in no whole second
-of the film yet. The decoder is the real one on tensors that have a shape and no numbers.
+of the film yet. A film that is finished from a draft has one latent of it more and what its encoder remembers, told
+beside: while it films, and in a file, where the pictures that wait for a latent are read again too. Codecs are the real
+ones on tensors that have a shape and no numbers.
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.utils import logging
 
+from longtake.footprint import PUSHED, state_size
 from longtake.models.base import ModelSpec, num_bytes, stored
-from longtake.models.codecs import new_decoder
+from longtake.models.codecs import new_encoder
 from longtake.models.parts import empty_part
 from longtake.models.places import open_model
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, FilmPlan
 from real_sizes import FAMILIES
 
-PUSHED = 48  # latents, more than these decoders look back
-FLOAT = 4  # the bytes of a number of a latent
+HEAD = (
+    "window",
+    "decoder, while it films",
+    "decoder, in a file",
+    "a second of pictures",
+    "in a file",
+    "encoder of a draft, while it films",
+    "encoder of a draft, in a file",
+)
 
 
 def main() -> None:
@@ -34,30 +44,25 @@ def main() -> None:
         (wan, AutoencoderKLWan, torch.bfloat16),
         (wan, AutoencoderKLWan, torch.float32),
     ]
-    print("| MB | window | decoder, while it films | decoder, in a file | a second of pictures | in a file |")
-    print("|---|---|---|---|---|---|")
-    for spec, vae, dtype in models:
+    print(f"| MB | {' | '.join(HEAD)} |\n|---|{'---|' * len(HEAD)}")
+    for spec, new_vae, dtype in models:
+        film = FilmOptions(prompt="any", seconds=30).resolved(spec)
         with torch.device("meta"):
-            window, caches, kept, pictures = sizes(spec, vae().to(dtype))
+            vae = new_vae().to(dtype)
+        size, encoder = state_size(film, vae), encoder_sizes(film, vae)
+        cells = (size.window, size.decoder, size.kept, size.pictures, size.in_file, *encoder)
         told = f"{spec.name}, {spec.defaults.width}x{spec.defaults.height}, autoencoder in {dtype}"
-        cells = (window, caches, kept, pictures, window + kept + pictures)
         print(f"| {told.replace('torch.', '')} | {' | '.join(f'{n / 1e6:.2f}' for n in cells)} |")
 
 
-def sizes(spec: ModelSpec, vae: torch.nn.Module) -> tuple[int, int, int, int]:
-    """The bytes of a state at most, solver Euler's: of the window, of what the decoder remembers, of what of that is
-    kept in a file, and of the pictures of a second. vae: on the meta device."""
-    film, decoder = FilmOptions(prompt="any").resolved(spec), new_decoder(vae)
-    channels, height, width = film.latent_shape
-    for _ in range(PUSHED):
-        decoder.push(torch.empty(1, channels, 1, height, width))
-    state, settings = decoder.state(), film.settings
-    return (
-        film.cost.peak_window * channels * height * width * FLOAT,
-        num_bytes(state),
-        num_bytes(stored(state)),
-        round(film.rate) * settings.width * settings.height * 3,
-    )
+def encoder_sizes(film: FilmPlan, vae: torch.nn.Module) -> tuple[int, int]:
+    """The bytes of what an encoder remembers, and of what of that is kept in a file."""
+    encoder, settings = new_encoder(vae), film.settings
+    with torch.device("meta"):
+        for _ in range(4 * PUSHED):
+            encoder.push(torch.empty(1, 3, 1, settings.height, settings.width))
+    state = encoder.state()
+    return num_bytes(state), num_bytes(stored(state))
 
 
 if __name__ == "__main__":

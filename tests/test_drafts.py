@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from longtake import LongTake
 from longtake.cues import Cue
@@ -46,6 +47,11 @@ def pictures(path: Path) -> Pictures:
 
 def plan_of(draft: Path, model: VideoModel, strength: float = 0.5) -> FilmPlan:
     return draft_options(probe(draft), 2, **STEPS).resolved(model.spec, strength=strength)
+
+
+def tensors_in(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        return list(file.keys())
 
 
 def round_trip(draft: Path, model: VideoModel, film: FilmPlan) -> Pictures:
@@ -126,6 +132,8 @@ def test_a_finish_stopped_after_any_pass_goes_on_to_the_same_file(
             take.shoot(model, stop=iter([False, True]).__next__)
         about = read_about(state_path(path))
         assert about.passes == passes and about.draft == str(draft.resolve())
+        kept = [name for name in tensors_in(state_path(path)) if name.startswith("draft.encoder.")]
+        assert kept == (["draft.encoder.pictures"] if family == "wan_folder" else ["draft.encoder.waiting"])
         take = Take.resumed(path, spec)
     take.shoot(model)
     assert same_film(path, tmp_path / "whole.mp4")

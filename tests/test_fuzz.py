@@ -2,9 +2,11 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,8 +22,12 @@ from longtake.joins import Beginning
 from longtake.models.base import ModelSpec
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, options_of
+from longtake.said import Said, said
+from longtake.start import given_in
 from longtake.states import HEADER, SCHEMA, About, _digest, read_state
+from longtake.video import VideoWriter, probe
+from longtake.video.reader import METADATA_PREFIX, _told
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +47,7 @@ TIMES = (
 CUES = st.fixed_dictionaries(
     {"at": TIMES}, optional={name: TIMES | JSONS for name in Cue.model_fields if name != "at"}
 )
+SAID = st.sampled_from([*FIELDS, *Said.model_fields, "made"]) | st.text(max_size=4)
 FILMS = st.fixed_dictionaries(
     {"prompt": st.text(max_size=8) | st.just("a car")},
     optional={
@@ -119,24 +126,25 @@ def test_any_name_of_a_clip_in_a_batch_is_a_line(
 
 
 def header(film: Any) -> dict[str, Any]:
-    told = {"film": film, "model": None, "lora": None, "made": {"dtype": "float32", "model_sha256": "0f"}}
+    told = {"film": film, "model": None, "lora": None, "made": {}}
     return {**told, "passes": 1, "num_frames": 4, "num_written": 0}
 
 
+def save_state(path: Path, film: dict[str, Any], draft: str | None = None) -> None:
+    told = {"schema": SCHEMA, **header(film), "draft": draft, "sha256": "0"}
+    save_file({"clean": torch.zeros(3)}, path, metadata={HEADER: json.dumps(told)})
+
+
 @given(
-    film=st.dictionaries(
-        st.sampled_from([*FIELDS, "start", "end", "strength", "model"]) | st.text(max_size=4),
-        JSONS,
-        max_size=5,
-    ).map(lambda told: {"prompt": "a car", **told})
+    film=st.dictionaries(SAID, JSONS, max_size=5).map(lambda told: {"prompt": "a car", **told}),
+    draft=st.none() | st.just("draft.mp4"),
 )
 def test_any_film_of_a_state_is_gone_on_from_or_a_line(
-    film: dict[str, Any], spec: ModelSpec, folder: Path
+    film: dict[str, Any], draft: str | None, spec: ModelSpec, folder: Path
 ) -> None:
-    """Guards states that are whole, and tell of films that cannot be."""
+    """Guards states that are whole, and tell of films that cannot be, or of a draft of which the film says nothing."""
     path = folder / "a.state"
-    told = {"schema": 1, **header(film), "sha256": "0"}
-    save_file({"clean": torch.zeros(3)}, path, metadata={HEADER: json.dumps(told)})
+    save_state(path, film, draft)
     try:
         Beginning.read(path, folder / "a.mp4", spec)
     except LongTakeError as error:
@@ -161,3 +169,66 @@ def test_a_state_without_all_of_its_tensors_is_a_line(names: set[str], size: int
         assert in_one_line(error)
     else:
         assert {"clean", "noisy", "pending"} <= names
+
+
+@given(
+    said_of=st.dictionaries(
+        SAID, JSONS.map(json.dumps) | st.sampled_from(["[" * 5000, "1e999", "NaN", "9" * 5000]), max_size=6
+    ),
+    prompt=st.none() | st.just('"a car"'),
+)
+def test_any_words_of_a_film_are_followed_or_a_line(said_of: dict[str, str], prompt: str | None) -> None:
+    """Guards films of others, whatever stands under the keys of ours: what is repeated or finished has read it."""
+    told = {name: _told(text) for name, text in {**said_of, **({"prompt": prompt} if prompt else {})}.items()}
+    json.loads(json.dumps(told, allow_nan=False, indent=1))
+    try:
+        followed = said(told, "film.mp4")
+        options_of(followed)
+        given_in(followed)
+    except LongTakeError as error:
+        assert in_one_line(error)
+
+
+DEEP = "[" * 1000 + "]" * 1000
+CRAFTED: list[dict[str, str]] = [
+    {"draft": "7"},
+    {"draft": '{"name": null}'},
+    {"draft": "null", "start": "null"},
+    {"model": "[1]"},
+    {"cues": '"soon"'},
+    {"cues": '[{"at": NaN}]', "seed": "1e999"},
+    {"seed": "9" * 5000, "width": "9" * 30},
+    {"lora": '{"sha256": 3}', "retake": "1", "parent": DEEP, "made": DEEP},
+    {"prompt": DEEP, "guidance_scale": "NaN"},
+    {"prompt": '"\\ud800\\n"', "a\u0007": '"\\ud800"'},
+]
+
+
+@pytest.mark.parametrize("told", CRAFTED, ids=lambda told: ",".join(told).encode("unicode_escape").decode())
+def test_a_crafted_film_is_no_traceback_on_the_command_line(
+    told: dict[str, str], cli: Callable[..., Any], tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards every command that reads what a film says."""
+    writer = VideoWriter(tmp_path / "film.mp4", 32, 32, 8, {})
+    said_so = {"prompt": '"a car"', "num_frames": "9", "width": "32", "height": "32"} | told
+    writer.metadata |= {METADATA_PREFIX + name: text for name, text in said_so.items()}
+    with writer:
+        writer.write(np.zeros((9, 32, 32, 3), np.uint8))
+    assert probe(tmp_path / "film.mp4").metadata.keys() >= told.keys() - {"a\u0007"}
+    small = ("-o", "new.mp4", "--overwrite", "--model", tubelet_folder)
+    assert "Traceback" not in cli("extend", "film.mp4", *small).err
+    (tmp_path / "film.mp4.states").mkdir()
+    save_state(tmp_path / "film.mp4.states" / "1.state", {"prompt": "a car"}, draft="film.mp4")
+    assert cli("info", "film.mp4").code == 0
+    json.loads(cli("info", "film.mp4", "--json").out, parse_constant=pytest.fail)
+    for words in (
+        ("generate", "--like", "film.mp4", "--frames", "9", "--steps", "2", "--steps-per-chunk", "1", *small),
+        ("finish", "film.mp4", "--steps", "4", "--steps-per-chunk", "1", "--seed", "1", *small),
+        ("finish", "film.mp4", "-o", "new.mp4"),
+        ("branch", "film.mp4", "--at", "1s", "-o", "new.mp4"),
+        ("retake", "film.mp4", "--from", "0s", "--to", "1s", "-o", "new.mp4"),
+        ("extend", "film.mp4", "-o", "new.mp4"),
+    ):
+        made = cli(*words)
+        assert made.code == 0 or (made.code == 2 and len(made.err.splitlines()) >= 1), words
+        assert "Traceback" not in made.err

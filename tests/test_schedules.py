@@ -195,7 +195,7 @@ def test_levels_of_a_model_hold_until_others_are_asked_for() -> None:
     assert film(own, sigmas=(1, 0.5)).settings.sigmas == (1, 0.5)
     for schedule in SCHEDULES:
         made = film(replace(SPEC, schedule=schedule))
-        assert ("shift" in made.metadata) == (schedule != "karras")
+        assert ("shift" in made.metadata) == SCHEDULES[schedule].takes_shift
         assert options_of(made.metadata).resolved(replace(SPEC, schedule=schedule)) == made
     with pytest.raises(OptionError, match=r"\(karras\) have no shift"):
         film(replace(SPEC, schedule="karras"), shift=3.0)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from safetensors.torch import save_file
 from longtake.errors import OutputError, StateError
 from longtake.models.base import RECENT
 from longtake.models.wan import WanModel
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, FilmPlan
 from longtake.provenance import Made
 from longtake.shot import Shot
 from longtake.states import HEADER, About, TakeState, read_about, read_state, write_state
 
+HEADERS = 8_000  # bytes of a state that are no numbers, at most
 OPTIONS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1}
 
 
@@ -36,11 +38,14 @@ def about(passes: int, num_frames: int) -> About:
     )
 
 
+def plan(model: WanModel) -> FilmPlan:
+    return FilmOptions(prompt="a red car", num_frames=40, solver="unipc", **OPTIONS).resolved(model.spec)
+
+
 @pytest.fixture(scope="module")
 def some(wan_model: WanModel) -> TakeState:
     """A state in the middle of a film of a model whose decoder remembers much, by a solver that does."""
-    film = FilmOptions(prompt="a red car", num_frames=40, solver="unipc", **OPTIONS).resolved(wan_model.spec)
-    shot = Shot(wan_model, film)
+    shot = Shot(wan_model, plan(wan_model))
     state, pictures = shot.begin()
     for _ in range(5):
         state, pictures = shot.advance(state)
@@ -71,6 +76,42 @@ def test_a_state_comes_back_to_the_bit(some: TakeState, written: bytes, tmp_path
     assert torch.equal(back.shot.window.noisy, window.noisy)
     assert back.shot.decoder.keys() == {RECENT} < some.shot.decoder.keys()
     assert torch.equal(back.shot.decoder[RECENT], some.shot.decoder[RECENT])
+
+
+@pytest.mark.parametrize("wan", [True, False])
+def test_a_plan_tells_how_large_its_states_are(
+    cli: Callable[..., Any], wan: bool, wan_folder: Path, tubelet_folder: Path, tmp_path: Path
+) -> None:
+    """Guards the promise, which is made without weights, against the states of the film."""
+    folder = wan_folder if wan else tubelet_folder
+    film = ("--model", folder, "--size", "32x32", "--steps", "3", "--steps-per-chunk", "1", "--fps", "8")
+    kept = ("--seconds", "3", "--keep-states", "1s")
+    told = json.loads(cli("plan", *film, *kept, "--json").out)["state_bytes"]
+    assert (
+        f"states        {told / 1e6:.2f} MB each at most, one every 1 s: 4 at most"
+        in cli("plan", *film, *kept).out
+    )
+    assert cli("generate", "a car", *film, *kept, "-o", "film.mp4").code == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "film.mp4.states").iterdir()]
+    assert 1 < len(sizes) <= 4 and told / 2 < max(sizes) < told + HEADERS
+
+
+def test_what_a_file_left_out_is_made_again_and_told(
+    some: TakeState, written: bytes, wan_model: WanModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the bar of what takes long, and the caches that come of it, to the bit."""
+    told = []
+
+    def track(items: Any, what: str, total: int | None = None) -> Any:
+        told.append((what, total))
+        return items
+
+    monkeypatch.setattr("longtake.models.wan_codec.track", track)
+    (tmp_path / "a.state").write_bytes(written)
+    back = Shot(wan_model, plan(wan_model)).remembering(read_state(tmp_path / "a.state").shot)
+    assert told == [("decoding the film's last latents again", some.shot.decoder[RECENT].shape[2])]
+    assert back.decoder.keys() == some.shot.decoder.keys()
+    assert all(torch.equal(x, some.shot.decoder[name]) for name, x in back.decoder.items())
 
 
 @given(data=st.data())

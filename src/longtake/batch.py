@@ -57,10 +57,10 @@ class Ordered:
         """What its film says of itself. Errors as read_given has them, for the clips that it begins and ends with."""
         told = self.film.metadata
         if self.start is not None:
-            pictures, _ = read_given(self.start, self.film, self.film.given_frames, self.fit)
+            pictures, _ = read_given(self.start, self.film, self.film.given_frames, self.fit, asked=FIT)
             told = told | origin(self.start, pictures)
         if self.end is not None:
-            pictures, _ = read_given(self.end, self.film, self.film.end_frames, self.fit, END)
+            pictures, _ = read_given(self.end, self.film, self.film.end_frames, self.fit, END, FIT)
             told = told | origin(self.end, pictures, END)
         return told
 

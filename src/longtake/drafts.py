@@ -16,14 +16,15 @@ from torch import Tensor
 
 from longtake.errors import OptionError, StateError
 from longtake.files import file_sha256, printable
-from longtake.models.base import VideoModel
+from longtake.models.base import ENCODER, PICTURES, VideoModel
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import to_tensor
+from longtake.progress import track
 from longtake.video import Pictures, VideoInfo, read_timed, resampled
 
 # What a draft says of itself that its finished film follows too; all else is the model's.
 TOLD = ("prompt", "negative_prompt", "seed", "guidance_scale", "cues")
-PLACE, READY, ENCODER = "place", "ready", "encoder."
+PLACE, READY = "place", "ready"
 
 
 def draft_options(info: VideoInfo, scale: float, **options: Any) -> FilmOptions:
@@ -79,11 +80,15 @@ class EncodedDraft:
         assert first >= self._first
         self._forget(first)
         while self._first + self._ready.shape[2] < first + count:
-            frame = to_tensor(next(self._pictures)[None, None]).to(self._device)
-            self._ready = torch.cat([self._ready, self._encoder.push(frame).to(self._device)], dim=2)
-            self._read += 1
+            self._ready = torch.cat([self._ready, self._encoded_next()], dim=2)
             self._forget(first)
         return self._ready[:, :, :count]
+
+    def _encoded_next(self) -> Tensor:
+        """The latents, 0 or more, that the next picture completes."""
+        frame = to_tensor(next(self._pictures)[None, None]).to(self._device)
+        self._read += 1
+        return self._encoder.push(frame).to(self._device)
 
     def _forget(self, first: int) -> None:
         """Drop the latents before `first`, of those that are there."""
@@ -96,15 +101,19 @@ class EncodedDraft:
         return {PLACE: torch.tensor([self._read, self._first]), READY: self._ready, **encoder}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Be where a state was given; the pictures before it are read again, not encoded. Nothing: at the beginning."""
+        """Be where a state was given; the pictures before it are read again, and the last of them are encoded again if
+        the state, `stored`, has nothing else of its encoder. Nothing: at the beginning."""
         read, self._first = state[PLACE].tolist() if state else (0, 0)
         self._ready = state[READY] if state else self._none
-        self._encoder.restore(
-            {name.removeprefix(ENCODER): x for name, x in state.items() if name.startswith(ENCODER)}
-        )
-        if read != self._read:
-            self._pictures = islice(enlarged(self._path, self._film), read, None)
-            self._read = read
+        encoder = {name.removeprefix(ENCODER): x for name, x in state.items() if name.startswith(ENCODER)}
+        again = int(encoder.pop(PICTURES)) if encoder.keys() == {PICTURES} else 0
+        self._encoder.restore(encoder)
+        if read - again != self._read:
+            self._pictures = islice(enlarged(self._path, self._film), read - again, None)
+            self._read = read - again
+        if again:
+            for _ in track(range(again), "encoding the draft's last pictures again"):
+                self._encoded_next()
 
     @property
     def _none(self) -> Tensor:

@@ -12,8 +12,9 @@ SEEN = "what a network that measures makes of pictures", "its weights are damage
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor of any floating type holds finite numbers alone; one read of it, no copy."""
-    if not tensor.numel() or not tensor.is_floating_point():
+    """Whether a tensor of any floating type holds finite numbers alone; one read of it, no copy. A tensor on the meta
+    device has a shape and no numbers."""
+    if not tensor.numel() or not tensor.is_floating_point() or tensor.is_meta:
         return True
     low, high = torch.aminmax(tensor.detach())
     return bool(torch.isfinite(low) & torch.isfinite(high))

@@ -17,6 +17,7 @@ from longtake.drafts import EncodedDraft, check_draft
 from longtake.errors import OutputError, StateError
 from longtake.files import file_sha256, printable
 from longtake.options import FilmPlan, options_of
+from longtake.progress import track
 from longtake.provenance import loras_in, made_by
 from longtake.start import given_in
 from longtake.states import About, TakeState, read_about, read_state
@@ -72,14 +73,17 @@ class Beginning:
         return start | {"parent": {"name": printable(self.file.name), "sha256": file_sha256(self.file)}}
 
     def opened(self, model: LongTake) -> TakeState:
-        """The state with its tensors. StateError if it is damaged, and as `check` raises it."""
+        """The state with its tensors, those too that its file left out. StateError if it is damaged, and as `check`
+        raises it."""
         self.check(model)
         found, shot = read_state(self.state, model.model.device), shot_of(model, self.film, self.about.draft)
         shot.check_state(found.shot)
-        state, pictures = found.shot, [found.pending]
-        while state.num_frames < self.until:
-            state, portion = shot.advance(state)
-            pictures.append(portion)
+        state, pictures = shot.remembering(found.shot), [found.pending]
+        if state.num_frames < self.until:
+            passes = shot.passes(state, self.until)
+            for later, portion in track(passes, "filming on to where it branches off"):
+                state = later
+                pictures.append(portion)
         return TakeState(state, np.concatenate(pictures)[self.num_written - found.num_written :])
 
     def check(self, model: LongTake) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, pairwise
 from typing import Annotated, Any
 
@@ -46,13 +46,16 @@ def flow(num_inference_steps: int, shift: float) -> list[float]:
     return [shift * u / (1 + (shift - 1) * u) for u in shares]
 
 
-def karras(num_inference_steps: int, shift: float = 1) -> list[float]:
-    """The levels of EDM from 80 down to 0.002, even in their seventh root, as flow sigmas s / (1 + s): Cosmos Predict.
+def karras(
+    num_inference_steps: int, shift: float = 1, most: float = EDM_MOST, least: float = EDM_LEAST
+) -> list[float]:
+    """The levels of EDM from `most` down to `least`, even in their seventh root, as flow sigmas s / (1 + s).
 
-    They begin at 80/81; shift plays no part. Source: Karras et al., arXiv 2206.00364, eq. 5. diffusers' pipelines of
-    Cosmos Predict 2 stay at 0.002 in their last step and so drop what the network says there; here it goes to 0.
+    From 80, those of Cosmos Predict 2, they begin at 80/81; 2.5 has them from 200 down to 0.01. shift plays no part.
+    Source: Karras et al., arXiv 2206.00364, eq. 5. diffusers' pipelines of Cosmos Predict 2 stay at 0.002 in their last
+    step and so drop what the network says there; here it goes to 0.
     """
-    first, last = EDM_MOST ** (1 / EDM_RHO), EDM_LEAST ** (1 / EDM_RHO)
+    first, last = most ** (1 / EDM_RHO), least ** (1 / EDM_RHO)
     gaps = max(1, num_inference_steps - 1)
     edm = [(first + i / gaps * (last - first)) ** EDM_RHO for i in range(num_inference_steps)]
     return [s / (1 + s) for s in edm]
@@ -91,7 +94,12 @@ def cogvideox(num_inference_steps: int, shift: float) -> list[float]:
     ]
 
 
-SCHEDULES = {"flow": Schedule(flow), "karras": Schedule(karras, False), "cogvideox": Schedule(cogvideox)}
+SCHEDULES = {
+    "flow": Schedule(flow),
+    "karras": Schedule(karras, False),
+    "karras-200": Schedule(partial(karras, most=200.0, least=0.01), False),
+    "cogvideox": Schedule(cogvideox),
+}
 
 TABLES = {
     "lightx2v": Table(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtake.pictures import Pictures
-from longtake.video import read_frames
+from longtake.progress import track
+from longtake.video import probe, read_frames
 
 TINY = 0.1  # grey levels; pictures that differ by less are the same
 
@@ -44,8 +45,8 @@ def seam_at(film: str | os.PathLike[str], frame: int) -> Seam | None:
 
     All of the film is read. LongTakeError for a film that cannot be.
     """
-    frames = read_frames(film)
-    first = before = next(iter(frames))
+    frames = iter(track(read_frames(film), "reading the film for its seam", probe(film).num_frames))
+    first = before = next(frames)
     changes = [0.0]
     for picture in frames:
         changes.append(changed(before, picture))

@@ -82,7 +82,7 @@ class Shot:
         self._stages = stages(film.directions)
         self._told = list(dict.fromkeys(stage.told for stage in self._stages))
         texts = self._texts()
-        null_text = model.encode_prompt([film.negative_prompt])
+        null_text = model.encode_prompt([film.negative_prompt], negative=True)
         null_texts = [null_text if film.negative_prompt else text.emptied(null_text) for text in texts]
         velocity = guided_velocity(
             partial(model.velocity, fps=float(film.rate)),
@@ -199,9 +199,9 @@ class Shot:
         places = torch.arange(wanted).sub(spec.first_frames).clamp(0, count - 1)
         return self._encoded(frames[:, :, places])[:, :, : self.film.end_latents + 1]
 
-    def passes(self, state: ShotState) -> Iterator[tuple[ShotState, Pictures]]:
-        """What `advance` gives, from a state to the film's end."""
-        while not self.is_whole(state):
+    def passes(self, state: ShotState, until: int | None = None) -> Iterator[tuple[ShotState, Pictures]]:
+        """What `advance` gives, from a state to the film's end, or until so many pictures are made."""
+        while not self.is_whole(state) and (until is None or state.num_frames < until):
             state, pictures = self.advance(state)
             yield state, pictures
 
@@ -212,6 +212,15 @@ class Shot:
         state, portion = self.begin(start, end)
         portions = (portion for _, portion in self.passes(state))
         yield from filter(len, chain([portion], portions))
+
+    @torch.inference_mode()
+    def remembering(self, state: ShotState) -> ShotState:
+        """The same state, with all that its file left out made again; bars tell of it where it takes long."""
+        decoder = self.model.decoder()
+        decoder.restore(state.decoder)
+        if self._draft is not None:
+            self._draft.restore(state.draft)
+        return replace(state, decoder=decoder.state(), draft=self._drafted_so_far)
 
     def check_state(self, state: ShotState) -> None:
         """StateError for a state of latents of another shape."""

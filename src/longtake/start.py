@@ -43,20 +43,26 @@ def read_start(path: str | os.PathLike[str], film: FilmPlan, fit: Fit | None = N
 
 
 def read_given(
-    path: str | os.PathLike[str], film: FilmPlan, num_frames: int, fit: Fit | None = None, side: str = "begin"
+    path: str | os.PathLike[str],
+    film: FilmPlan,
+    num_frames: int,
+    fit: Fit | None = None,
+    side: str = "begin",
+    asked: str = "--fit",
 ) -> tuple[Pictures, tuple[str, ...]]:
     """The first pictures (num_frames, height, width, 3) of a clip, or a photo as many times, and notes in words.
 
     fit: a clip of another size or rate is resampled, and fitted so; None: it is refused. A photo is fitted anyway,
     cropped unless `fit` says otherwise. What was fitted is noted. side: "begin" or "end", what the film does with it.
-    OptionError also for a clip that is too short; LongTakeError for a file that cannot be read.
+    asked: how a user asks for a fit. OptionError also for a clip that is too short; LongTakeError for a file that
+    cannot be read.
     """
     if not os.path.isfile(path):  # which no name is too long for
         what = "that is a folder: name a file in it" if os.path.isdir(path) else "there is no such file"
         raise OptionError(f"no clip {printable(os.fspath(path))} to {side} with, {what}")
     if is_photo(path):
         return _photo(Path(path), film, num_frames, fit or "crop", side)
-    return _clip(path, film, num_frames, fit, side)
+    return _clip(path, film, num_frames, fit, side, asked)
 
 
 def _photo(
@@ -82,7 +88,7 @@ def _fitting(path: str | os.PathLike[str], size: tuple[int, int], film: FilmPlan
 
 
 def _clip(
-    path: str | os.PathLike[str], film: FilmPlan, num_frames: int, fit: Fit | None, side: str
+    path: str | os.PathLike[str], film: FilmPlan, num_frames: int, fit: Fit | None, side: str, asked: str
 ) -> tuple[Pictures, tuple[str, ...]]:
     width, height, rate = film.settings.width, film.settings.height, film.rate
     try:
@@ -97,7 +103,7 @@ def _clip(
         varying = "" if info.is_constant else "a varying rate, about "
         raise OptionError(
             f"{path} is {info.width}x{info.height} at {varying}{its} fps, the film {width}x{height} at {wanted} fps:"
-            " give --fit crop, pad or scale to fit and resample it"
+            f" give {asked} crop, pad or scale to fit and resample it"
         )
     try:
         with open(path, "rb") as file:

@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from longtake.errors import StateError
 from longtake.files import beside, printable
-from longtake.models.base import stored
+from longtake.models.base import ENCODER, stored
 from longtake.pictures import Pictures
 from longtake.progressive import Window
 from longtake.provenance import Made
+from longtake.said import DRAFT as OF_DRAFT
+from longtake.said import said
 from longtake.shot import ShotState
 
 SCHEMA = 2
@@ -66,6 +68,12 @@ class About(BaseModel):
     num_written: int = Field(ge=0)
     keep_every: float | None = None
     draft: str | None = None
+
+    @model_validator(mode="after")
+    def _is_of_a_film(self) -> About:
+        if (self.draft is None) == (OF_DRAFT in said(self.film, "the film")):
+            raise ValueError("a draft is a file, and the film says of it what it was")
+        return self
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def _tensors(state: TakeState) -> dict[str, Tensor]:
         PENDING: torch.from_numpy(np.ascontiguousarray(state.pending)),
         **{f"{MEMORY}{i}": x for i, x in enumerate(window.memory)},
         **{DECODER + name: x for name, x in stored(state.shot.decoder).items()},
-        **{DRAFT + name: x for name, x in state.shot.draft.items()},
+        **{DRAFT + name: x for name, x in stored(state.shot.draft, ENCODER).items()},
         **({} if state.shot.end is None else {END: state.shot.end}),
     }
 

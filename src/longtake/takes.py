@@ -85,6 +85,7 @@ class Take:
         self.made = Made()
         self._open: TakeState | None = None  # the last state that a longer film has too
         self._done: TakeState | None = None  # the state after the last pass
+        self._opened: TakeState | None = None  # the state that it goes on from, once it is open
         if start is not None:
             self._start, self.notes = read_given(start, film, film.given_frames, fit)
             self.metadata |= origin(Path(start), self._start)
@@ -185,6 +186,12 @@ class Take:
         if self._beginning is not None:
             self._beginning.check(model)
 
+    def open(self, model: LongTake) -> None:
+        """Read the state that the film goes on from, and make again what its file left out: all that comes before its
+        next pass, which `shoot` does too. Errors as for Beginning.opened."""
+        if self._beginning is not None:
+            self._opened = self._beginning.opened(model)
+
     def shoot(
         self,
         model: LongTake,
@@ -245,7 +252,7 @@ class Take:
         if self._beginning is None:
             state, pictures = shot.begin(self._start, self._end)
         else:
-            found = self._beginning.opened(model)
+            found, self._opened = self._opened or self._beginning.opened(model), None
             state, pictures = found.shot, found.pending
         if self._tail is not None:
             state = shot.toward(state, self._tail.seen)

@@ -123,6 +123,19 @@ def test_what_cannot_begin_is_a_line(cli: Cli, tubelet_folder: Path, tmp_path: P
     assert held.code == 2 and "is being written by process" in held.err
 
 
+def test_a_line_that_lacks_its_clip_loads_no_model(
+    cli: Cli, tubelet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the time of a batch that has nothing to film; a clip that does not fit is told the key of its line."""
+    with VideoWriter(tmp_path / "small.mp4", 16, 16, 8, {}) as writer:
+        writer.write(np.zeros((60, 16, 16, 3), np.uint8))
+    monkeypatch.setattr(LongTake, "from_pretrained", None)
+    lines = [{"prompt": "a car", "start": f"{name}.mp4", "context_size": 2} for name in ("gone", "small")]
+    result = cli(*batch(tubelet_folder, "films", lines))
+    assert result.code == 1 and result.out.endswith("\n2 failed\n")
+    assert "there is no such file" in result.err and ": give fit crop, pad or scale" in result.err
+
+
 def test_clips_and_photos_to_begin_and_end_with(cli: Cli, tubelet_folder: Path, tmp_path: Path) -> None:
     """Guards lines with files of their own, beside the lines' file: in any order the same pictures as `generate` makes;
     one that is missing fails its line alone, and the film goes on from where it stopped when it is there."""

@@ -4,10 +4,12 @@ import base64
 import io
 import os
 import re
+import select
 import subprocess
 import sys
 import termios
 import threading
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from rich.console import Console
 
 from longtake.cli import graphics as module
 from longtake.cli.common import with_place
-from longtake.cli.conveyor import in_terminal
+from longtake.cli.conveyor import Shown, in_terminal
 from longtake.cli.graphics import CHUNK, Graphics, graphics, sixels
 from longtake.preview import Conveyor
 
@@ -78,8 +80,8 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
         ("kitty", {}, Graphics("kitty", (10, 20))),
         ("sixel", {}, Graphics("sixel", (9, 18))),
         ("xterm without", {}, Graphics("blocks")),
-        ("silent", {}, Graphics("blocks")),
-        ("silent", {"TERM": "xterm-kitty"}, Graphics("kitty")),
+        ("silent", {}, Graphics("blocks", silent=True)),
+        ("silent", {"TERM": "xterm-kitty"}, Graphics("kitty", silent=True)),
         ("xterm without", {"KITTY_WINDOW_ID": "1"}, Graphics("kitty")),
         ("sixel", {"KITTY_WINDOW_ID": "1", "TERM": "tmux-256color"}, Graphics("sixel", (9, 18))),
         ("kitty", {"TERM": "linux"}, Graphics("blocks")),
@@ -98,6 +100,21 @@ def test_a_terminal_shows_what_it_says_that_it_can(
         assert termios.tcgetattr(place) == before
         assert graphics("blocks", place).kind == "blocks" and graphics("sixel", place).kind == "sixel"
         assert environment.get("TERM") != "linux" or not written
+
+
+def test_a_late_answer_is_dropped_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards shells, which would read it as a command; of a terminal that answered, what is typed stays."""
+    ours, theirs = os.openpty()
+    tty.setcbreak(theirs)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(os.dup(theirs), "w"))
+    for silent in (True, False):
+        os.write(ours, ANSWERS["sixel"])
+        assert select.select([theirs], [], [], 5)[0]
+        Shown("blocks", 6, lambda shown: None, Graphics("blocks", silent=silent))(conveyor(6))
+        assert bool(select.select([theirs], [], [], 0)[0]) is not silent
+    sys.stderr.close()
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_what_is_no_terminal_is_asked_nothing(tmp_path: Path) -> None:

@@ -195,6 +195,8 @@ def test_films_grow_out_of_films(cli: Cli, tubelet_folder: Path, tmp_path: Path)
             ("generate", "a car", "--keep-states", "often"),
             "a time is written as 20s, 1m20s or 1:20, not 'often'",
         ),
+        (("generate", "a car", "--keep-states", "0"), "every so many seconds, more than 0, not '0'"),
+        (("plan", "--keep-states", "-1"), "every so many seconds, more than 0, not '-1'"),
         (("info", "gone.mp4"), "gone.mp4"),
         (("generate", "--like", "clip.mp4"), "does not say how it was made"),
     ],

@@ -12,11 +12,11 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load, save
 from torch import Tensor
 
-from longtake.models.base import RECENT, Decoder, Encoder, stored
+from longtake.models.base import PICTURES, RECENT, Decoder, Encoder, stored
 from longtake.models.codecs import new_decoder, new_encoder
 from longtake.models.lapped import AutoencoderLapped
 from longtake.models.wan import WanModel
-from longtake.models.wan_codec import WanDecoder, WanEncoder, decoder_reach
+from longtake.models.wan_codec import WanDecoder, WanEncoder, decoder_reach, encoder_reach
 from portable import close, rounding
 from tiny import lapped_autoencoder
 
@@ -139,6 +139,45 @@ def test_wan_caches_come_of_the_latents_in_reach(vae: AutoencoderKLWan) -> None:
         another.restore(stored(state))
         same = WanDecoder(vae)
         same.restore(state)
+        assert torch.equal(another.push(after), same.push(after))
+        assert another.state().keys() == same.state().keys()
+        assert all(torch.equal(x, same.state()[name]) for name, x in another.state().items())
+
+
+@torch.no_grad()
+def test_wan_encoders_caches_come_of_the_pictures_in_reach(
+    vae: AutoencoderKLWan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the reach, exactly: a first picture that is no number is in the caches as long as it says."""
+    monkeypatch.setattr("longtake.models.wan_codec.normalised", lambda vae, raw: raw)
+    encoder, side = WanEncoder(vae), vae.config.scale_factor_spatial * 2
+    encoder.push(torch.full((1, 3, 1, side, side), torch.nan))
+    for behind in range(0, encoder_reach(vae.encoder), 4):
+        caches = [x for name, x in encoder.state().items() if name != PICTURES]
+        assert not all(x.isfinite().all() for x in caches), f"{behind} of {encoder_reach(vae.encoder)}"
+        encoder.push(torch.randn(1, 3, 4, side, side))
+    assert all(x.isfinite().all() for x in encoder.state().values())
+
+
+@torch.no_grad()
+def test_a_new_wan_encoder_is_the_same_after_the_pictures_that_its_state_says(vae: AutoencoderKLWan) -> None:
+    """Guards states of a number alone: the same caches and the same latents, to the bit, where pictures wait too."""
+    reach, side = encoder_reach(vae.encoder), vae.config.scale_factor_spatial * 2
+    frames = torch.randn(1, 3, reach + 21, side, side)
+    encoder = WanEncoder(vae)
+    for done in range(1, reach + 17):
+        encoder.push(frames[:, :, done - 1 : done])
+        if done not in (1, 3, 5, reach, reach + 8, reach + 14, reach + 16):
+            continue
+        state = encoder.state()
+        assert stored(state).keys() == {PICTURES}
+        count = int(state[PICTURES])
+        assert count <= min(done, reach + 10)
+        another, same = WanEncoder(vae), WanEncoder(vae)
+        same.restore(state)
+        for frame in frames[:, :, done - count : done].split(1, dim=2):
+            another.push(frame)
+        after = frames[:, :, done : done + 5]
         assert torch.equal(another.push(after), same.push(after))
         assert another.state().keys() == same.state().keys()
         assert all(torch.equal(x, same.state()[name]) for name, x in another.state().items())

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from longtake.errors import ModelError, OptionError
 from longtake.models import places
 from longtake.models.base import Ends
-from longtake.models.families import FAMILIES
+from longtake.models.families import ALL
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.places import list_models
 from longtake.models.wan import WanModel
@@ -144,7 +144,7 @@ def test_known_models(tubelet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [model.name for model in models] == [
         tubelet_folder.name,
         "open-sora-v1.2",
-        *(name for family in FAMILIES.values() for name in family.hub),
+        *(name for family in ALL for name in family.hub),
     ]
     assert models[0].on_disk
     assert read_spec() == read_spec(models[0].name) == read_spec(tubelet_folder)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,8 @@ import typer
 from longtake.cli.common import INTERRUPTED, Device, Json, Model, Overwrite, app, in_a_line, say
 from longtake.cli.film import FIELDS, DtypeName, Lora, Size, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, loaded, shoot, tell_reading
+from longtake.cli.shooting import KeepStates, Loading, every_of, loaded, shoot, tell_reading
 from longtake.cli.signals import was_interrupted
-from longtake.cues import seconds_of
 from longtake.errors import LongTakeError
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 SOME_FAILED = 1  # what it exits with if a film could not be made
+UNSURE = "it does not say with which weights it was made, and is left"
 STATUSES = WHOLE, RESUMED, FILMED, FAILED = "whole", "resumed", "filmed", "failed"
 
 
@@ -67,26 +68,29 @@ def batch(
     """
     folder = open_model(model)
     spec = read_spec(folder, lora)
-    from longtake.batch import is_unsure, is_whole, left_to_do, read_batch
+    from longtake.batch import is_unsure, left_to_do, read_batch
 
     films = read_batch(prompts, spec, given_of(given) | sides_of(size))
-    keep_every = seconds_of(keep_states)
+    keep_every = every_of(keep_states)
     rows: list[Row] = []
     try:
         with exclusive_folder(output):
             folder = with_weights(folder)
-            whole = all(is_whole(each, output, folder) for each in films)
-            ready = None if whole else loaded(Loading(folder, device, dtype, lora))
+            ready = cache(partial(loaded, Loading(folder, device, dtype, lora)))
             for ordered in films:
+                take = None
                 with _failures_told(ordered, rows):
                     take = left_to_do(
                         ordered, output, spec, folder, overwrite=overwrite, keep_every=keep_every
                     )
-                    rows.append(_row(ordered, WHOLE) if take is None else _filmed(ordered, take, ready))
-                    if take is None and is_unsure(ordered, output):
-                        say(
-                            f"note: {ordered.name}: it does not say with which weights it was made, and is left"
-                        )
+                    if take is None:
+                        rows.append(_row(ordered, WHOLE))
+                        if is_unsure(ordered, output):
+                            say(f"note: {ordered.name}: {UNSURE}")
+                if take is not None:
+                    maker = ready()  # what keeps it from being loaded stops all films
+                    with _failures_told(ordered, rows):
+                        rows.append(_filmed(ordered, take, maker))
     except KeyboardInterrupt:
         again = shlex.join(["longtake", *sys.argv[1:]])
         say(
@@ -101,8 +105,7 @@ def batch(
         raise typer.Exit(SOME_FAILED)
 
 
-def _filmed(ordered: "Ordered", take: "Take", model: "LongTake | None") -> Row:
-    assert model is not None, "a film that was whole when the lock was taken still is"
+def _filmed(ordered: "Ordered", take: "Take", model: "LongTake") -> Row:
     for note in (*ordered.film.notes, *take.notes):
         say(f"note: {ordered.name}: {note}")
     tell_reading(model, ordered.film)

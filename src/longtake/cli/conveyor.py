@@ -5,6 +5,7 @@ From clean, on the left, to noise; beneath each latent its noise level, and the 
 
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from io import BytesIO
@@ -20,7 +21,7 @@ from rich.style import Style
 from rich.text import Text
 
 from longtake.cli.common import BLOCKS, KITTY, PLACES, SIXEL, say
-from longtake.cli.graphics import CHARACTERS, Graphics, strip
+from longtake.cli.graphics import CHARACTERS, Graphics, drop_late, strip
 from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.video import check_output
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from longtake.preview import Conveyor
 
 SUFFIX = ".png"
+LATE = 10.0  # seconds of a film in which a terminal that was silent may still answer
 BELOW = 6  # lines of a terminal that the bar and what was typed keep
 LABEL = 10  # places that are written to beneath a picture, at most
 WIDTH, HEIGHT, GAP, TEXT = 1280, 720, 8, 13  # of a PNG, in pixels; its least picture is as wide as LABEL
@@ -193,8 +195,11 @@ class Shown:
     ) -> None:
         self._place, self._count, self._above, self._how = place, count, above, how
         self._gave_up = False
+        self._late = time.monotonic() + LATE if how.silent else 0.0
 
     def __call__(self, conveyor: "Conveyor") -> None:
+        if time.monotonic() < self._late:
+            drop_late()
         if self._place in PLACES:
             size = Console(stderr=True).size
             self._above(in_terminal(conveyor, self._count, size.width, size.height - BELOW, self._how))

@@ -1,11 +1,19 @@
 """What a film will cost, in words, and its ladder of noise levels as a picture."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from longtake.cli.common import quick_imports
 from longtake.frames import FilmLength, number
 from longtake.options import FilmPlan
 from longtake.plan import Sampling
 from longtake.schedules import takes_shift
+
+if TYPE_CHECKING:
+    from longtake.footprint import StateSize
+    from longtake.models.folder import ModelFolder
 
 
 def cost_in_words(film: FilmPlan) -> str:
@@ -38,6 +46,25 @@ def _levels(film: FilmPlan) -> str:
         return "levels " + " ".join(f"{level:.4g}" for level in settings.sigmas)
     words = f"shift {settings.shift:g}" if takes_shift(settings, film.schedule) else ""
     return f"{film.schedule} levels {words}".rstrip() if film.schedule != "flow" else words
+
+
+def state_size_of(film: FilmPlan, folder: ModelFolder) -> StateSize:
+    """The size of a film's states, with the autoencoder of a model's folder."""
+    with quick_imports():
+        import torch
+
+        from longtake.footprint import state_size
+        from longtake.models.parts import empty_part
+    with torch.device("meta"):
+        vae = empty_part(folder, "vae")
+    return state_size(film, vae)
+
+
+def states_in_words(film: FilmPlan, size: StateSize, every: float) -> str:
+    """How large the states of a film are that are kept every so many seconds, and how many there are."""
+    seconds = film.length.num_frames / film.rate
+    count = 1 + int(seconds / every)
+    return f"states        {size.in_file / 1e6:.2f} MB each at most, one every {number(every)} s: {count} at most"
 
 
 def _frames(length: FilmLength) -> str:

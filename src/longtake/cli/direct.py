@@ -9,12 +9,13 @@ import typer
 from longtake.cli.common import Device, Json, Model, Overwrite, app, say
 from longtake.cli.film import DtypeName, Lora, Size, say_notes, sides_of
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
-from longtake.options import FilmOptions
+from longtake.options import FilmOptions, options_of
+from longtake.said import said
 
 if TYPE_CHECKING:
     from longtake.models.base import ModelSpec
@@ -91,7 +92,7 @@ def extend(
         seconds_of(seconds) or 0,
         prompt,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 
@@ -126,7 +127,7 @@ def branch(
         spec,
         changes,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states) or ALWAYS,
+        keep_every=every_of(keep_states) or ALWAYS,
     )
     film_it(take, loading, started, as_json, preview)
 
@@ -163,7 +164,8 @@ def finish(
     from longtake.retakes import finished
     from longtake.video import probe
 
-    folder = open_model(probe(draft).metadata.get("model") if model is None else model)
+    told = said(probe(draft).metadata, draft)
+    folder = open_model(told.get("model") if model is None else model)
     options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
     take = finished(draft, output, read_spec(folder, lora), strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
@@ -192,7 +194,7 @@ def retake(
     if not begin or not to:
         raise OptionError("say what is filmed anew: give --from and --to, such as --from 23s --to 31s")
     about = kept_states(film)[-1][1]
-    changes = Cue(at=begin, prompt=prompt, seed=about.film["seed"] + 1 if seed is None else seed)
+    changes = Cue(at=begin, prompt=prompt, seed=options_of(about.film).seed + 1 if seed is None else seed)
     loading, spec = _that_made(about, device)
     take = retaken(film, output, spec, changes, seconds_of(to) or 0, overwrite=overwrite)
     say_notes(take.film)

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from longtake.cli.common import Command, Device, Json, Model, Overwrite, app, quick_imports, say
-from longtake.cli.cost import cost_in_words, ladder_picture
+from longtake.cli.cost import cost_in_words, ladder_picture, state_size_of, states_in_words
 from longtake.cli.parameters import given_of, takes
-from longtake.cli.shooting import KeepStates, Loading, PreviewTo, film_it
+from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cli.timeline import cue_rows, timeline_picture
-from longtake.cues import Cue, read_script, seconds_of
+from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
@@ -29,6 +29,7 @@ from longtake.options import FilmOptions, FilmPlan, options_of
 from longtake.presets import ABOUT, added_to, preset_model, preset_options
 from longtake.prompts import slug
 from longtake.provenance import loras_in, made_in
+from longtake.said import said
 
 TEXT = "text"  # in place of a clip: begin with text alone
 
@@ -196,7 +197,7 @@ def generate(
         end=end,
         fit=fit.value if fit else "crop" if fit_start else None,
         overwrite=overwrite,
-        keep_every=seconds_of(keep_states),
+        keep_every=every_of(keep_states),
     )
     if preset and (added := added_to(prompt or "")):
         say(f'note: preset {preset} adds "{added}" to the prompt')
@@ -217,13 +218,15 @@ def plan(
     bfloat16_shift: Bfloat16Shift = False,
     lora: Lora = None,
     size: Size = None,
+    keep_states: KeepStates = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Show what a film would cost, without loading any weights."""
+    """Show what a film would cost, without loading any weights; with --keep-states, how large these are too."""
+    folder, every = open_model(_model(model, preset)), every_of(keep_states)
     film = _film(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
-        open_model(_model(model, preset)),
+        folder,
         preset,
         lora,
         start,
@@ -237,12 +240,16 @@ def plan(
     say_notes(film)
     settings = film.settings
     sigmas = film_table(settings, film.schedule).tolist()
+    kept = None if every is None else state_size_of(film, folder)
     if as_json:
-        report = {"model": film.model, "settings": settings.told}
+        report: dict[str, Any] = {"model": film.model, "settings": settings.told}
         report |= {"plan": asdict(film.cost), "sigmas": sigmas}
+        if kept is not None:
+            report["state_bytes"] = kept.in_file
         print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
-        print(f"{cost_in_words(film)}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        states = "" if kept is None or every is None else f"\n{states_in_words(film, kept, every)}"
+        print(f"{cost_in_words(film)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
 
@@ -300,7 +307,7 @@ def _told(film: Path, start: str | None, end: Path | None, lora: list[str] | Non
     given."""
     from longtake.video import probe
 
-    told = probe(film).metadata
+    told = said(probe(film).metadata, film)
     if "prompt" not in told:
         raise OptionError(f"{printable(film)} does not say how it was made: only films of longtake do")
     if "draft" in told:

@@ -12,7 +12,7 @@ import termios
 import time
 import tty
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import groupby
 from typing import NamedTuple
@@ -36,10 +36,12 @@ MULTIPLEXERS = "screen", "tmux"  # these have the variables of the terminal that
 
 
 class Graphics(NamedTuple):
-    """How a terminal shows pictures, and the width and height of its characters in pixels."""
+    """How a terminal shows pictures, the width and height of its characters in pixels, and whether it was asked and
+    said nothing, which may come late."""
 
     kind: str = BLOCKS
     cell: tuple[int, int] = (8, 16)
+    silent: bool = False
 
 
 CHARACTERS = Graphics()
@@ -51,9 +53,18 @@ def graphics(place: str, terminal: int | None = None) -> Graphics:
     if place == BLOCKS or not os.isatty(terminal):
         return CHARACTERS
     answer = _answer(terminal)
-    cell = re.search(CELL, answer)
+    cell = re.search(CELL, answer or b"")
     size = (int(cell[2]), int(cell[1])) if cell and int(cell[1]) and int(cell[2]) else CHARACTERS.cell
-    return Graphics(_kind(answer) if place == TERMINAL else place, size)
+    silent = answer is not None and not re.search(ATTRIBUTES, answer)
+    return Graphics(_kind(answer or b"") if place == TERMINAL else place, size, silent)
+
+
+def drop_late(terminal: int | None = None) -> None:
+    """Drop what a silent terminal answers late, and what was typed since, before a shell reads it as a command."""
+    terminal = sys.stderr.fileno() if terminal is None else terminal
+    with suppress(OSError, termios.error):
+        if not _is_anothers(terminal):
+            termios.tcflush(terminal, termios.TCIFLUSH)
 
 
 def _kind(answer: bytes) -> str:
@@ -65,11 +76,12 @@ def _kind(answer: bytes) -> str:
     return SIXEL if told and HAS_SIXELS in told[1].split(b";") else BLOCKS
 
 
-def _answer(terminal: int) -> bytes:
-    """What a terminal answers to QUESTIONS, nothing if it is slow or in the hands of another process."""
+def _answer(terminal: int) -> bytes | None:
+    """What a terminal answers to QUESTIONS, nothing if it is slow; None if it was not asked, being one that writes them
+    down or in the hands of another process."""
     told, end = b"", time.monotonic() + PATIENCE
     if os.environ.get("TERM") in UNASKED:
-        return told
+        return None
     try:
         with _listening(terminal) as place:
             os.write(place, QUESTIONS)
@@ -77,7 +89,7 @@ def _answer(terminal: int) -> bytes:
                 if select.select([place], [], [], left)[0]:
                     told += os.read(place, 1 << 10)
     except (OSError, termios.error):
-        return b""
+        return None
     return told
 
 

@@ -128,5 +128,5 @@ def _text(value: Any) -> str:
 
 
 def _section(title: str, rows: list[Row]) -> str:
-    lines = [f"  {name:<22} {value}".rstrip() for name, value in rows]
+    lines = [f"  {printable(name):<22} {value}".rstrip() for name, value in rows]
     return "\n".join([title, *lines] if title else [line.removeprefix("  ") for line in lines])

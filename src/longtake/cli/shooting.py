@@ -24,7 +24,8 @@ from rich.text import Text
 
 from longtake.cli.common import INTERRUPTED, PLACES, PREVIEW, quick_imports, say
 from longtake.cli.signals import gently
-from longtake.errors import OutputError
+from longtake.cues import seconds_of
+from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.base import Loras
@@ -53,6 +54,16 @@ PreviewTo = Annotated[
         " pictures where the terminal says that it shows kitty's or sixels, in half blocks elsewhere.",
     ),
 ]
+
+
+def every_of(told: str | None) -> float | None:
+    """The seconds of --keep-states. OptionError for what is no time, or none."""
+    every = seconds_of(told)
+    if every is not None and not every > 0:
+        raise OptionError(
+            f"a state is kept every so many seconds, more than 0, not {told!r}: give --keep-states 10s"
+        )
+    return every
 
 
 class Loading(NamedTuple):
@@ -155,6 +166,7 @@ def shoot(take: "Take", model: "LongTake", preview: str | None = None) -> "Speed
     """Film a take behind a bar, and say how much it changes where it meets what it was given. The first signal stops it
     after a pass, its state written, by KeyboardInterrupt."""
     asked = Event()
+    take.open(model)
     new_look = None if preview is None else _previewing(preview, take.film, model)
     with _progress(take.film.length.num_frames, preview in PLACES) as bar, gently(asked.set):
         look = new_look and new_look(bar.put_above)

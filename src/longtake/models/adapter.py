@@ -58,12 +58,13 @@ class Adapter(ABC):
         return self.transformer.dtype
 
     @torch.no_grad()
-    def encode_prompt(self, prompts: list[str]) -> Text:
-        """The prompts as text, one a row. Raises OptionError for a prompt of more tokens than spec.max_prompt_tokens,
-        NumberError for states that are not finite."""
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
+        """The prompts, or negative ones, as text, one a row. Raises OptionError for a prompt of more tokens than
+        spec.max_prompt_tokens, NumberError for states that are not finite."""
         for prompt in prompts:
             self.text_encoder.check_length(prompt)
-        text = self.text_encoder.encode([self.clean(prompt) for prompt in prompts]).to(self.device)
+        encode = self.text_encoder.encode_negative if negative else self.text_encoder.encode
+        text = encode([self.clean(prompt) for prompt in prompts]).to(self.device)
         for tensor in (text.zero_padded(), text.pooled):
             if tensor is not None:
                 require_finite(tensor, "what the text encoder makes of the prompt")

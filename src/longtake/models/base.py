@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Level = Annotated[float, Field(strict=True, gt=0, le=1)]
 RECENT = "recent"  # the name, in a decoder's state, of latents of which it makes the rest of that state again
+PICTURES = "pictures"  # the name, in an encoder's state, of how many last pictures make the rest of it again
+ENCODER = "encoder."  # how the names of an encoder's state begin in the state of what has one
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,18 @@ class Stateful(Protocol):
         ...
 
 
-def stored(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """What a file keeps of a decoder's state: its recent latents alone, if it has them and they are the smaller part.
+def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor]:
+    """What a file keeps of a codec's state: of a decoder's its recent latents alone, of an encoder's how many pictures
+    to push again, if it has them and they are the smaller part.
 
-    The decoder that is restored with it goes on to the same bits.
+    The codec goes on to the same bits: a decoder that is restored with the latents, a new encoder that is pushed the
+    pictures. within: how the names of the codec's state begin; all others are kept.
     """
-    recent = {name: x for name, x in state.items() if name == RECENT}
-    return recent if recent and 2 * num_bytes(recent) < num_bytes(state) else state
+    codec = {name: x for name, x in state.items() if name.startswith(within)}
+    recent = {name: x for name, x in codec.items() if name.removeprefix(within) in (RECENT, PICTURES)}
+    if not recent or 2 * num_bytes(recent) >= num_bytes(codec):
+        return state
+    return {name: x for name, x in state.items() if name in recent or name not in codec}
 
 
 def num_bytes(state: Mapping[str, Tensor]) -> int:
@@ -187,9 +194,9 @@ class VideoModel(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_prompt(self, prompts: list[str]) -> Text:
-        """The prompts, one a row. Raises OptionError for a prompt of more tokens than the spec allows, NumberError for
-        numbers that are not finite."""
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
+        """The prompts, or negative ones, one a row. Raises OptionError for a prompt of more tokens than the spec
+        allows, NumberError for numbers that are not finite."""
         ...
 
     def clean(self, prompt: str) -> str:

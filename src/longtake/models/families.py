@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
+from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
 from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -97,6 +98,9 @@ FAMILIES = {
             "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": "SkyReels-V2, 14 billion parameters, 960x544 at 24 fps",
         },
     ),
+    "CosmosTransformer3DModel": COSMOS,
+    "Cosmos3OmniTransformer": COSMOS_3,
+    "SanaVideoTransformer3DModel": SANA,
     "OpenSoraTransformer3DModel": Family(
         code="longtake.models.open_sora.transformer:OpenSoraTransformer3DModel",
         adapter="longtake.models.open_sora.model:OpenSoraModel",
@@ -117,12 +121,14 @@ FAMILIES = {
     ),
 }
 
+# All of them, relatives too.
+ALL = [member for family in FAMILIES.values() for member in (family, *family.relatives.values())]
 NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
 VAES = Part(tuple(f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()), weights=OF_DIFFUSERS)
 # What the folders of any family hold, by name; a name may come twice.
 PARTS = [("transformer", NETWORKS), ("vae", VAES)]
-PARTS += [part for family in FAMILIES.values() for part in family.parts.items()]
-CONVERTED = {family.converted.name: family.converted for family in FAMILIES.values() if family.converted}
+PARTS += [part for family in ALL for part in family.parts.items()]
+CONVERTED = {family.converted.name: family.converted for family in ALL if family.converted}
 
 # Why other networks cannot be filmed with: the beginnings of their classes' names.
 ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
@@ -132,5 +138,8 @@ REFUSALS = {
     **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
-    **dict.fromkeys(("ChronoEdit", "Cosmos", "LTX2Video", "LTXVideo", "SanaVideo"), NO_ADAPTER),
+    **dict.fromkeys(("ChronoEdit", "LTX2Video", "LTXVideo"), NO_ADAPTER),
+    "AutoencoderKLCosmos": "it is Cosmos 1's, whose network has learnt positions, which count from a clip's beginning,"
+    " and a window moves on",
+    "SanaWM": "it films along a camera path from a photo, which a film here cannot give",
 }

@@ -25,6 +25,7 @@ from longtake.models.configs import (
 )
 from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
 from longtake.models.kinds import read_json, refuse_foreign
+from longtake.models.records import Family
 from longtake.models.weights import PartFiles, part_files, weights_hash
 
 INDEX, SETTINGS = "model_index.json", "longtake.json"
@@ -47,12 +48,12 @@ class ModelFolder:
             raise self._brings_code(f"a pipeline class in {INDEX}")
         self.parts, self.classes = {"transformer": NETWORKS, "vae": VAES}, dict[str, str]()
         self._classify(index)
-        self.family = FAMILIES[self.classes["transformer"]]
+        self.family = self._family(index)
         self.autoencoder = AUTOENCODERS[self.classes["vae"]]
         self.parts |= self.family.parts
         self._classify(index)
         self.vae = self._checked("vae", self.autoencoder.config)
-        self.encoder = self._checked("text_encoder", self.family.text.config)
+        self.encoder = self._checked(self.family.text.reader, self.family.text.config)
         self.network = self._checked("transformer", self.family.config)
         if reason := self._unfit(index):
             raise ModelError(f"model folder {path} cannot be used: {reason}")
@@ -66,8 +67,8 @@ class ModelFolder:
     def spec(self) -> ModelSpec:
         """The description of the model. Raises ModelError for a value that is missing, of the wrong type or out of its
         range, and for a scheduler whose noise levels or predictions are not those of a film."""
-        tokenizer, scheduler = self._checked("tokenizer", self.family.text.tokenizer), self._scheduler()
-        latents, most = self.vae.latents, self.family.text.most_tokens
+        reads, scheduler, latents = self.family.text, self._scheduler(), self.vae.latents
+        tokenizer, most = self._checked(reads.words, reads.tokenizer), reads.most_tokens
         lacks = {part: lack for part, lack in self.family.left_out.items() if self._names(part)}
         return ModelSpec(
             name=self.name,
@@ -159,6 +160,18 @@ class ModelFolder:
     def _names(self, part: str) -> bool:
         """Whether the folder says that it has such a part."""
         return any(_as_list(self.json(INDEX).get(part)))
+
+    def _family(self, index: dict[str, Any]) -> Family:
+        """The record of its network, or, where models share that, of those with its text encoder."""
+        family = FAMILIES[self.classes["transformer"]]
+        return next(
+            (
+                family.relatives[name]
+                for name in _as_list(index.get("text_encoder"))
+                if name in family.relatives
+            ),
+            family,
+        )
 
     def _classify(self, index: dict[str, Any]) -> None:
         """Look up the class of each part."""

@@ -57,7 +57,7 @@ def load_model(
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _usable(model)
     added = find_loras(lora)
     with reading(folder.path):
         transformer = load_part(folder, "transformer", precision)
@@ -76,7 +76,7 @@ def load_encoders(
     Arguments and errors as for load_model.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _whole(model)
+    folder = _usable(model)
     with reading(folder.path):
         return _assembled(folder.spec, folder, weightless_network(folder, precision), target)
 
@@ -124,6 +124,14 @@ def _whole(model: Model) -> ModelFolder:
     """The folder of a model, checked: known classes and whole weights."""
     folder = with_weights(open_model(model))
     folder.check()
+    return folder
+
+
+def _usable(model: Model) -> ModelFolder:
+    """The same, of a model that can be filmed with as things stand here."""
+    folder = _whole(model)
+    if check := folder.family.check:
+        imported(check)(folder.name)
     return folder
 
 

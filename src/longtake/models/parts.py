@@ -114,11 +114,11 @@ def prompt_encoder(
     return encoder
 
 
-def load_tokenizer(folder: ModelFolder, part: str = "tokenizer") -> Any:
+def load_tokenizer(folder: ModelFolder, part: str) -> Any:
     """A tokenizer of a folder."""
     tokenizer = part_class(folder, part).from_pretrained(folder.path / part, local_files_only=True)
     size, unusable = folder.encoder.vocab_size, f"model folder {folder.path} cannot be used"
-    if part == "tokenizer" and len(tokenizer) > size:
+    if part == folder.family.text.words and len(tokenizer) > size:
         raise ModelError(f"{unusable}: its tokenizer has {len(tokenizer)} words, its text encoder {size}")
     if tokenizer.pad_token is None:
         raise ModelError(f"{unusable}: its tokenizer has no pad_token")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.families import CONVERTED, FAMILIES, PARTS
+from longtake.models.families import ALL, CONVERTED, PARTS
 from longtake.models.folder import INDEX, SETTINGS, ModelFolder
 from longtake.models.kinds import kind_of_file
 from longtake.models.records import Converted, imported
@@ -44,9 +44,10 @@ def list_models() -> list[KnownModel]:
     embedded = KnownModel(EMBEDDED.name, about, EMBEDDED.is_dir())
     made = [KnownModel(c.name, c.about, _is_made(c)) for c in CONVERTED.values()]
     return [embedded, *made] + [
-        KnownModel(name, about, isinstance(try_to_load_from_cache(name, INDEX), str))
-        for family in FAMILIES.values()
+        KnownModel(name, about, isinstance(try_to_load_from_cache(repository, INDEX, revision=revision), str))
+        for family in ALL
         for name, about in family.hub.items()
+        for repository, revision in [repository_of(name)]
     ]
 
 
@@ -101,8 +102,14 @@ def _is_made(known: Converted) -> bool:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name could be that of a repository on the hub."""
-    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name))
+    """Whether a name could be that of a repository on the hub, or of a revision of one, REPOSITORY@REVISION."""
+    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@\w[\w./-]*)?", name))
+
+
+def repository_of(name: str) -> tuple[str, str | None]:
+    """The repository that a name on the hub is of, and its revision, if it says one."""
+    repository, _, revision = name.partition("@")
+    return repository, revision or None
 
 
 def find_folder(model: str | Path, weights: bool) -> Path:
@@ -128,8 +135,9 @@ def fetched(name: str, wanted: list[str]) -> Path:
     """The folder in which the wanted files of a hub's repository lie, fetched if need be, or ModelError."""
     import huggingface_hub
 
+    repository, revision = repository_of(name)
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=wanted))
     except Exception as error:  # networks, proxies, tokens and disks fail in as many classes
         raise ModelError(
             f"no folder {name} here, and it cannot be fetched from the hub ({type(error).__name__});"

@@ -68,9 +68,9 @@ def encoder(*classes: str) -> Part:
 class TextEncoder:
     """A way from prompts to text.
 
-    code: the place of its PromptEncoder. parts: what that is made of, by their names in the folder; "text_encoder" and
-    "tokenizer" are among them. config, tokenizer: what is read of the configurations of these two. most_tokens: of a
-    prompt, where neither the network nor the tokenizer says less.
+    code: the place of its PromptEncoder. parts: what that is made of, by their names in the folder. reader, words: the
+    parts that make its states and its tokens; the former may be the network. config, tokenizer: what is read of the
+    configurations of these two. most_tokens: of a prompt, where neither the network nor the tokenizer says less.
     """
 
     code: str
@@ -78,6 +78,8 @@ class TextEncoder:
     config: type[TextEncoderConfig]
     tokenizer: type[TokenizerConfig] = TokenizerConfig
     most_tokens: int = 512
+    reader: str = "text_encoder"
+    words: str = "tokenizer"
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Family:
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    check: the place of a function of a model's name; ModelError if it cannot be filmed with as things stand here.
+    relatives: families of other models with a network of the same class, by the class of their text encoder.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
     spellings.py, and of a function that gives a LoRA's tensors in them diffusers' names, such as diffusers' own.
     hub: its models on the hub, a line about each. converted: the one that `longtake convert` makes. presets: a line
@@ -139,6 +143,8 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    check: str | None = None
+    relatives: Mapping[str, Family] = field(default_factory=dict)
     lora_names: str | None = None
     lora_converter: str | None = None
     hub: Mapping[str, str] = field(default_factory=dict)

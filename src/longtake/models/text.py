@@ -126,6 +126,10 @@ class PromptEncoder(ABC):
     def encode(self, prompts: list[str]) -> Text:
         """Prompts, cleaned and not too long, as text: one a row, of the same L always."""
 
+    def encode_negative(self, prompts: list[str]) -> Text:
+        """Negative prompts as text; the same, but where a model reads them in another way."""
+        return self.encode(prompts)
+
     @staticmethod
     def clean(prompt: str) -> str:
         """The prompt as the tokenizer is to see it: HTML entities resolved, white space collapsed."""

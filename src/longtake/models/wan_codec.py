@@ -5,6 +5,7 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor, nn
 
 from longtake.errors import ModelError
-from longtake.models.base import RECENT
+from longtake.models.base import PICTURES, RECENT
 from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
+from longtake.progress import track
 
 FRAMES_PER_LATENT = 4
 FIRST_ALONE = "Rep"  # diffusers' word
@@ -48,11 +50,15 @@ class WanDecoder(_Causal):
     """
 
     @torch.no_grad()
-    def push(self, latents: Tensor) -> Tensor:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        super().restore(state)
         if self._kept.keys() == {RECENT}:
-            recent, self._kept = self._kept[RECENT], {}
-            for latent in recent.split(1, dim=2):
+            recent, self._kept = self._kept[RECENT].split(1, dim=2), {}
+            for latent in track(recent, "decoding the film's last latents again", len(recent)):
                 self._decode(latent)
+
+    @torch.no_grad()
+    def push(self, latents: Tensor) -> Tensor:
         return clamped(self._decode(latents))
 
     def _decode(self, latents: Tensor) -> Tensor:
@@ -73,13 +79,15 @@ class WanDecoder(_Causal):
 class WanEncoder(_Causal):
     """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
 
-    Gives what `vae.encode` does, to rounding.
+    Gives what `vae.encode` does, to rounding. Its state has how many of the last pictures make a new encoder the same.
     """
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
         vae, cache, first = self._vae, self._cached(self._vae.encoder), not self._kept
+        seen = frames.shape[2] + int(self._kept.get(PICTURES, 0))
         frames = self.whole(frames, FRAMES_PER_LATENT, alone=1 if first else 0)
+        self._kept[PICTURES] = torch.tensor(_needed(vae.encoder, seen), device="cpu")
         if frames.shape[2] == 0:
             return no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
         sizes = [1] * first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
@@ -108,6 +116,29 @@ def decoder_reach(decoder: nn.Module) -> int:
             frames = -(-frames // 2)
         frames += layer.kernel_size[0] - 1
     return frames
+
+
+def encoder_reach(encoder: nn.Module) -> int:
+    """How many pictures, the last ones of whole latents, the caches of a Wan's encoder depend on; as for a decoder.
+
+    The layers are walked from the latents to the pictures. A layer that halves the frames makes n of 2n + 1.
+    """
+    layers = [x for x in encoder.modules() if isinstance(x, WanCausalConv3d)]
+    halving = {
+        x.time_conv for x in encoder.modules() if isinstance(x, WanResample) and x.mode == "downsample3d"
+    }
+    frames = 0
+    for layer in reversed(layers):
+        frames = 2 * frames + 1 if layer in halving else frames + layer.kernel_size[0] - 1
+    return frames
+
+
+def _needed(encoder: nn.Module, seen: int) -> int:
+    """How many of the pictures that were seen, the last ones, make a new encoder the same: one that stands alone as a
+    film's first does, those in reach, in whole latents, and those that wait."""
+    latents = -(-encoder_reach(encoder) // FRAMES_PER_LATENT)
+    beyond = seen - FRAMES_PER_LATENT * (1 + latents)
+    return seen - FRAMES_PER_LATENT * max(0, -(-beyond // FRAMES_PER_LATENT))
 
 
 def check_config(config: Any, place: str) -> None:

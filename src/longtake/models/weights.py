@@ -25,6 +25,13 @@ DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
 HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
 # Tensors that are one and the same: one of them is enough.
 TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
+# Names on disk that transformers gives others, pattern by pattern, before it looks for them: those of older versions.
+RENAMED = {
+    "Qwen2_5_VLForConditionalGeneration": (
+        (r"^visual\.", "model.visual."),
+        (r"^model\.(?!visual\.|language_model\.)", "model.language_model."),
+    )
+}
 
 
 class Shaped(Protocol):
@@ -149,7 +156,8 @@ def check_floats(held: Mapping[str, Header]) -> None:
 def check_part(files: Iterable[Path], network: Any, where: str) -> None:
     """ModelError, which names the first that is not so, unless every tensor in these files belongs to this network,
     which may be empty, and none of its is missing."""
-    held, class_name = all_headers(files), type(network).__name__
+    class_name = type(network).__name__
+    held = {_renamed(name, class_name): header for name, header in all_headers(files).items()}
     check_floats(held)
     held = {
         name: header for name, header in held.items() if not name.startswith(HARMLESS.get(class_name, ()))
@@ -161,6 +169,13 @@ def check_part(files: Iterable[Path], network: Any, where: str) -> None:
         if name in held or name not in twins
     }
     check_tensors(held, wanted, where, f"the {class_name} of its config.json")
+
+
+def _renamed(name: str, class_name: str) -> str:
+    """The name that a tensor on disk has in a network of this class."""
+    for written, meant in RENAMED.get(class_name, ()):
+        name = re.sub(written, meant, name)
+    return name
 
 
 def first_of(names: list[str]) -> str:

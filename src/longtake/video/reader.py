@@ -32,6 +32,7 @@ REORDERED = 16  # pictures, the most that are decoded before one that is shown b
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # who decodes transparency too; FFmpeg's own leave it out
 METADATA_PREFIX = "longtake."
 VIDEO_ERRORS = (OSError, av.FFmpegError)
+MOST_NESTED, LARGEST = 8, 2.0**64  # of the values that a film says of itself
 # Film is opened as one of these or not at all: FFmpeg also knows playlists, which open other files.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,m4v,ogg,asf,gif,apng,ivf,h264,hevc,"
@@ -297,9 +298,18 @@ def _metadata(container: av.container.InputContainer) -> dict[str, Any]:
 def _told(value: str) -> Any:
     """A value that the writer was given, or, where another program wrote it, its text."""
     try:
-        return json.loads(value)
-    except ValueError:
+        told = json.loads(value)
+    except (ValueError, RecursionError):
         return value
+    return told if _is_plain(told, MOST_NESTED) else value
+
+
+def _is_plain(told: Any, levels: int) -> bool:
+    """Whether a value of JSON is one that a film is given: finite, of 64 bits, and of so many levels at most."""
+    if isinstance(told, dict | list):
+        inner = told.values() if isinstance(told, dict) else told
+        return levels > 0 and all(_is_plain(each, levels - 1) for each in inner)
+    return not isinstance(told, int | float) or abs(told) < LARGEST
 
 
 def _cut_off(held: Fraction, missing: Fraction) -> str:

@@ -73,7 +73,10 @@ def film(open_sora_model: OpenSoraModel, monkeypatch: pytest.MonkeyPatch) -> Cal
         assert first % 5 == 0 and count == 5
         return noise[first // 5 :][:1]
 
-    monkeypatch.setattr(open_sora_model, "encode_prompt", lambda prompts: text if prompts[0] else empty)
+    def recorded_text(prompts: list[str], negative: bool = False) -> Text:
+        return text if prompts[0] else empty
+
+    monkeypatch.setattr(open_sora_model, "encode_prompt", recorded_text)
     monkeypatch.setattr(open_sora_model, "encoder", lambda: codec)
     monkeypatch.setattr(open_sora_model, "decoder", lambda: codec)
 

@@ -40,10 +40,10 @@ class OpenSoraModel(Adapter):
         return velocity(sample)
 
     @torch.no_grad()
-    def encode_prompt(self, prompts: list[str]) -> Text:
+    def encode_prompt(self, prompts: list[str], negative: bool = False) -> Text:
         """The prompts as text; an empty one as the network's learned empty caption, all of its L tokens. OptionError
         for a prompt that is too long."""
-        text = super().encode_prompt(prompts)
+        text = super().encode_prompt(prompts, negative)
         empty = torch.tensor([not prompt for prompt in prompts], device=self.device)
         null = Text.of_zero_padded(self.transformer.null_caption.to(text.states)[None])
         return Text.where(empty, null.expand(len(text)), text)
