@@ -38,12 +38,30 @@ LARGE_VAE |= {"base_dim": 160, "decoder_base_dim": 256, "is_residual": True, "pa
 LARGE_VAE |= {"in_channels": 12, "out_channels": 12}
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 UMT5 = ("UMT5EncoderModel", {"model_type": "umt5", "d_model": 4096, "vocab_size": 256384})
+LTX_VAE = {
+    "latent_channels": 128,
+    "block_out_channels": [128, 256, 512, 1024, 2048],
+    "layers_per_block": [4, 6, 6, 2, 2],
+}
+LTX_VAE |= {"decoder_block_out_channels": [256, 512, 1024], "decoder_layers_per_block": [5, 5, 5, 5]}
+LTX_VAE |= {"spatio_temporal_scaling": [True] * 4, "decoder_spatio_temporal_scaling": [True] * 3}
+LTX_VAE |= {"upsample_factor": [2, 2, 2], "spatial_compression_ratio": 32, "temporal_compression_ratio": 8}
+T5_XXL = ("T5EncoderModel", {"model_type": "t5", "d_model": 4096, "vocab_size": 32128})
 PUBLISHED: dict[str, dict[str, Any]] = {
     "Wan-AI/Wan2.2-TI2V-5B-Diffusers": {
         "transformer": ("WanTransformer3DModel", LARGE_WAN),
         "vae": ("AutoencoderKLWan", LARGE_VAE),
         "scheduler": ("UniPCMultistepScheduler", FLOW | {"flow_shift": 5.0}),
         "text_encoder": UMT5,
+    },
+    "Lightricks/LTX-Video-0.9.5": {
+        "transformer": (
+            "LTXVideoTransformer3DModel",
+            {"in_channels": 128, "out_channels": 128, "num_layers": 28},
+        ),
+        "vae": ("AutoencoderKLLTXVideo", LTX_VAE),
+        "scheduler": ("FlowMatchEulerDiscreteScheduler", {}),
+        "text_encoder": T5_XXL,
     },
     "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": {
         "transformer": ("SkyReelsV2Transformer3DModel", WAN | {"inject_sample_info": True}),

@@ -63,11 +63,26 @@ def wan_5b_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_folder(place, ["diffusers", "AutoencoderKLWan"], encoder, vae, end=True, transformer=network)
 
 
+@pytest.fixture(scope="module")
+def ltx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place: Path = pytest.importorskip("ltx_folders").save_ltx(tmp_path_factory.mktemp("ltx"))
+    return place
+
+
 @pytest.fixture
 def tiny(request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """The tiny folder of the kind of model that a recipe is for."""
-    kinds = {"wan2.2-ti2v-5b": "wan_5b_folder", "skyreels-v2-1.3b": "skyreels_folder"}
-    return lambda recipe: request.getfixturevalue(kinds[recipe])
+    kinds = {
+        "wan2.2-ti2v-5b": "wan_5b_folder",
+        "skyreels-v2-1.3b": "skyreels_folder",
+        "ltx-video": "ltx_folder",
+    }
+
+    def folder(recipe: str) -> Path:
+        place: Path = request.getfixturevalue(kinds[recipe])
+        return place
+
+    return folder
 
 
 def told(recipe: Path) -> dict[str, Any]:
