@@ -20,6 +20,7 @@ from longtake.errors import OptionError
 from longtake.models.base import Level, ModelDefaults
 
 EDM_MOST, EDM_LEAST, EDM_RHO = 80.0, 0.002, 7.0
+LTX_LEAST, QUADRATIC_FROM = 0.1, 0.025
 TRAIN_STEPS, LEAST_BETA, MOST_BETA = 1000, 0.00085, 0.012
 
 
@@ -94,11 +95,34 @@ def cogvideox(num_inference_steps: int, shift: float) -> list[float]:
     ]
 
 
+def ltx(num_inference_steps: int, shift: float) -> list[float]:
+    """Those of flow, stretched so that the last one is 0.1, as diffusers' scheduler does with shift_terminal: LTX-Video
+    0.9.0 and 0.9.1, and LTX-2."""
+    noise = flow(num_inference_steps, shift)
+    return [1 - (1 - u) * (1 - LTX_LEAST) / (1 - noise[-1]) if u < 1 else 1.0 for u in noise]
+
+
+def linear_quadratic(num_inference_steps: int, shift: float = 1) -> list[float]:
+    """Half of the steps, in even ones, from 1 to 0.975, the others on a parabola from there to 0: LTX-Video 0.9.5 and
+    later. Shift plays no part. Source: the pipeline of LTX-Video, of Mochi's authors."""
+    S, even = num_inference_steps, num_inference_steps // 2
+    if S == 1:
+        return [1.0]
+    slope, rest = QUADRATIC_FROM / even, S - even
+    bend = (1 - QUADRATIC_FROM - slope * rest) / rest**2
+    return [
+        1 - slope * i if i < even else 1 - QUADRATIC_FROM - slope * (i - even) - bend * (i - even) ** 2
+        for i in range(S)
+    ]
+
+
 SCHEDULES = {
     "flow": Schedule(flow),
     "karras": Schedule(karras, False),
-    "karras-200": Schedule(partial(karras, most=200.0, least=0.01), False),
     "cogvideox": Schedule(cogvideox),
+    "ltx": Schedule(ltx),
+    "linear-quadratic": Schedule(linear_quadratic, False),
+    "karras-200": Schedule(partial(karras, most=200.0, least=0.01), False),
 }
 
 TABLES = {

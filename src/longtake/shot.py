@@ -99,7 +99,7 @@ class Shot:
             self._drafted if draft is not None else lambda first, count: level * pure(first, count),
             sigmas,
             film.length.num_chunks,
-            lambda latents: self._encoded(model.decoder().push(latents)),
+            lambda latents: self._encoded(self._frames(latents)),
             level,
             self._fresh,
         )
@@ -186,7 +186,7 @@ class Shot:
             if spec.first_frames == spec.temporal_factor and not spec.lookahead_latents:
                 end = end.roll(1, dims=2)
             else:
-                frames = self.model.decoder().push(end)
+                frames = self._frames(end)
                 end = self._encoded_behind(frames[:, :, : self.film.end_latents * spec.temporal_factor])
         return replace(state, end=end)
 
@@ -231,10 +231,13 @@ class Shot:
             )
 
     def is_open(self, state: ShotState) -> bool:
-        """Whether a film that is longer has the same state on its way: nothing drains, and no picture was cut off."""
+        """Whether a film that is longer has the same state on its way: nothing drains, no picture was cut off, and none
+        was made because no latent follows."""
         length, sampling = self.film.length, self.film.cost.sampling
         given = 0 if self.film.behind else self.film.end_latents // sampling.chunk_size
         is_cut = state.num_frames == length.num_frames and length.surplus_frames > 0
+        if self.model.spec.delay_latents and self.is_whole(state):
+            return False
         return state.window.t <= self._sampler.open_until - given * sampling.steps_per_chunk and not is_cut
 
     def is_whole(self, state: ShotState) -> bool:
@@ -242,12 +245,14 @@ class Shot:
         return state.window.t == self._sampler.end
 
     def _decoded(self, state: ShotState, latents: Tensor) -> tuple[ShotState, Pictures]:
-        decoder, done = self.model.decoder(), state.num_frames
+        decoder, num_frames = self.model.decoder(), state.num_frames
         decoder.restore(state.decoder)
-        frames = decoder.push(latents)
-        _require_pictures(frames, done, self.film)
-        pictures = to_uint8(frames)[0, : self.film.length.num_frames - done]
-        return replace(state, num_frames=done + len(pictures), decoder=decoder.state()), pictures
+        pictures = [self._none]
+        for frames in chain([decoder.push(latents)], decoder.rest() if self.is_whole(state) else ()):
+            _require_pictures(frames, num_frames, self.film)
+            pictures.append(to_uint8(frames)[0, : self.film.length.num_frames - num_frames])
+            num_frames += len(pictures[-1])
+        return replace(state, num_frames=num_frames, decoder=decoder.state()), np.concatenate(pictures)
 
     @property
     def _drafted_so_far(self) -> Mapping[str, Tensor]:
@@ -256,6 +261,11 @@ class Shot:
     @property
     def _none(self) -> Pictures:
         return np.empty((0, self.film.settings.height, self.film.settings.width, 3), np.uint8)
+
+    def _frames(self, latents: Tensor) -> Tensor:
+        """The pictures of latents that are decoded by themselves."""
+        decoder = self.model.decoder()
+        return torch.cat([decoder.push(latents), *decoder.rest()], dim=2)
 
     def _encoded(self, frames: Tensor) -> Tensor:
         """The latents of pictures that are encoded by themselves, as a film's first."""

@@ -1,7 +1,7 @@
 """The guardrail of Cosmos, with a stand-in for the package that has it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +50,9 @@ class Frames:
     def push(self, latents: Tensor) -> Tensor:
         return latents
 
+    def rest(self) -> Iterator[Tensor]:
+        yield torch.ones(1, 3, 1, 4, 6) * 0.9
+
 
 def test_a_prompt_that_is_blocked_is_not_filmed() -> None:
     """An empty prompt is the unguided half, which NVIDIA's list would block."""
@@ -73,6 +76,7 @@ def test_pictures_pass_or_stop_the_film() -> None:
     assert decoder.push(broken).isnan().all()
     with pytest.raises(OptionError, match="blocks pictures"):
         decoder.push(torch.ones(1, 3, 1, 4, 6))
+    assert [portion[..., :2, :].max() < 0.01 for portion in decoder.rest()] == [True]
 
 
 def test_its_state_is_that_of_the_decoder() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from longtake.cli.common import quick_imports
 from longtake.frames import FilmLength, number
+from longtake.models.base import ModelSpec
 from longtake.options import FilmPlan
 from longtake.plan import Sampling
 from longtake.schedules import takes_shift
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from longtake.models.folder import ModelFolder
 
 
-def cost_in_words(film: FilmPlan) -> str:
-    """What a film will cost, a line for each thing that is counted."""
+def cost_in_words(film: FilmPlan, spec: ModelSpec) -> str:
+    """What a film by a model will cost, a line for each thing that is counted."""
     settings, cost, length = film.settings, film.cost, film.length
     sampling = cost.sampling
     rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
     return "\n".join(
         [
             f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
+            *([f"without       {', '.join(spec.left_out)}"] if spec.left_out else []),
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             *([f"solver        {sampling.solver}"] if sampling.solver != "euler" else []),
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
@@ -34,7 +36,9 @@ def cost_in_words(film: FilmPlan) -> str:
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
             f" {cost.evaluations_per_frame:.2f} a frame",
             f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
-            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes",
+            f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes"
+            + f", and {spec.delay_latents} latents behind them"
+            * bool(spec.delay_latents),
         ]
     )
 

@@ -243,13 +243,13 @@ def plan(
     kept = None if every is None else state_size_of(film, folder)
     if as_json:
         report: dict[str, Any] = {"model": film.model, "settings": settings.told}
-        report |= {"plan": asdict(film.cost), "sigmas": sigmas}
+        report |= {"plan": asdict(film.cost), "sigmas": sigmas, "delay_latents": folder.spec.delay_latents}
         if kept is not None:
             report["state_bytes"] = kept.in_file
         print(json.dumps(report | {"cues": cue_rows(film)}, indent=2))
     else:
         states = "" if kept is None or every is None else f"\n{states_in_words(film, kept, every)}"
-        print(f"{cost_in_words(film)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
+        print(f"{cost_in_words(film, folder.spec)}{states}\n\n{ladder_picture(sigmas, film.cost.sampling)}")
         if film.cues:
             print(f"\n{timeline_picture(film)}")
 

@@ -38,6 +38,11 @@ class Adapter(ABC):
         return transformer
 
     @staticmethod
+    def trimmed(transformer: Any) -> Any:
+        """The network without the layers that films never run, in place: for filming, not for what is saved."""
+        return transformer
+
+    @staticmethod
     @abstractmethod
     def network_velocity(
         network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float

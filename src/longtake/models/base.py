@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
     from torch import Tensor
@@ -99,11 +99,12 @@ class ModelSpec:
 
     n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
     by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
-    reach into one another. Both sides of a picture are spatial_factor times those of its latent, and multiples of
-    `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in
-    models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a key of SCHEDULES
-    in schedules.py, the formula of its noise levels. left_out: what the model could make and its films lack, such as
-    sound. ends: how well its films meet an end, if that was measured.
+    reach into one another. A latent's frames are decoded as soon as delay_latents have followed it, or none will. Both
+    sides of a picture are spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may
+    take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent:
+    whether each latent may have a text of its own. schedule: a key of SCHEDULES in schedules.py, the formula of its
+    noise levels. left_out: what the model could make and its films lack, such as sound. ends: how well its films meet
+    an end, if that was measured.
     """
 
     name: str
@@ -117,6 +118,7 @@ class ModelSpec:
     loras: tuple[LoraName, ...] = ()
     group_latents: int | None = None
     lookahead_latents: int = 0
+    delay_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
     schedule: str = "flow"
@@ -139,7 +141,7 @@ class Stateful(Protocol):
 
 def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor]:
     """What a file keeps of a codec's state: of a decoder's its recent latents alone, of an encoder's how many pictures
-    to push again, if it has them and they are the smaller part.
+    to push again, if it has them and they are the smaller part, and single numbers.
 
     The codec goes on to the same bits: a decoder that is restored with the latents, a new encoder that is pushed the
     pictures. within: how the names of the codec's state begin; all others are kept.
@@ -148,7 +150,7 @@ def stored(state: Mapping[str, Tensor], within: str = "") -> Mapping[str, Tensor
     recent = {name: x for name, x in codec.items() if name.removeprefix(within) in (RECENT, PICTURES)}
     if not recent or 2 * num_bytes(recent) >= num_bytes(codec):
         return state
-    return {name: x for name, x in state.items() if name in recent or name not in codec}
+    return {name: x for name, x in state.items() if name in recent or name not in codec or x.ndim == 0}
 
 
 def num_bytes(state: Mapping[str, Tensor]) -> int:
@@ -165,6 +167,12 @@ class Decoder(Stateful, Protocol):
         Latents are normalised (mean 0, standard deviation 1 a channel). Those that do not fill a group, where
         the autoencoder decodes in groups, wait for the next push, so N may be 0. Push by push equals one shot.
         A number that the autoencoder does not make finite is NaN.
+        """
+        ...
+
+    def rest(self) -> Iterator[Tensor]:
+        """The frames of latents that wait for others behind them, where none will come: portions (B, 3, N, height,
+        width), most often none. No push may follow.
         """
         ...
 

@@ -9,7 +9,7 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ class Streaming:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         self._kept = dict(state)
+
+    def rest(self) -> Iterator[Tensor]:
+        """Of decoders: what waits for latents that will not come, nothing."""
+        return iter(())
 
     def whole(self, frames: Tensor, size: int, alone: int = 0) -> Tensor:
         """Those that wait, and frames or latents: as many as fill whole portions of `size`; the first `alone`, 0 or 1,

@@ -101,6 +101,11 @@ class VaeConfig(Config, ABC):
     def latents(self) -> Latents: ...
 
     @property
+    def delay_latents(self) -> int:
+        """How many latents must follow one until it is decoded."""
+        return 0
+
+    @property
     def refusal(self) -> str | None:
         """Why it cannot be filmed with, if so."""
         return None
@@ -163,6 +168,11 @@ class SchedulerConfig(Config):
     def prediction(self) -> str:
         """What the adapter's `network_velocity` gives, a key of AS_VELOCITY."""
         return "flow_prediction"
+
+    @property
+    def schedule(self) -> str | None:
+        """Whose noise levels it has, if not its family's."""
+        return None
 
 
 class FlowConfig(SchedulerConfig):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
+from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
 from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
 from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
@@ -38,6 +39,8 @@ AUTOENCODERS = {
         first_frames=1,
         group_latents=5,
     ),
+    "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
+    "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -119,6 +122,8 @@ FAMILIES = {
             "rn-o-base-as-released": "replacement with windows of 15 latents and context that was decoded and encoded",
         },
     ),
+    "LTXVideoTransformer3DModel": LTX_VIDEO,
+    "LTX2VideoTransformer3DModel": LTX_2,
 }
 
 # All of them, relatives too.
@@ -138,7 +143,7 @@ REFUSALS = {
     **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
-    **dict.fromkeys(("ChronoEdit", "LTX2Video", "LTXVideo"), NO_ADAPTER),
+    **dict.fromkeys(("ChronoEdit",), NO_ADAPTER),
     "AutoencoderKLCosmos": "it is Cosmos 1's, whose network has learnt positions, which count from a clip's beginning,"
     " and a window moves on",
     "SanaWM": "it films along a camera path from a photo, which a film here cannot give",

@@ -81,9 +81,10 @@ class ModelFolder:
             defaults=self._defaults(scheduler.given_shift(self.classes["scheduler"])),
             group_latents=self.autoencoder.group_latents,
             lookahead_latents=self.autoencoder.lookahead_latents,
+            delay_latents=self.vae.delay_latents,
             prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
-            schedule=self.family.schedule,
+            schedule=scheduler.schedule or self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
             ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
         )
@@ -94,7 +95,7 @@ class ModelFolder:
         the files that the parts need besides, such as the words of a tokenizer."""
         for part, record in self.parts.items():
             if record.files:
-                self._check_files(part, record.files)
+                self._check_files(part, self.files(part))
         return {
             part: part_files(self.path, part, record.weights)
             for part, record in self.parts.items()
@@ -132,6 +133,14 @@ class ModelFolder:
         if name not in self._read:
             self._read[name] = read_json(self.path, name)
         return self._read[name]
+
+    def files(self, part: str) -> tuple[str, ...]:
+        """The files besides its configuration and its weights that make a part: those of its record, or the one that
+        does instead where it is there and they are not."""
+        record = self.parts[part]
+        instead = record.instead if record.instead and (self.path / part / record.instead).exists() else None
+        missing = any(not (self.path / part / file).exists() for file in record.files)
+        return (instead,) if instead and missing else record.files
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of one part."""
@@ -224,10 +233,11 @@ class ModelFolder:
 
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
-        own = self.family.defaults.get((self.classes["vae"], self.vae.latents.spatial_factor))
+        family, kind = self.family, (self.classes["vae"], self.vae.latents.spatial_factor)
+        own = family.named.get(self.hub or "", family.defaults.get(kind))
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
-        return replace(own, shift=shift) if shift is not None and self.family.scheduler_shift else own
+        return replace(own, shift=shift) if shift is not None and family.scheduler_shift else own
 
     def _brings_code(self, what: str) -> ModelError:
         return ModelError(

@@ -11,7 +11,7 @@ B batch, N pixel frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -74,6 +74,11 @@ class GuardedDecoder:
     def push(self, latents: Tensor) -> Tensor:
         """As Decoder says, but for what the guardrail blurs. OptionError for pictures that it blocks."""
         return torch.stack([self._passed(row) for row in self._decoder.push(latents)])
+
+    def rest(self) -> Iterator[Tensor]:
+        """As Decoder says, guarded as `push` is."""
+        for frames in self._decoder.rest():
+            yield torch.stack([self._passed(row) for row in frames])
 
     def _passed(self, frames: Tensor) -> Tensor:
         """Frames (3, N, height, width) of [-1, 1]; what the guardrail leaves as it is keeps all its digits. Frames of

@@ -40,6 +40,7 @@ WEIGHTS_OF = {
     "encoder.block.0.layer.": "a T5 text encoder",
     "token_embedding.weight": "a T5 text encoder in Wan's authors' naming",
     "input_blocks.0.": "the network of a Stable Diffusion",
+    "patchify_proj.": "the network of an LTX-Video or LTX-2 in its authors' naming, as ComfyUI takes it",
     "transformer_blocks.0.": "the network of another model",
 }
 

@@ -65,7 +65,8 @@ def load_model(
             fuse_loras(transformer, folder.family, added)
             names = " and ".join(str(each.path) for each in added)
             check_numbers(transformer, f"with LoRA {names}, the network's", precision)
-        return _assembled(read_spec(folder, lora), folder, transformer.to(target), target)
+        network = imported(folder.family.adapter).trimmed(transformer).to(target)
+        return _assembled(read_spec(folder, lora), folder, network, target)
 
 
 def load_encoders(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from longtake.errors import LongTakeError, ModelError, NumberError
 from longtake.models.folder import ModelFolder
 from longtake.models.records import imported, library
+from longtake.models.spiece import SPIECE, read_spiece
 from longtake.models.weights import OF_DIFFUSERS, check_part
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ def prompt_encoder(
 
 def load_tokenizer(folder: ModelFolder, part: str) -> Any:
     """A tokenizer of a folder."""
-    tokenizer = part_class(folder, part).from_pretrained(folder.path / part, local_files_only=True)
+    place = folder.path / part
+    if folder.files(part) == (SPIECE,):
+        tokenizer = read_spiece(place / SPIECE)
+    else:
+        tokenizer = part_class(folder, part).from_pretrained(place, local_files_only=True)
     size, unusable = folder.encoder.vocab_size, f"model folder {folder.path} cannot be used"
     if part == folder.family.text.words and len(tokenizer) > size:
         raise ModelError(f"{unusable}: its tokenizer has {len(tokenizer)} words, its text encoder {size}")

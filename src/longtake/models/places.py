@@ -126,7 +126,11 @@ def find_folder(model: str | Path, weights: bool) -> Path:
             " Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
         )
     kinds = ("*.json", "*.safetensors") if weights else ("*.json",)
-    places = dict.fromkeys(f"{part}/{file}" for part, record in PARTS for file in (*kinds, *record.files))
+    places = dict.fromkeys(
+        f"{part}/{file}"
+        for part, record in PARTS
+        for file in (*kinds, *record.files, *([record.instead] if record.instead else ()))
+    )
     wanted = [INDEX, SETTINGS, "config.json", *places]
     return fetched(str(model), wanted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -41,14 +41,15 @@ class Part:
     """A part of a model's folder.
 
     classes: those that it may be of, in the words of model_index.json, each behind its library. config: the file of its
-    configuration. weights: that of its weights, if it has any. files: others that must be there. module: where its
-    classes are, if not in the library that they are behind.
+    configuration. weights: that of its weights, if it has any. files: others that must be there. instead: one that does
+    in place of them. module: where its classes are, if not in the library that they are behind.
     """
 
     classes: tuple[str, ...]
     config: str = "config.json"
     weights: str | None = None
     files: tuple[str, ...] = ()
+    instead: str | None = None
     module: str | None = None
 
 
@@ -122,6 +123,7 @@ class Family:
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
     autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
+    named: the same of models that are known by their names on the hub, such as those for few steps.
     check: the place of a function of a model's name; ModelError if it cannot be filmed with as things stand here.
     relatives: families of other models with a network of the same class, by the class of their text encoder.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
@@ -143,6 +145,7 @@ class Family:
     text_per_latent: bool = False
     defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
+    named: Mapping[str, ModelDefaults] = field(default_factory=dict)
     check: str | None = None
     relatives: Mapping[str, Family] = field(default_factory=dict)
     lora_names: str | None = None
@@ -162,7 +165,7 @@ T5 = TextEncoder(
     code="longtake.models.t5:T5PromptEncoder",
     parts={
         "text_encoder": encoder("T5EncoderModel", "UMT5EncoderModel"),
-        "tokenizer": tokenizer("T5TokenizerFast", "T5Tokenizer"),
+        "tokenizer": replace(tokenizer("T5TokenizerFast", "T5Tokenizer"), instead="spiece.model"),
     },
     config=T5EncoderConfig,
 )

@@ -43,6 +43,27 @@ AUTHORS_OF_WAN = {
     "time_embedding.2": "condition_embedder.time_embedder.linear_2",
     "time_projection.1": "condition_embedder.time_proj",
 }
+# The same of LTX-Video and LTX-2, whose blocks are called alike.
+MODULATIONS_OF_LTX = {
+    "adaln_single": "time_embed",
+    "audio_adaln_single": "audio_time_embed",
+    "prompt_adaln_single": "prompt_adaln",
+    "audio_prompt_adaln_single": "audio_prompt_adaln",
+    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
+    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
+    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
+    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
+}
+AUTHORS_OF_LTX = {
+    "patchify_proj": "proj_in",
+    "audio_patchify_proj": "audio_proj_in",
+    "q_norm": "norm_q",
+    "k_norm": "norm_k",
+} | {
+    f"{theirs}.{layer}": f"{ours}.{layer}"
+    for theirs, ours in MODULATIONS_OF_LTX.items()
+    for layer in ("linear", "emb.timestep_embedder.linear_1", "emb.timestep_embedder.linear_2")
+}
 # How the parts of a layer's change end, and what they are.
 PARTS = {
     ".lora_A.weight": "down",

@@ -25,12 +25,19 @@ DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
 HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
 # Tensors that are one and the same: one of them is enough.
 TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
+TIED["Gemma3ForConditionalGeneration"] = ("lm_head.weight", "model.language_model.embed_tokens.weight")
 # Names on disk that transformers gives others, pattern by pattern, before it looks for them: those of older versions.
 RENAMED = {
     "Qwen2_5_VLForConditionalGeneration": (
         (r"^visual\.", "model.visual."),
         (r"^model\.(?!visual\.|language_model\.)", "model.language_model."),
-    )
+    ),
+    "Gemma3ForConditionalGeneration": (
+        (r"^language_model\.lm_head\.", "lm_head."),
+        (r"^language_model\.model\.", "model.language_model."),
+        (r"^vision_tower\.", "model.vision_tower."),
+        (r"^multi_modal_projector\.", "model.multi_modal_projector."),
+    ),
 }
 
 

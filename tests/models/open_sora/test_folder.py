@@ -25,7 +25,7 @@ from longtake.models.open_sora.convert_autoencoder import convert_vae
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.spec import DEFAULTS, SPEC
-from longtake.models.open_sora.spiece import read_spiece
+from longtake.models.spiece import read_spiece
 
 pytestmark = pytest.mark.slow
 

@@ -28,10 +28,10 @@ from longtake.models.open_sora.convert import convert_transformer, transformer_c
 from longtake.models.open_sora.convert_autoencoder import convert_vae, vae_config
 from longtake.models.open_sora.shards import write_shards
 from longtake.models.open_sora.spec import DEFAULTS
-from longtake.models.open_sora.spiece import read_spiece
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
 from longtake.models.parts import described_by
 from longtake.models.places import fetched, is_hub_name
+from longtake.models.spiece import read_spiece
 from longtake.models.weights import (
     DECODER,
     TIED,

@@ -9,6 +9,7 @@ from typing import Any
 
 from longtake.errors import ModelError
 
+SPIECE = "spiece.model"
 # Fields of sentencepiece's ModelProto that are read, and of what they hold.
 PIECE, TRAINER, NORMALIZER = 1, 2, 3
 TEXT, SCORE = 1, 2

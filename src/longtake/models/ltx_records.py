@@ -1,0 +1,112 @@
+"""The records of LTX-Video and LTX-2, and of their autoencoders. Without torch.
+
+Sources: configs/*.yaml of Lightricks/LTX-Video; ltx_pipelines/utils/constants.py of Lightricks/LTX-2; for sizes and
+rates diffusers' pipelines. The configurations that are tested are those of convert_ltx_to_diffusers.py and
+convert_ltx2_to_diffusers.py in diffusers' scripts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from longtake.models.base import ModelDefaults
+from longtake.models.ltx_config import (
+    GemmaConfig,
+    LTX2Config,
+    LTX2VaeConfig,
+    LTXConfig,
+    LTXSchedulerConfig,
+    LTXVaeConfig,
+    shift_of,
+)
+from longtake.models.records import T5, Autoencoder, Family, Part, TextEncoder, encoder, tokenizer
+from longtake.models.weights import OF_DIFFUSERS
+from longtake.schedules import TABLES
+
+LTX_AUTOENCODER = Autoencoder(
+    code="diffusers:AutoencoderKLLTXVideo",
+    codec="longtake.models.ltx_codec:LTX",
+    first_frames=1,
+    config=LTXVaeConfig,
+    statistics="longtake.models.codecs:of_buffers",
+)
+LTX2_AUTOENCODER = replace(LTX_AUTOENCODER, code="diffusers:AutoencoderKLLTX2Video", config=LTX2VaeConfig)
+
+# What their authors film by: steps and guidance, 768x512 at 24 frames/s. The windows, of 24 and 19 latents, are ours;
+# the longest clips that the networks know are of 257 frames, and of 20 seconds. The shift is that of their schedulers
+# for as many tokens as such a window has; LTX-Video 0.9.5 and later have none.
+LTX_VIDEO_DEFAULTS = ModelDefaults(
+    width=768,
+    height=512,
+    fps=24,
+    num_inference_steps=40,
+    steps_per_chunk=2,
+    chunk_size=1,
+    context_size=4,
+    shift=shift_of(24 * 384),
+    guidance_scale=3.0,
+)
+LTX_2_DEFAULTS = replace(LTX_VIDEO_DEFAULTS, num_inference_steps=30, shift=shift_of(19 * 384))
+
+# Those for few steps, which were trained without guidance: windows of 24 latents of eight levels, three latents each.
+LTX_VIDEO_DISTILLED, LTX_2_DISTILLED = (
+    replace(
+        own,
+        num_inference_steps=8,
+        steps_per_chunk=1,
+        chunk_size=chunk_size,
+        guidance_scale=1.0,
+        sigmas=TABLES["ltx"].sigmas,
+    )
+    for own, chunk_size in ((LTX_VIDEO_DEFAULTS, 3), (LTX_2_DEFAULTS, 2))
+)
+
+LTX_VIDEO = Family(
+    code="diffusers:LTXVideoTransformer3DModel",
+    adapter="longtake.models.ltx:LTXModel",
+    config=LTXConfig,
+    autoencoders=("AutoencoderKLLTXVideo",),
+    text=replace(T5, most_tokens=256),
+    schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
+    text_per_latent=True,
+    lora_names="longtake.models.spellings:AUTHORS_OF_LTX",
+    defaults={("AutoencoderKLLTXVideo", 32): LTX_VIDEO_DEFAULTS},
+    named={"Lightricks/LTX-Video-0.9.8-13B-distilled": LTX_VIDEO_DISTILLED},
+    hub={
+        "Lightricks/LTX-Video": "LTX-Video 0.9.0, 1.9 billion parameters, 768x512 at 24 fps",
+        "Lightricks/LTX-Video-0.9.5": "LTX-Video 0.9.5, 1.9 billion parameters, 768x512 at 24 fps",
+        "Lightricks/LTX-Video-0.9.7-dev": "LTX-Video 0.9.7, 13 billion parameters, 768x512 at 24 fps",
+        "Lightricks/LTX-Video-0.9.8-13B-distilled": "LTX-Video 0.9.8 in eight steps, 13 billion parameters, 768x512",
+    },
+)
+LTX_2 = Family(
+    code="diffusers:LTX2VideoTransformer3DModel",
+    adapter="longtake.models.ltx2:LTX2Model",
+    config=LTX2Config,
+    autoencoders=("AutoencoderKLLTX2Video",),
+    text=TextEncoder(
+        code="longtake.models.gemma:GemmaPromptEncoder",
+        parts={
+            "text_encoder": encoder("Gemma3ForConditionalGeneration"),
+            "tokenizer": tokenizer("GemmaTokenizer", "GemmaTokenizerFast"),
+            "connectors": Part(
+                ("ltx2.LTX2TextConnectors",),
+                weights=OF_DIFFUSERS,
+                module="diffusers.pipelines.ltx2.connectors",
+            ),
+        },
+        config=GemmaConfig,
+        most_tokens=1024,
+    ),
+    schedulers={"FlowMatchEulerDiscreteScheduler": LTXSchedulerConfig},
+    left_out={"audio_vae": "sound", "vocoder": None},
+    text_per_latent=True,
+    lora_names="longtake.models.spellings:AUTHORS_OF_LTX",
+    defaults={("AutoencoderKLLTX2Video", 32): LTX_2_DEFAULTS},
+    named={"diffusers/LTX-2.3-Distilled-Diffusers": LTX_2_DISTILLED},
+    hub={
+        "Lightricks/LTX-2": "LTX-2, pictures alone, 19 billion parameters, 768x512 at 24 fps",
+        "diffusers/LTX-2.3-Diffusers": "LTX-2.3, pictures alone, 19 billion parameters, 768x512 at 24 fps",
+        "diffusers/LTX-2.3-Distilled-Diffusers": "LTX-2.3 in eight steps, pictures alone, 19 billion parameters",
+    },
+)
