@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from longtake.models.families import FAMILIES
-
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +19,6 @@ spec.loader.exec_module(recipes)
 def test_comments_say_what_is_counted(recipe: Path) -> None:
     """Guards figures that no command would give: gigabytes of one window and of four, FLOP and hours."""
     text = " ".join(line.strip("# ") for line in recipe.read_text().splitlines())
-    if "ltx" in recipe.stem and "LTXVideoTransformer3DModel" not in FAMILIES:
-        pytest.skip("LTX is no family yet")
     said = re.search(
         r"one window at a time, ([\d.]+) GB.* four at a time \(accumulation: 2\), ([\d.]+) GB.*"
         r"Work: (\S+) FLOP a step, (\d+) hours of 100 TFLOP/s",

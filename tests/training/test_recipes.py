@@ -14,6 +14,7 @@ from conftest import save_folder, tiny_text_encoder
 from longtake.models.places import open_model
 from longtake.training.options import RunPlaces, TrainOptions
 from longtake.training.trainer import Trainer
+from ltx_folders import save_ltx
 from waves import Waves
 
 pytestmark = pytest.mark.slow
@@ -65,8 +66,7 @@ def wan_5b_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ltx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place: Path = pytest.importorskip("ltx_folders").save_ltx(tmp_path_factory.mktemp("ltx"))
-    return place
+    return save_ltx(tmp_path_factory.mktemp("ltx"))
 
 
 @pytest.fixture
