@@ -114,3 +114,14 @@ def test_a_recipe_learns(recipe: Path, rank: int | None, tiny: Callable[[str], P
         pass
     assert loss() < 0.97 * before
     assert trainer.result.name == ("lora" if rank else "model") and trainer.result.is_dir()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_command_reads_it(
+    recipe: Path, cli: Callable[..., Any], tiny: Callable[[str], Path], captioned_film: Path
+) -> None:
+    """Guards every name in the file, and that what is given holds before it."""
+    given = ("--config", recipe, "--model", tiny(recipe.stem), "--data", "film", "--steps", "7")
+    result = cli("train", *given, "--dry-run")
+    assert result.code == 0, result.err
+    assert "GB a process" in result.out and "; 7 steps are " in result.out
