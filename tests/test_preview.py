@@ -143,9 +143,9 @@ def linear_model(detail: int = 4) -> Any:
 
     spec = SimpleNamespace(
         spatial_factor=2 * detail, temporal_factor=4, first_frames=1, group_latents=None, lookahead_latents=0,
-        latent_channels=3 * detail**2,
+        latent_channels=3 * detail**2, joined_latents=1,
     )  # fmt: skip
-    return SimpleNamespace(spec=spec, device="cpu", encoder=lambda: SimpleNamespace(push=push))
+    return SimpleNamespace(spec=spec, device="cpu", encoder=lambda: SimpleNamespace(push=push, rest=list))
 
 
 def test_the_map_gives_pictures_back_where_that_is_linear() -> None:

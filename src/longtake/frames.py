@@ -127,11 +127,13 @@ def film_length(
     chunk_size: int,
     group_latents: int | None = None,
     given_latents: int = 0,
+    copies: int = 0,
 ) -> FilmLength:
     """The film of `num_frames` frames, where latents decode to frames as in frames_of.
 
     chunk_size: latents to a chunk. given_latents: clean latents that the film starts with; its frames include
-    theirs, and there are more. Raises OptionError for less than one frame.
+    theirs, and there are more. copies: latents before a film's first, which make no frames. Raises
+    OptionError for less than one frame.
     """
     if num_frames < 1:
         raise OptionError(f"a film has at least 1 frame, got {num_frames}")
@@ -139,7 +141,7 @@ def film_length(
 
     def decoded(latents: int) -> int:
         return frames_of(
-            latents,
+            max(0, latents - copies),
             temporal_factor=temporal_factor,
             first_frames=first_frames,
             group_latents=group_latents,
@@ -148,7 +150,7 @@ def film_length(
     if group_latents:
         needed = _ceil_div(num_frames, decoded(group_latents)) * group_latents
     else:
-        needed = 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
+        needed = copies + 1 + _ceil_div(max(0, num_frames - first_frames), temporal_factor)
     assert needed > given_latents, "the given latents hold the film already"
     num_chunks = _ceil_div(needed - given_latents, chunk_size)
     num_latent_frames = num_chunks * chunk_size

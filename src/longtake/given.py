@@ -9,7 +9,7 @@ from itertools import count
 from typing import Literal
 
 from longtake.errors import OptionError
-from longtake.frames import frames_of, number
+from longtake.frames import FilmLength, film_length, frames_of, number
 from longtake.models.base import ModelSpec
 from longtake.plan import OWN_START, Sampling
 from longtake.schedules import steps_from
@@ -22,11 +22,35 @@ End = Given | Literal["loop"]
 def decoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model makes of the first latents of a film."""
     return frames_of(
-        num_latents,
+        max(0, num_latents - spec.joined_latents + 1),
         temporal_factor=spec.temporal_factor,
         first_frames=spec.first_frames,
         group_latents=spec.group_latents,
     )
+
+
+def length_of(num_frames: int, chunk_size: int, given_latents: int, spec: ModelSpec) -> FilmLength:
+    """How long a film of num_frames frames is with a model, which begins with so many latents."""
+    return film_length(
+        num_frames,
+        temporal_factor=spec.temporal_factor,
+        first_frames=spec.first_frames,
+        chunk_size=chunk_size,
+        group_latents=spec.group_latents,
+        given_latents=given_latents,
+        copies=spec.joined_latents - 1,
+    )
+
+
+def check_tokens(sampling: Sampling, spec: ModelSpec) -> None:
+    """OptionError unless chunks and context are whole tokens, where latents share them."""
+    joined = spec.joined_latents
+    for name, latents in (("chunk_size", sampling.chunk_size), ("context_size", sampling.context_size)):
+        if latents % joined:
+            raise OptionError(
+                f"{spec.name} joins {joined} latents into one token, so they share a noise level: take a {name} that is"
+                f" a multiple of {joined}, not {latents}"
+            )
 
 
 def latent_of(frame: int, spec: ModelSpec) -> int:
@@ -74,7 +98,7 @@ def latents_at_start(sampling: Sampling, spec: ModelSpec, photo: bool) -> int:
             "a film that begins with a clip needs a context_size of 1 or more, to see the clip: give one (--context),"
             f" each latent of it holds up to {spec.temporal_factor} of the film's frames"
         )
-    return spec.group_latents or (1 if photo else sampling.context_size)
+    return spec.group_latents or (spec.joined_latents if photo else sampling.context_size)
 
 
 def jumps_at_end(spec: ModelSpec, end: End | None) -> str | None:
@@ -104,4 +128,6 @@ def latents_at_end(sampling: Sampling, spec: ModelSpec, end: End | None) -> int:
         raise OptionError(
             f"{spec.name} begins anew after every {spec.group_latents} latents: it runs into no end"
         )
+    if spec.joined_latents > 1:
+        raise OptionError(f"{spec.name} joins latents, the first with a copy of itself: it runs into no end")
     return sampling.chunk_size * (1 if end == "photo" else sampling.rungs - 1)

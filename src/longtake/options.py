@@ -16,7 +16,6 @@ from longtake.frames import (
     MOST_FRAMES,
     FilmLength,
     exact_fps,
-    film_length,
     frames_in,
     lasting,
     number,
@@ -25,6 +24,7 @@ from longtake.frames import (
 from longtake.given import (
     End,
     Given,
+    check_tokens,
     decoded_frames,
     encoded_frames,
     from_draft,
@@ -33,6 +33,7 @@ from longtake.given import (
     latent_side,
     latents_at_end,
     latents_at_start,
+    length_of,
 )
 from longtake.models.base import LoraName, ModelDefaults, ModelSpec
 from longtake.plan import (
@@ -255,14 +256,7 @@ class FilmOptions(Options):
 
     def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
         """How long the film is; a loop has whole chunks, and enough of them to have begun before it ends."""
-        length = film_length(
-            num_frames,
-            temporal_factor=spec.temporal_factor,
-            first_frames=spec.first_frames,
-            chunk_size=sampling.chunk_size,
-            group_latents=spec.group_latents,
-            given_latents=given_latents,
-        )
+        length = length_of(num_frames, sampling.chunk_size, given_latents, spec)
         if not self.loop:
             return length
         if length.num_chunks < 2 * sampling.rungs + 1:
@@ -307,6 +301,7 @@ class FilmOptions(Options):
                 "reencode_context needs chunks of whole groups: take a chunk_size that is a multiple of"
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
+        check_tokens(sampling, spec)
         return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:

@@ -149,7 +149,8 @@ def fitted(model: VideoModel) -> ColourMap:
     sums: list[tuple[Tensor, Tensor]] = []
     for _ in track(range(PICTURES), "colours of the preview, once"):
         picture = _discs(SIDE * spec.spatial_factor, dice)
-        latents = model.encoder().push(picture[None, :, None].expand(-1, -1, frames, -1, -1).to(model.device))
+        encoder, clip = model.encoder(), picture[None, :, None].expand(-1, -1, frames, -1, -1)
+        latents = torch.cat([encoder.push(clip.to(model.device)), *encoder.rest()], dim=2)
         seen = latents[0].double().cpu().flatten(2)  # (C, F, H * W)
         points = functional.avg_pool2d(picture[None], spec.spatial_factor // detail)
         wanted = functional.pixel_unshuffle(points, detail)[0].double().flatten(1)  # (3 * d * d, H * W)

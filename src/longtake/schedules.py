@@ -47,6 +47,14 @@ def flow(num_inference_steps: int, shift: float) -> list[float]:
     return [shift * u / (1 + (shift - 1) * u) for u in shares]
 
 
+def kandinsky(num_inference_steps: int, shift: float) -> list[float]:
+    """Even levels from 1 to the least of 1000 that are shifted, shifted again: what FlowMatchEulerDiscreteScheduler of
+    diffusers takes where it is told a number of steps alone, as by the pipeline of Kandinsky 5."""
+    least, gaps = shift / (TRAIN_STEPS + shift - 1), max(1, num_inference_steps - 1)
+    shares = (1 - i / gaps * (1 - least) for i in range(num_inference_steps))
+    return [shift * u / (1 + (shift - 1) * u) for u in shares]
+
+
 def karras(
     num_inference_steps: int, shift: float = 1, most: float = EDM_MOST, least: float = EDM_LEAST
 ) -> list[float]:
@@ -118,6 +126,7 @@ def linear_quadratic(num_inference_steps: int, shift: float = 1) -> list[float]:
 
 SCHEDULES = {
     "flow": Schedule(flow),
+    "kandinsky": Schedule(kandinsky),
     "karras": Schedule(karras, False),
     "cogvideox": Schedule(cogvideox),
     "ltx": Schedule(ltx),

@@ -130,6 +130,11 @@ class Shot:
             if (found := None if given is None else given.shape) != wanted:
                 raise OptionError(f"the film {side} with pictures of shape {wanted}, not {found}")
 
+    @property
+    def given_pictures(self) -> int:
+        """How many of its first pictures are those that it begins with; they may come after `begin`."""
+        return decoded_frames(self.film.length.given_latents, self.model.spec)
+
     @torch.inference_mode()
     def begin(self, start: Pictures | None = None, end: Pictures | None = None) -> tuple[ShotState, Pictures]:
         """The state before the first pass, and the pictures that are there by then: those of `start`, as the model's
@@ -269,7 +274,8 @@ class Shot:
 
     def _encoded(self, frames: Tensor) -> Tensor:
         """The latents of pictures that are encoded by themselves, as a film's first."""
-        return self.model.encoder().push(frames)
+        encoder = self.model.encoder()
+        return torch.cat([encoder.push(frames), *encoder.rest()], dim=2)
 
     def _place(self, index: int) -> str:
         """A latent by its index, counted from the first that is made, in words."""

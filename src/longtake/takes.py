@@ -210,6 +210,7 @@ class Take:
         """
         shot, begun = self._begun(model, look)
         first_frame, saved = 0.0, time.perf_counter()
+        there = 0 if self._head is None else shot.given_pictures
         started = saved
         try:
             with self._writer:
@@ -218,6 +219,7 @@ class Take:
                 if copied := self.num_frames:
                     tell(copied)
                 for state, pictures in chain([begun], shot.passes(begun[0])):
+                    pictures = pictures[max(0, there - state.num_frames + len(pictures)) :]
                     done = self._put(state, pictures)
                     if len(pictures):
                         first_frame = first_frame or time.perf_counter()
@@ -246,7 +248,7 @@ class Take:
         return Speed(first_frame, (self.num_frames - copied) / (time.perf_counter() - started))
 
     def _begun(self, model: LongTake, look: Look | None) -> tuple[Shot, tuple[ShotState, Pictures]]:
-        """The shot of the film, the state that it starts from, and the pictures that are to be written first."""
+        """The shot of the film, the state that it starts from, and the pictures that are there by then."""
         shot = shot_of(model, self.film, self._draft, look)
         self._done = None
         if self._beginning is None:
@@ -256,7 +258,7 @@ class Take:
             state, pictures = found.shot, found.pending
         if self._tail is not None:
             state = shot.toward(state, self._tail.seen)
-        return shot, (state, pictures if self._head is None else pictures[:0])
+        return shot, (state, pictures)
 
     def _put_head(self) -> None:
         """Write what comes before the film, and take away the state of a film that this one takes the place of."""

@@ -177,7 +177,7 @@ def test_bad_model_folders_are_one_line_and_nothing_is_written(
     folders = tmp_path_factory.mktemp("bad")
     incomplete = copy(tubelet_folder, folders / "incomplete")
     next((incomplete / "transformer").glob("*.safetensors")).unlink()
-    one = copy(tubelet_folder, folders / "one", transformer=["diffusers", "CogVideoXTransformer3DModel"])
+    one = copy(tubelet_folder, folders / "one", transformer=["diffusers", "MochiTransformer3DModel"])
     code = copy(tubelet_folder, folders / "code", transformer=["transformer_mine", "MyTransformer"])
     for folder, words in [
         (incomplete, "is incomplete: transformer/"),

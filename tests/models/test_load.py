@@ -230,7 +230,7 @@ def test_longtake_json_is_checked(folder: Path, tubelet_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "entry", "reason"),
     [
-        ("transformer", ["diffusers", "CogVideoXTransformer3DModel"], "one timestep for the whole clip"),
+        ("transformer", ["diffusers", "MochiTransformer3DModel"], "one timestep for the whole clip"),
         ("transformer", ["diffusers", "ChronoEditTransformer3DModel"], "no adapter for it yet"),
         ("transformer", ["diffusers", "FluxTransformer2DModel"], "must be WanTransformer3DModel"),
         ("vae", ["diffusers", "AutoencoderKL"], "AutoencoderKLWan or AutoencoderTubelet"),

@@ -103,8 +103,10 @@ class ModelSpec:
     sides of a picture are spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may
     take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent:
     whether each latent may have a text of its own. schedule: a key of SCHEDULES in schedules.py, the formula of its
-    noise levels. left_out: what the model could make and its films lack, such as sound. ends: how well its films meet
-    an end, if that was measured.
+    noise levels. left_out: what the model could make and its films lack, such as sound. joined_latents: so many that
+    follow one another share a token of the network, and a noise level; a film begins with one copy less of its first
+    latent then, which make no frames. extra_tokens: those of a text beyond a prompt's. ends: how well its films meet an
+    end, if that was measured.
     """
 
     name: str
@@ -123,6 +125,8 @@ class ModelSpec:
     text_per_latent: bool = False
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
+    joined_latents: int = 1
+    extra_tokens: int = 0
     ends: Ends | None = None
 
 
@@ -187,6 +191,11 @@ class Encoder(Stateful, Protocol):
         may be 0. The latents are the means of what the autoencoder predicts. Push by push equals one shot.
         NumberError if they are not finite.
         """
+        ...
+
+    def rest(self) -> Iterator[Tensor]:
+        """The latents of frames that wait for others behind them, where none will come: portions (B, C, F, H, W), most
+        often none. No push may follow."""
         ...
 
 

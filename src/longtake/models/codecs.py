@@ -38,7 +38,7 @@ class Streaming:
         self._kept = dict(state)
 
     def rest(self) -> Iterator[Tensor]:
-        """Of decoders: what waits for latents that will not come, nothing."""
+        """What waits for others that will not come: nothing."""
         return iter(())
 
     def whole(self, frames: Tensor, size: int, alone: int = 0) -> Tensor:

@@ -51,8 +51,22 @@ class NetworkConfig(Config):
         return 1
 
     @property
+    def joined_latents(self) -> int:
+        """How many latents that follow one another share a token."""
+        return 1
+
+    @property
+    def variant(self) -> str:
+        """Which of its family's defaults hold, where its autoencoder does not say it."""
+        return ""
+
+    @property
     def refusal(self) -> str | None:
         """Why it cannot be filmed with, if so."""
+        return None
+
+    def unfit(self, scheduler: SchedulerConfig) -> str | None:
+        """Why it does not go with this scheduler, if so."""
         return None
 
 

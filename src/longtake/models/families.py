@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from longtake.models import joint_families
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
@@ -41,6 +42,7 @@ AUTOENCODERS = {
     ),
     "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
     "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
+    **joint_families.AUTOENCODERS,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -124,6 +126,7 @@ FAMILIES = {
     ),
     "LTXVideoTransformer3DModel": LTX_VIDEO,
     "LTX2VideoTransformer3DModel": LTX_2,
+    **joint_families.FAMILIES,
 }
 
 # All of them, relatives too.
@@ -139,8 +142,8 @@ CONVERTED = {family.converted.name: family.converted for family in ALL if family
 ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
 NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
 REFUSALS = {
-    **dict.fromkeys(("Allegro", "CogVideoX", "ConsisID", "EasyAnimate", "Kandinsky5", "Latte"), ONE_TIMESTEP),
-    **dict.fromkeys(("HunyuanVideo", "HunyuanVideo15", "Mochi", "WanVACE"), ONE_TIMESTEP),
+    **dict.fromkeys(("Allegro", "ConsisID", "EasyAnimate", "Latte"), ONE_TIMESTEP),
+    **dict.fromkeys(("Mochi", "WanVACE"), ONE_TIMESTEP),
     **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
     "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
     **dict.fromkeys(("ChronoEdit",), NO_ADAPTER),

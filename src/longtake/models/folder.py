@@ -86,6 +86,8 @@ class ModelFolder:
             text_per_latent=self.family.text_per_latent,
             schedule=scheduler.schedule or self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
+            joined_latents=self.network.joined_latents,
+            extra_tokens=self.family.text.extra_tokens,
             ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
         )
 
@@ -229,12 +231,17 @@ class ModelFolder:
             raise ModelError(
                 f"{place} is of a {content['_class_name']}, model_index.json says {name}: mend one"
             )
-        return checked(self.family.schedulers[name], content, place)
+        scheduler = checked(self.family.schedulers[name], content, place)
+        if reason := self.network.unfit(scheduler):
+            raise ModelError(f"model folder {self.path} cannot be used: {reason}")
+        return scheduler
 
     def _defaults(self, shift: float | None) -> ModelDefaults:
         """The folder's longtake.json. Folders of the hub may do without, where their family knows better."""
-        family, kind = self.family, (self.classes["vae"], self.vae.latents.spatial_factor)
-        own = family.named.get(self.hub or "", family.defaults.get(kind))
+        family, place = self.family, (self.classes["vae"], self.vae.latents.spatial_factor)
+        variant = self.network.variant
+        known = family.defaults.get((*place, variant) if variant else place)
+        own = family.named.get(self.hub or "", known)
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
         return replace(own, shift=shift) if shift is not None and family.scheduler_shift else own

@@ -72,6 +72,7 @@ class TextEncoder:
     code: the place of its PromptEncoder. parts: what that is made of, by their names in the folder. reader, words: the
     parts that make its states and its tokens; the former may be the network. config, tokenizer: what is read of the
     configurations of these two. most_tokens: of a prompt, where neither the network nor the tokenizer says less.
+    extra_tokens: of the text beyond a prompt's.
     """
 
     code: str
@@ -79,6 +80,7 @@ class TextEncoder:
     config: type[TextEncoderConfig]
     tokenizer: type[TokenizerConfig] = TokenizerConfig
     most_tokens: int = 512
+    extra_tokens: int = 0
     reader: str = "text_encoder"
     words: str = "tokenizer"
 
@@ -122,8 +124,9 @@ class Family:
     configuration. left_out: parts of its folders that films do without, and what they lack for it, if anything,
     such as "sound".
     schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
-    autoencoder and the spatial factor of that; with the shift of the folder's scheduler, if `scheduler_shift`.
-    named: the same of models that are known by their names on the hub, such as those for few steps.
+    autoencoder, the spatial factor of that and, if it has one, the network's variant; with the shift of the folder's
+    scheduler, if `scheduler_shift`. named: the same of models that are known by their names on the hub, such as those
+    for few steps.
     check: the place of a function of a model's name; ModelError if it cannot be filmed with as things stand here.
     relatives: families of other models with a network of the same class, by the class of their text encoder.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
@@ -143,7 +146,7 @@ class Family:
     left_out: Mapping[str, str | None] = field(default_factory=dict)
     schedule: str = "flow"
     text_per_latent: bool = False
-    defaults: Mapping[tuple[str, int], ModelDefaults] = field(default_factory=dict)
+    defaults: Mapping[tuple[str, int] | tuple[str, int, str], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
     named: Mapping[str, ModelDefaults] = field(default_factory=dict)
     check: str | None = None

@@ -22,12 +22,14 @@ OF_DIFFUSERS, OF_TRANSFORMERS = "diffusion_pytorch_model.safetensors", "model.sa
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Tensors that a part may hold beyond its own, by how their names begin, and why they do no harm.
 DECODER = ("decoder.", "lm_head.")  # of a whole T5, whose encoder is used alone
-HARMLESS = {"T5EncoderModel": DECODER, "UMT5EncoderModel": DECODER}
+OF_T5 = ("T5EncoderModel", "UMT5EncoderModel")
+HARMLESS = {**dict.fromkeys(OF_T5, DECODER), "CLIPTextModel": ("embeddings.position_ids",)}
 # Tensors that are one and the same: one of them is enough.
-TIED = {name: ("shared.weight", "encoder.embed_tokens.weight") for name in HARMLESS}
+TIED = dict.fromkeys(OF_T5, ("shared.weight", "encoder.embed_tokens.weight"))
 TIED["Gemma3ForConditionalGeneration"] = ("lm_head.weight", "model.language_model.embed_tokens.weight")
 # Names on disk that transformers gives others, pattern by pattern, before it looks for them: those of older versions.
 RENAMED = {
+    "CLIPTextModel": ((r"^text_model\.", ""),),
     "Qwen2_5_VLForConditionalGeneration": (
         (r"^visual\.", "model.visual."),
         (r"^model\.(?!visual\.|language_model\.)", "model.language_model."),

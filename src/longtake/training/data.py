@@ -237,7 +237,7 @@ class PreparedFilm:
         self._lengths = torch.tensor([clip.num_latents for clip in self.clips])
         self._first_is_a_picture = _first_is_a_picture(spec)
         self._step = spec.group_latents or 1
-        self._max_tokens = spec.max_prompt_tokens
+        self._max_tokens = spec.max_prompt_tokens + spec.extra_tokens
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from longtake.errors import OptionError
 from longtake.models.adapter import TIMESTEPS
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.folder import ModelFolder
@@ -111,11 +112,18 @@ def _pass(
     with torch.device("meta"):
         x = torch.empty(1, spec.latent_channels, latents, height, width, dtype=dtype)
         states = torch.empty(1, spec.max_prompt_tokens, folder.network.text_width, dtype=dtype)
-        text = Text(states, torch.ones(states.shape[:2], dtype=torch.bool))
+        pooled = network.config.get("pooled_projection_dim")  # of those that read a vector of the prompt too
+        vector = None if pooled is None else torch.empty(1, pooled, dtype=dtype)
+        text = Text(states, torch.ones(states.shape[:2], dtype=torch.bool), vector)
         timestep = torch.full((1, latents), TIMESTEPS, dtype=torch.float32)
     velocity = adapter(folder.classes["transformer"]).network_velocity
     call = partial(velocity, network, x, timestep, text, sampling.fps)
-    return trace(network, call, options.gradient_checkpointing)
+    try:
+        return trace(network, call, options.gradient_checkpointing)
+    except (NotImplementedError, RuntimeError) as error:
+        raise OptionError(
+            f"{spec.name} asks for numbers on the way: what it takes cannot be counted"
+        ) from error
 
 
 def _sides(sampling: ModelDefaults) -> tuple[int, int]:

@@ -26,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import save
+from torch import Tensor
 
 from longtake.errors import DataError, LongTakeError, OutputError
 from longtake.files import folder_made, put
@@ -253,13 +254,19 @@ class _Lab:
         latents' sha256."""
         encoder, frames = self.model.encoder(), resampled(pictures, self.film.rate)
         num_latents, num_frames, digest = 0, 0, hashlib.sha256()
-        while portion := list(islice(frames, PORTION)):
-            latents = encoder.push(to_tensor(np.stack(portion)[None]))[0].transpose(0, 1)
-            data = latents.half().cpu().contiguous().numpy().tobytes()
+
+        def coded() -> Iterator[Tensor]:
+            nonlocal num_frames
+            while portion := list(islice(frames, PORTION)):
+                num_frames += len(portion)
+                yield encoder.push(to_tensor(np.stack(portion)[None]))
+            yield from encoder.rest()
+
+        for latents in coded():
+            data = latents[0].transpose(0, 1).half().cpu().contiguous().numpy().tobytes()
             file.write(data)
             digest.update(data)
-            num_latents += len(latents)
-            num_frames += len(portion)
+            num_latents += latents.shape[2]
         return num_latents, num_frames, digest.hexdigest()
 
     def _embed(self, caption: str) -> None:

@@ -55,6 +55,9 @@ class Recorded:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         pass
 
+    def rest(self) -> tuple[Tensor, ...]:
+        return ()
+
     def push(self, tensor: Tensor) -> Tensor:
         if tensor.shape[1] == 3:
             return self.given
