@@ -112,7 +112,10 @@ def _pass(
     with torch.device("meta"):
         x = torch.empty(1, spec.latent_channels, latents, height, width, dtype=dtype)
         states = torch.empty(1, spec.max_prompt_tokens, folder.network.text_width, dtype=dtype)
-        pooled = network.config.get("pooled_projection_dim")  # of those that read a vector of the prompt too
+        told = (
+            network.config
+        )  # of those that read a vector of the prompt too, and what Kandinsky calls its width
+        pooled = told.get("pooled_projection_dim", told.get("in_text_dim2"))
         vector = None if pooled is None else torch.empty(1, pooled, dtype=dtype)
         text = Text(states, torch.ones(states.shape[:2], dtype=torch.bool), vector)
         timestep = torch.full((1, latents), TIMESTEPS, dtype=torch.float32)
