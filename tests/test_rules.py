@@ -142,7 +142,8 @@ ARROWS = {
     "models": {"errors", "files", "finite", "progress", "schedules", "values"},
     "prompts": set(),
     "values": {"errors"},
-    "cues": {"errors", "files", "frames", "prompts", "values"},
+    "option_files": {"errors", "files", "values"},
+    "cues": {"errors", "frames", "option_files", "prompts", "values"},
     "footprint": {"options", "models.base", "models.codecs"},
     "said": {"errors", "files", "values"},
     "states": {
@@ -206,6 +207,7 @@ ARROWS = {
         "frames",
         "given",
         "noise",
+        "option_files",
         "options",
         "pipeline",
         "plan",

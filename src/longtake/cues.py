@@ -4,16 +4,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from longtake.errors import OptionError
-from longtake.files import printable
 from longtake.frames import number
+from longtake.option_files import named, read_options
 from longtake.prompts import PromptText
-from longtake.values import Options, nearest
+from longtake.values import Options
 
 CLOCK = re.compile(r"(?:(?:(?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+(?:\.\d*)?)")
 UNITS = re.compile(r"(?:(?P<h>\d+)\s*h)?\s*(?:(?P<m>\d+)\s*m(?:in)?)?\s*(?:(?P<s>\d+(?:\.\d*)?)\s*s?)?")
@@ -134,37 +135,18 @@ def read_script(path: Path, known: Sequence[str]) -> dict[str, Any]:
 
     OptionError, which names the file and the cue, for what is no such script.
     """
-    import yaml
-
-    name = printable(path)
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read the script {name}: {error.strerror}") from error
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise OptionError(f"{name}{line} is no YAML: {error.problem}") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise OptionError(f"{name} is no YAML") from error
-    try:
-        return options_in(told, known)
-    except OptionError as error:
-        raise OptionError(f"{name}: {error}") from error
+    return read_options(path, "script", partial(options_in, known=known))
 
 
 def options_in(told: Any, known: Sequence[str]) -> dict[str, Any]:
     """The options of a film, `cues` among them if there are some, as people wrote them down. known: the options that
     there are. OptionError, which names the cue, for what is no such mapping."""
-    if not isinstance(told, Mapping):
-        raise OptionError("it must map names to values, such as prompt: a red car")
-    for option in told:
-        if option not in known:
-            raise OptionError(f"there is no option {option}{nearest(str(option), known)}")
-    if "cues" not in told:
-        return dict(told)
-    if not isinstance(told["cues"], list):
+    options = named(told, known, "prompt: a red car")
+    if "cues" not in options:
+        return options
+    if not isinstance(options["cues"], list):
         raise OptionError("cues must be a list, such as - {at: 20s, prompt: a red car at sunset}")
-    return {**told, "cues": tuple(_cue(each, place) for place, each in enumerate(told["cues"], 1))}
+    return {**options, "cues": tuple(_cue(each, place) for place, each in enumerate(options["cues"], 1))}
 
 
 def _cue(told: Any, place: int) -> Cue:

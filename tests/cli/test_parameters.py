@@ -39,16 +39,18 @@ def test_each_field_is_an_option() -> None:
         "maybe": float | None,
         "rate": str | None,
         "many": list[str] | None,
-        "flag": bool,
+        "flag": bool | None,
     }
     assert all(option.help == Few.model_fields[name].description for name, (_, option) in found.items())
     assert found["number"][1].default == "--n" and found["number"][1].show_default == "3"
-    assert {parameters[name].default for name in Few.model_fields} == {None, False}
+    assert {parameters[name].default for name in Few.model_fields} == {None}
+    assert found["flag"][1].default == "--flag/--no-flag"
 
 
 def test_what_is_given() -> None:
     """What is left out is the model's default, or a preset's; 0 is given."""
     assert given_of({"a": None, "b": False, "c": 0, "d": [], "e": True, "f": ""}) == {
+        "b": False,
         "c": 0,
         "e": True,
         "f": "",

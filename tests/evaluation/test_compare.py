@@ -118,6 +118,7 @@ def test_a_run_goes_on_where_it_stopped(
     assert page.tags.count("video") == 2 and page.tags.count("img") == 4
     assert all(source.startswith("data:") for source in page.sources)
     assert "4 films" in page.html and "no adherence" in page.html.lower() and "<night>" not in page.html
+    assert (tmp_path / "run" / "drift.svg").read_text().count('class="line') == 3 * 2
     assert "default-src 'none'" in page.html and "url(" not in page.html and "@import" not in page.html
     assert cli("compare", "--report-only", "-o", "run")[0] == 0
     longer = ("4" if word == "2" else word for word in command)

@@ -284,7 +284,7 @@ def test_lockstep_equals_wan_pipeline(wan_model: WanModel, pipeline: WanPipeline
 
 
 def test_live_memory_stays_flat(wan_model: WanModel) -> None:
-    """A hundred chunks, filmed and decoded, leave no more tensors behind than the first few."""
+    """A hundred chunks, filmed and decoded, leave no more tensors behind than those that fill the decoder's reach."""
     text = wan_model.encode_prompt(["a red car"])
     nothing = Text.of_zero_padded(torch.zeros_like(text.states))
     velocity = guided_velocity(wan_model.velocity, [text], [nothing], guidance_scale=2.0)
@@ -293,7 +293,7 @@ def test_live_memory_stays_flat(wan_model: WanModel) -> None:
     decoder, live = wan_model.decoder(), []
     for k, chunk in enumerate(film):
         decoder.push(chunk)
-        if k % 45 == 8:
+        if k in (48, 73, 98):
             live.append(live_tensors())
     assert len(live) == 3
     assert live[0] == live[1] == live[2]

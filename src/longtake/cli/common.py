@@ -79,6 +79,10 @@ Model = Annotated[
     typer.Option("--model", metavar="DIR|HUB-ID", help="Another model than the embedded one."),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 …")]
+GivenDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 …", show_default="cpu"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
 

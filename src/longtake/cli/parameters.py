@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -9,6 +10,7 @@ import typer
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from longtake.option_files import named, read_options
 from longtake.values import Options
 from longtake.worlds import WorldName
 
@@ -22,6 +24,7 @@ SHORT = {
     "guidance_scale_2": ("--guidance-2",),
 }
 METAVARS = {
+    "chunk_sizes": "C,C,…",
     "fps": "RATE",
     "prompts": "FILE",
     "methods": "A,B,…",
@@ -35,6 +38,15 @@ METAVARS = {
 # Of text that names one of a few, which the model does not know.
 CHOICES: dict[str, type] = {"world": WorldName}
 
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Options in a file of YAML or JSON, by their names with underscores; those that are given here hold before"
+        " it.",
+    ),
+]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -64,25 +76,40 @@ def takes(
 
 def given_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, of the keywords of a command."""
-    return {
-        name: value
-        for name, value in keywords.items()
-        if value is not None and value is not False and value != []
-    }
+    return {name: value for name, value in keywords.items() if value is not None and value != []}
+
+
+def told_by(
+    config: Path | None, known: Collection[str], keywords: Mapping[str, Any], aside: Collection[str] = ()
+) -> dict[str, Any]:
+    """The options that were given to a command, and before these hold those of a file of options.
+
+    known: the names that a file may hold; those `aside` too, which are other commands' and are passed over. OptionError
+    for a file that cannot be read, and for other names in it.
+    """
+    such_as = f"{next(iter(known))}: …"
+    names = [*known, *aside]
+    told = {} if config is None else read_options(config, "options", lambda read: named(read, names, such_as))
+    return {name: value for name, value in told.items() if name in known} | given_of(keywords)
 
 
 def _parameter(name: str, field: FieldInfo, names: tuple[str, ...]) -> inspect.Parameter:
     kind, is_flag = CHOICES.get(name, _plain(field)), field.annotation is bool
     shown = "" if field.default in (None, "", ()) or is_flag else str(field.default)
     option = typer.Option(
-        *names, help=field.description, metavar=METAVARS.get(name), show_default=shown or False
+        *(map(_on_or_off, names) if is_flag else names),
+        help=field.description,
+        metavar=METAVARS.get(name),
+        show_default=shown or False,
     )
     return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=False if is_flag else None,
-        annotation=Annotated[bool if is_flag else kind | None, option],
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _on_or_off(name: str) -> str:
+    """A flag that can be taken back, where a file of options or a preset sets it."""
+    return f"{name}/--no-{name.removeprefix('--')}"
 
 
 def _plain(field: FieldInfo) -> Any:

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longtake.cli.common import BAD_INPUT, INTERRUPTED, Device, Model, app, bar, needs_extra, say, stoppable
-from longtake.cli.parameters import given_of, takes
+from longtake.cli.parameters import Config, takes, told_by
 from longtake.cli.signals import gently
 from longtake.errors import LongTakeError, OptionError
 from longtake.files import exclusive_folder, printable, write_text
 from longtake.frames import lasting
 from longtake.models.folder import ModelFolder
 from longtake.models.places import model_folder, open_model
-from longtake.training.options import DistilOptions, RunOptions, TrainOptions
+from longtake.training.options import DistilOptions, RunOptions, RunPlaces, TrainOptions
 from longtake.worlds import WorldName, load_world
 
+RATE = 1e14  # FLOP a second, for hours that are easily turned into those of another card
 SHOWN = 3  # captions of the film in a sample strip, where no prompts are given
 ALSO = {"context_size": ("--context-size", "--context")}  # the latter is what the commands that film call it
 
@@ -32,10 +33,17 @@ if TYPE_CHECKING:
 
 
 Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="Captioned film, prepared or not (see prepare).")
+    Path | None,
+    typer.Option(
+        "--data", metavar="DIR", help="Captioned film, prepared or not (see prepare).", show_default=False
+    ),
 ]
 Run = Annotated[
     Path,
+    typer.Option("-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."),
+]
+GivenRun = Annotated[
+    Path | None,
     typer.Option("-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would take, and do nothing.")]
@@ -43,17 +51,33 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would take
 
 @app.command()
 @takes(TrainOptions, names=ALSO)
-def train(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
+def train(
+    data: Data = None,
+    output: GivenRun = None,
+    model: Model = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+    **given: Any,
+) -> None:
     """Fine-tune a model for long takes on your own film.
+
+    --config recipes/NAME.yaml takes all that it needs from a file.
 
     In many processes: torchrun --nproc-per-node N -m longtake train …, or accelerate launch -m longtake train ….
     """
-    _learn(model, TrainOptions, data, run, dry_run, given)
+    _learn(TrainOptions, config, dry_run, given | {"data": data, "output": output, "model": model})
 
 
 @app.command()
 @takes(DistilOptions, names=ALSO)
-def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, **given: Any) -> None:
+def distil(
+    data: Data = None,
+    output: GivenRun = None,
+    model: Model = None,
+    config: Config = None,
+    dry_run: DryRun = False,
+    **given: Any,
+) -> None:
     """Halve the steps that a model films with: one step of the result goes where two of the model went.
 
     The model, guided as it is filmed with, teaches a copy of itself, which then needs no guidance.
@@ -62,7 +86,7 @@ def distil(data: Data, run: Run, model: Model = None, dry_run: DryRun = False, *
 
     From 8 steps to 2 go by way of 4: distil the result once more. In many processes as train.
     """
-    _learn(model, DistilOptions, data, run, dry_run, given)
+    _learn(DistilOptions, config, dry_run, given | {"data": data, "output": output, "model": model})
 
 
 @app.command()
@@ -97,19 +121,22 @@ def train_default(
         print(printable(model))
 
 
-def _learn(
-    model: str | None, kind: type[RunOptions], data: Path, run: Path, dry_run: bool, given: dict[str, Any]
-) -> None:
-    """What train and distil do, which differ in their options and in what is learnt."""
+def _learn(kind: type[RunOptions], config: Path | None, dry_run: bool, given: dict[str, Any]) -> None:
+    """What train and distil do, which differ in their options and in what is learnt. given: their own, and the
+    places."""
     try:
-        options = kind(**given_of(given))
+        told = told_by(config, [*RunPlaces.model_fields, *kind.model_fields], given)
+        if missing := [f"--{name}" for name in ("data", "output") if name not in told]:
+            raise OptionError(f"give {' and '.join(missing)}, or a --config that says it")
+        places = RunPlaces(**{name: told.pop(name) for name in RunPlaces.model_fields if name in told})
+        options = kind(**told)
         with needs_extra("train"):
-            folder = open_model(model)
+            folder = open_model(places.model)
             if dry_run:
-                _describe(folder, options, data)
+                _describe(folder, options, places.data)
             else:
-                with exclusive_folder(run) if _first_process() else nullcontext():
-                    _train(folder, options, data, run)
+                with exclusive_folder(places.output) if _first_process() else nullcontext():
+                    _train(folder, options, places.data, places.output)
     except LongTakeError:
         if _first_process():
             raise
@@ -175,6 +202,7 @@ def _prepared(model: ModelFolder, options: RunOptions, data: Path, run: Path) ->
         )
     from longtake.runs import CONFIG
     from longtake.training.changes import check_source
+    from longtake.training.data import longest_windows
     from longtake.training.prepare import prepare
     from longtake.training.trainer import check_run
 
@@ -186,7 +214,8 @@ def _prepared(model: ModelFolder, options: RunOptions, data: Path, run: Path) ->
                 f"{run} learns from film that was prepared elsewhere: give that folder as --data"
             )
         check_source(data, target)
-    prepare(data, target, model, windows=options.sampling(model.spec), say=say)
+    windows = longest_windows(model.spec, options.windows(options.sampling(model.spec)))
+    prepare(data, target, model, windows=windows, say=say)
     return target
 
 
@@ -194,7 +223,8 @@ def _film(model: ModelFolder, options: RunOptions, folder: Path) -> "PreparedFil
     from longtake.training.data import PreparedFilm, frames_needed, hashes
 
     spec = model.spec
-    film = PreparedFilm(folder, spec, hashes(model_folder(model)), options.sampling(spec))
+    sampling = options.sampling(spec)
+    film = PreparedFilm(folder, spec, hashes(model_folder(model)), sampling, options.windows(sampling))
     if film.left_out:
         window = lasting(frames_needed(spec, film.needed), Fraction(film.manifest.fps))
         _say(f"note: {film.left_out} shots are left out, shorter than a training window of {window}")
@@ -226,6 +256,11 @@ def _describe(model: ModelFolder, options: RunOptions, data: Path) -> None:
         f" tokens\nepoch      {epoch}\nweights    {cost.trained:,} of {cost.parameters:,} are trained"
     )
     held = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in cost.memory.items())
+    hours = cost.flops_per_step * options.steps / RATE / 3600
+    print(
+        f"work       {cost.flops_per_step:.3g} FLOP a step; {options.steps} steps are {hours:.3g} hours of"
+        f" {RATE / 1e12:g} TFLOP/s, counted and not measured"
+    )
     print(f"memory     some {sum(cost.memory.values()) / 1e9:.3g} GB a process: {held}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,18 +30,19 @@ if TYPE_CHECKING:
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 DIFFUSERS_METADATA = "lora_adapter_metadata"
-# Attention and feed-forward of a block, and what Kandinsky calls them.
-TARGETS = (
-    *("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2"),
-    *(
-        "to_query",
-        "to_key",
-        "to_value",
-        "attention.out_layer",
-        "feed_forward.in_layer",
-        "feed_forward.out_layer",
-    ),
+# How the linear layers of attention and feed-forward of a block are called: in most networks, where text and pictures
+# attend to each other, in Kandinsky, and in Cosmos 3.
+TARGETS: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
+TARGETS += ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "proj_mlp")
+TARGETS += (
+    "to_query",
+    "to_key",
+    "to_value",
+    "attention.out_layer",
+    "feed_forward.in_layer",
+    "feed_forward.out_layer",
 )
+TARGETS += ("to_out", "gate_proj", "up_proj", "down_proj")
 # What else peft knows, and what it is when it is not used.
 PLAIN = {
     **{"peft_type": "LORA", "bias": "none", "use_dora": None, "use_rslora": None, "fan_in_fan_out": None},
@@ -128,21 +129,31 @@ def lora_name(lora: Lora) -> LoraName:
     return LoraName(name, file_sha256(path), lora.weight)
 
 
-def lora_config(rank: int, alpha: float, base: str) -> str:
-    """The adapter_config.json of a LoRA on the model `base`."""
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": TARGETS, "bias": "none"}
+def lora_config(rank: int, alpha: float, base: str, targets: Sequence[str]) -> str:
+    """The adapter_config.json of a LoRA on the model `base`, beside its layers that are called so."""
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": targets, "bias": "none"}
     return json.dumps(config | {"base_model_name_or_path": base}, indent=2) + "\n"
 
 
 def add_lora(transformer: Any, rank: int, alpha: float) -> None:
     """Freeze a transformer and put a LoRA, float32, beside the linear layers of its blocks; it begins as 0."""
     from peft import LoraConfig
+    from torch import nn
 
+    linear = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+    targets = targets_of(linear)
+    assert targets, "the layers of a network that can be filmed with are known"
     transformer.requires_grad_(False)
-    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(TARGETS)))
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets))
     for parameter in transformer.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def targets_of(layers: Iterable[str]) -> list[str]:
+    """Those of TARGETS that some of these layers are called by."""
+    named = list(layers)
+    return [target for target in TARGETS if any(name.endswith(f".{target}") for name in named)]
 
 
 def lora_key(parameter: str) -> str:

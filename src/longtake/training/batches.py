@@ -73,9 +73,13 @@ class Batch:
 
 
 def window_of(generator: torch.Generator, options: RunOptions, sampling: ModelDefaults) -> Window:
-    """Draw the window of a step."""
+    """Draw the window of a step. sampling: the settings of the result."""
     shares = Shares(**{kind: getattr(options, kind) for kind in KINDS})
-    return draw_window(generator, sampling, shares, options.jitter, options.context_share)
+    windows = options.windows(sampling)
+    seen = windows[0]
+    if len(windows) > 1:  # where there is no choice nothing is drawn, and runs of before go on
+        seen = windows[int(torch.randint(len(windows), (), generator=generator))]
+    return draw_window(generator, seen, shares, options.jitter, options.context_share)
 
 
 def draw_batch(film: Footage, options: RunOptions, sigmas: Tensor, step: int) -> Batch:

@@ -10,7 +10,7 @@ B batch, C channels, F latent frames, H W latent height and width, L text tokens
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -133,6 +133,11 @@ def latents_needed(spec: ModelSpec, sampling: ModelDefaults) -> int:
     return sampling.context_size + chunks * sampling.chunk_size + _first_is_a_picture(spec)
 
 
+def longest_windows(spec: ModelSpec, windows: Sequence[ModelDefaults]) -> ModelDefaults:
+    """Of the settings whose windows a run sees, those whose windows are longest."""
+    return max(windows, key=lambda sampling: latents_needed(spec, sampling))
+
+
 def frames_needed(spec: ModelSpec, num_latents: int) -> int:
     """The frames that a clip must have to be so many latents long."""
     group = spec.group_latents or 1
@@ -184,13 +189,19 @@ class PreparedFilm:
     """Prepared film, opened for training a model. `clips` are long enough for every window, `left_out` others are not.
     `sampling` are the settings that a model which has learnt from it is to be filmed with.
 
-    hashes: `hashes` of the model's folder. sampling: the settings whose windows will be asked for.
+    hashes: `hashes` of the model's folder. sampling: the settings of the result. windows: those whose windows will be
+    asked for, if not these.
     DataError for film that is missing, not finished, damaged, prepared for another autoencoder or text encoder, or
     too short everywhere.
     """
 
     def __init__(
-        self, folder: str | Path, spec: ModelSpec, hashes: Mapping[str, str], sampling: ModelDefaults
+        self,
+        folder: str | Path,
+        spec: ModelSpec,
+        hashes: Mapping[str, str],
+        sampling: ModelDefaults,
+        windows: Sequence[ModelDefaults] = (),
     ) -> None:
         self.folder = folder = Path(folder)
         if not is_text(folder):
@@ -206,15 +217,17 @@ class PreparedFilm:
                 )
         width, height, rate = self.manifest.width, self.manifest.height, float(Fraction(self.manifest.fps))
         self.sampling = replace(sampling, width=width, height=height, fps=rate)
-        self.needed = latents_needed(spec, sampling)
+        widest = longest_windows(spec, windows or (sampling,))
+        self.needed = latents_needed(spec, widest)
         self.clips = [clip for clip in self.manifest.clips if clip.num_latents >= self.needed]
         self.left_out = len(self.manifest.clips) - len(self.clips)
         if not self.clips:
             lengths = [clip.num_latents for clip in self.manifest.clips]
-            longest = max(lengths + [item.num_latents for item in self.manifest.skipped], default=0)
+            cure = sampling if widest == sampling else None  # it would not mend chunks of other sizes
+            most = max(lengths + [item.num_latents for item in self.manifest.skipped], default=0)
             raise DataError(
                 f"no shot in {folder} is long enough:"
-                f" {too_short(spec, sampling, self.needed, longest, Fraction(self.manifest.fps))}"
+                f" {too_short(spec, cure, self.needed, most, Fraction(self.manifest.fps))}"
             )
         needed = {folder / clip.shard for clip in self.clips}
         needed |= {caption_path(folder, caption) for caption in ("", *self.captions)}

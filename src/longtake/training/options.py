@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from longtake.errors import OptionError
 from longtake.models.base import ModelDefaults, ModelSpec
@@ -16,6 +17,14 @@ from longtake.values import Count, Options, Positive
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _counts(text: Any) -> Any:
+    """Numbers between commas, in turn."""
+    return tuple(text.split(",")) if text and isinstance(text, str) else text or ()
+
+
+Counts = Annotated[tuple[Count, ...], BeforeValidator(_counts)]
 
 # What may change when a run goes on: none of it changes what is learnt, but for rounding.
 FREE = (
@@ -28,6 +37,14 @@ FREE = (
     "sample_prompts",
 )
 KINDS = ("steady", "start", "extend", "drain", "level", "still")
+
+
+class RunPlaces(Options):
+    """Where a run learns, what it learns from, and which model it begins as; None is the embedded one."""
+
+    data: Path
+    output: Path
+    model: str | None = None
 
 
 class RunOptions(Options):
@@ -104,6 +121,10 @@ class RunOptions(Options):
         )
         return settings
 
+    def windows(self, sampling: ModelDefaults) -> tuple[ModelDefaults, ...]:
+        """The settings whose windows a run sees, one of them a step, each as likely; sampling: those of the result."""
+        return (sampling,)
+
     @property
     def dtype(self) -> str:
         """What the network is held in: what is trained of it in float32, always."""
@@ -129,10 +150,30 @@ class TrainOptions(RunOptions):
         allow_inf_nan=False,
         description="Guidance that becomes part of the weights, so that films need no second pass; 1 is none.",
     )
+    chunk_sizes: Counts = Field(
+        (),
+        description="See chunks of these sizes, such as 1,2,4,8, in windows of about as many latents; one that is named"
+        " twice is drawn twice as often. Not given, chunk_size alone.",
+    )
+
+    def windows(self, sampling: ModelDefaults) -> tuple[ModelDefaults, ...]:
+        """As StreamDiT mixes them (Kodaira et al., arXiv 2507.03745): passes between chunks grow as these do."""
+        return tuple(_with_chunks(sampling, size) for size in self.chunk_sizes) or (sampling,)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:
         settings = super()._settings(spec)
+        if self.chunk_sizes and settings.chunk_size not in self.chunk_sizes:
+            raise OptionError(
+                f"chunk_sizes must hold {settings.chunk_size}, the chunk_size that the result is filmed with"
+            )
         return replace(settings, guidance_scale=1.0) if self.guidance > 1 else settings
+
+
+def _with_chunks(sampling: ModelDefaults, size: int) -> ModelDefaults:
+    """The same with chunks of another size, and as many passes more between them, so that its window stays as long."""
+    passes = round(sampling.steps_per_chunk * size / sampling.chunk_size)
+    within = min(sampling.num_inference_steps, max(1, passes))
+    return replace(sampling, chunk_size=size, steps_per_chunk=within)
 
 
 class DistilOptions(RunOptions):

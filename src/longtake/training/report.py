@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from longtake.files import write_text
 from longtake.models.base import ModelDefaults
-from longtake.models.lora import CONFIG, lora_config, lora_key
+from longtake.models.lora import CONFIG, lora_config, lora_key, targets_of
 from longtake.models.lora import WEIGHTS as LORA_WEIGHTS
 from longtake.models.places import open_model
 from longtake.models.weights import OF_DIFFUSERS, part_files
@@ -96,7 +96,8 @@ def export_lora(
 ) -> None:
     """Write a LoRA of the model `base` as peft does, with what it is to be filmed with."""
     folder.mkdir(exist_ok=True)
-    write_text(folder / CONFIG, lora_config(rank, alpha, base))
+    targets = targets_of(name.partition(".lora_")[0] for name in weights)
+    write_text(folder / CONFIG, lora_config(rank, alpha, base, targets))
     write_text(folder / "longtake.json", json.dumps(sampling.told, indent=2) + "\n")
     write_tensors(folder / LORA_WEIGHTS, {lora_key(name): tensor for name, tensor in weights.items()})
 

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -20,9 +20,14 @@ def shard(transformer: Any, device: torch.device, processes: int) -> None:
     """Share the weights of a transformer out over all processes, in place: one block is whole at a time."""
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # nobody writes into it
     mesh = init_device_mesh(device.type, (processes,))
-    blocks = [m for m in transformer.modules() if type(m).__name__ in transformer._no_split_modules]
-    for part in (*blocks, transformer):
+    for part in (*blocks_of(transformer), transformer):
         fully_shard(part, mesh=mesh)
+
+
+def blocks_of(transformer: Any) -> list[nn.Module]:
+    """The blocks of a network, which not every class of diffusers names: what stands in its lists."""
+    lists = [child for child in transformer.children() if isinstance(child, nn.ModuleList)]
+    return [block for each in lists for block in each]
 
 
 def gathered(tensor: Tensor) -> Tensor:

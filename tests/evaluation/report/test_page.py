@@ -1,8 +1,11 @@
 """The sums and the sentences of a report, on films whose numbers are made up."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from longtake.errors import LongTakeError
 from longtake.evaluation.films import MeasuredFilm, read_film, write_film
 from longtake.evaluation.record import Record
 from longtake.evaluation.report.columns import LIKENESS, Column, statistics
+from longtake.evaluation.report.drift import SHOWN, drift_picture
 from longtake.evaluation.report.page import Origin, page
 from longtake.evaluation.report.rows import Row
 from longtake.evaluation.report.summary import Summary, summarise
@@ -207,6 +211,39 @@ def test_a_file_that_is_no_films_is_one_line(tmp_path: Path) -> None:
             LongTakeError, match=r"^[^\n]*x.json is not the file of a measured film[^\n]*: delete it$"
         ):
             read_film(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(("prompts", "bands"), [(PROMPTS, 2), (2, 0)])
+def test_the_picture_of_drift(film: Callable[..., MeasuredFilm], prompts: int, bands: int) -> None:
+    """Guards three panels side by side, a line a method and its interval in each, in one file that stands alone."""
+    rises = {"progressive": 0.0, "restart": 0.3}
+    films = []
+    for prompt in range(prompts):
+        for row, rise in rises.items():
+            made, curve = film(row, prompt), np.linspace(0.2, 0.2 + rise, SLICES) + prompt / 100
+            about = {name: replace(made.about["luma"], title=name) for name in SHOWN}
+            films.append(
+                replace(
+                    made, curves={**made.curves, **dict.fromkeys(SHOWN, curve)}, about={**made.about, **about}
+                )
+            )
+    picture = drift_picture(summarise(films), "a <subject>")
+    root = ElementTree.fromstring(picture)
+    space = "{http://www.w3.org/2000/svg}"
+    panels = root.findall(f"{space}svg")
+    assert [panel.get("aria-label") for panel in panels] == list(SHOWN)
+    places = [(int(p.get("x", 0)), int(p.get("x", 0)) + int(p.get("width", 0))) for p in panels]
+    assert all(one[1] < other[0] for one, other in pairwise(places))
+    assert places[-1][1] < int(root.get("width", 0))
+    for panel in panels:
+        marks = [path.get("class", "") for path in panel.iter(f"{space}path")]
+        assert [len([mark for mark in marks if mark.startswith(kind)]) for kind in ("line", "band")] == [
+            2,
+            bands,
+        ]
+    assert "url(" not in picture and "&lt;subject&gt;" in picture
+    told = "with 95 % intervals over 6 prompts" if bands else "of 2 prompts; intervals take 5"
+    assert told in re.sub(r"\s+", " ", picture)
 
 
 def test_numbers_are_written_as_people_do(summary: Summary) -> None:

@@ -5,28 +5,27 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from longtake.evaluation.drift import SLICE_SECONDS, band
+from longtake.evaluation.drift import SLICE_SECONDS
 from longtake.evaluation.films import STRIP_SECONDS, Key, MeasuredFilm
 from longtake.evaluation.measures.distribution import SLICE_CLIPS
-from longtake.evaluation.options import COMPARED
 from longtake.evaluation.registry import BLIND_SPOTS
-from longtake.evaluation.report.chart import LARGE, SMALL, WIDE, Chart, Line, Size, line_chart
+from longtake.evaluation.report.chart import LARGE, WIDE, Chart, Line, line_chart
 from longtake.evaluation.report.columns import Column, statistics, whole_films
-from longtake.evaluation.report.rows import FEWEST_PROMPTS, Row, curves
+from longtake.evaluation.report.drift import drift_picture
+from longtake.evaluation.report.lines import chart_of, row_style, style_of
+from longtake.evaluation.report.rows import FEWEST_PROMPTS
 from longtake.evaluation.report.summary import Summary
-from longtake.evaluation.report.tables import cost, markdown, number, span, style, verdict
+from longtake.evaluation.report.tables import markdown
+from longtake.evaluation.report.templates import templates
 from longtake.evaluation.report.verdicts import at_equal_cost, at_equal_steps, sentence, verdicts
 from longtake.evaluation.report.words import ABOUT_METHODS, PAPER_HEAD, PAPER_NOTE, PAPER_ROWS
 from longtake.evaluation.variants import EQUAL_COST
 from longtake.files import write_text
 
-NUM_STYLES = 9
 STRIP_PROMPTS = 3
 MOST_FILM_BYTES = 3_200_000  # of mp4, before base64 makes it a third more
 
@@ -43,25 +42,18 @@ class Origin:
 
 
 def write_report(run: Path, summary: Summary, origin: Origin) -> Path:
-    """Write run/report.html, which is returned, and run/report.md."""
+    """Write run/report.html, which is returned, run/report.md and run/drift.svg."""
     write_text(run / "report.md", markdown(summary))
+    write_text(run / "drift.svg", drift_picture(summary, origin.subject))
     write_text(run / "report.html", page(summary, origin))
     return run / "report.html"
-
-
-@cache
-def _templates() -> Environment:
-    loader, strict = PackageLoader("longtake", "assets/report"), StrictUndefined
-    made = Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
-    made.globals |= {function.__name__: function for function in (cost, number, span, style, verdict)}
-    return made
 
 
 def page(summary: Summary, origin: Origin) -> str:
     """The report as HTML, in one file that loads nothing."""
     plain, films = at_equal_steps(summary), [film for key in summary.keys for film in _filmed(summary, key)]
     shown, left_out = _small_films(films)
-    template = _templates().get_template("page.html")
+    template = templates().get_template("page.html")
     return template.render(
         summary=summary,
         origin=origin,
@@ -72,7 +64,7 @@ def page(summary: Summary, origin: Origin) -> str:
         fewest=FEWEST_PROMPTS,
         headlines=_headline_charts(summary),
         plain=[(row.name, style_of(summary, row)) for row in plain],
-        curves=[(summary.about[name], _chart(summary, plain, name)) for name in summary.curve_names],
+        curves=[(summary.about[name], chart_of(summary, plain, name)) for name in summary.curve_names],
         numbers=_numbers(summary),
         distances=_distance_chart(summary) if summary.distances else None,
         slices=max(map(len, summary.distances.values()), default=0),
@@ -98,32 +90,8 @@ def _headline_charts(summary: Summary) -> list[tuple[str, Chart]]:
         rows = [row for row in summary.rows if row is summary.ours or row.is_real or row.at_equal_cost]
         groups.append((", at equal cost", rows))
     return [
-        (where, _chart(summary, rows, name, LARGE)) for where, rows in groups for name in summary.headlines
+        (where, chart_of(summary, rows, name, LARGE)) for where, rows in groups for name in summary.headlines
     ]
-
-
-def _chart(summary: Summary, rows: Sequence[Row], name: str, size: Size = SMALL) -> Chart:
-    about, lines = summary.about[name], [_line(summary, row, name) for row in rows]
-    percent = about.unit.startswith("share")
-    return line_chart(lines, summary.times, size=size, percent=percent, title=about.title)
-
-
-def _line(summary: Summary, row: Row, name: str) -> Line:
-    curve = (row if row.is_real else row.only(summary.shared)).curve(name)
-    low, high = band(curves(row.films, name)) if row.is_real else (curve.low, curve.high)
-    return Line(row.base, _style(summary, row), curve.value, low, high)
-
-
-def _style(summary: Summary, row: Row) -> str:
-    return style_of(summary, row) + " ours" * (row is summary.ours)
-
-
-def style_of(summary: Summary, row: Row) -> str:
-    """A method has the same colour in every report, at any cost; sets take theirs in turn."""
-    if row.is_real:
-        return "real"
-    place = COMPARED.index(row.base) if row.base in COMPARED else summary.rows.index(row)
-    return f"s{place % NUM_STYLES}"
 
 
 def _numbers(summary: Summary) -> Iterator[tuple[str, list[Column]]]:
@@ -143,7 +111,7 @@ def _distance_chart(summary: Summary) -> Chart:
     for row in at_equal_steps(summary):
         ends = summary.distances.get(row.name, [])
         bounds = [[end.kernel, end.interval.low, end.interval.high] for end in ends]
-        lines.append(Line(row.name, _style(summary, row), *np.array(bounds).reshape(-1, 3).T))
+        lines.append(Line(row.name, row_style(summary, row), *np.array(bounds).reshape(-1, 3).T))
     return line_chart(lines, times, size=WIDE, title="kernel distance")
 
 
