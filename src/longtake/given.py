@@ -71,6 +71,16 @@ def latent_side(name: str, pixels: int, spec: ModelSpec) -> int:
     return pixels // spec.spatial_factor
 
 
+def check_groups(sampling: Sampling, spec: ModelSpec) -> None:
+    """OptionError for windows that begin within a group of latents, of a model that must see whole ones."""
+    group, sizes = spec.group_latents or 1, (sampling.chunk_size, sampling.context_size)
+    if spec.whole_groups and any(size % group for size in sizes):
+        raise OptionError(
+            f"{spec.name} sees groups of {group} latents: take a chunk_size and a context_size that are multiples of"
+            f" that, not {sizes[0]} and {sizes[1]}"
+        )
+
+
 def encoded_frames(num_latents: int, spec: ModelSpec) -> int:
     """The frames that a model needs to encode so many latents."""
     return decoded_frames(num_latents + spec.lookahead_latents, spec) if num_latents else 0
@@ -131,3 +141,12 @@ def latents_at_end(sampling: Sampling, spec: ModelSpec, end: End | None) -> int:
     if spec.joined_latents > 1:
         raise OptionError(f"{spec.name} joins latents, the first with a copy of itself: it runs into no end")
     return sampling.chunk_size * (1 if end == "photo" else sampling.rungs - 1)
+
+
+def loop_length(spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
+    """How long a loop is: it has whole chunks, and enough of them to have begun before it ends."""
+    length = length_of(num_frames, sampling.chunk_size, given_latents, spec)
+    if length.num_chunks < 2 * sampling.rungs + 1:
+        least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
+        raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
+    return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)

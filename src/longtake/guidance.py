@@ -18,6 +18,7 @@ def guided_velocity(
     null_texts: Sequence[Text],
     guidance_scale: float | Callable[[int], float],
     follows: Callable[[int], int] = lambda index: 0,
+    below: tuple[float, float] | None = None,
 ) -> Velocity:
     """Bind the prompts: returns velocity(latents, sigma, first) = uncond + guidance_scale * (cond - uncond).
 
@@ -25,7 +26,8 @@ def guided_velocity(
     the empty or negative prompt. At scale 1, where guidance changes nothing, with B rows. Its text is one a row where
     all latents follow one prompt, else one a latent.
     texts, null_texts: prompts, B rows each. follows(index): which of them, from 0, the latent at an absolute index
-    follows; the index is negative in a given context. guidance_scale may be a function of it too.
+    follows; the index is negative in a given context. guidance_scale may be a function of it too. below: a noise level,
+    and the guidance_scale of latents below it in place of theirs, of models of two experts.
     Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", arXiv 2207.12598.
     """
     assert len(texts) == len(null_texts), f"{len(texts)} texts, {len(null_texts)} null_texts"
@@ -35,6 +37,12 @@ def guided_velocity(
         places = range(first, first + latents.shape[2])
         prompts, scales = [follows(index) for index in places], [scale_of(index) for index in places]
         text = _told(texts, prompts)
+        if below is not None:
+            boundary, low = below
+            scales = [
+                scale if level >= boundary else low
+                for scale, level in zip(scales, sigma.tolist(), strict=True)
+            ]
         if set(scales) == {1}:
             return velocity(latents, sigma, text)
         both = Text.cat([text, _told(null_texts, prompts)])

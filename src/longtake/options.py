@@ -24,8 +24,8 @@ from longtake.frames import (
 from longtake.given import (
     End,
     Given,
+    check_groups,
     check_tokens,
-    decoded_frames,
     encoded_frames,
     from_draft,
     jumps_at_end,
@@ -34,8 +34,9 @@ from longtake.given import (
     latents_at_end,
     latents_at_start,
     length_of,
+    loop_length,
 )
-from longtake.models.base import LoraName, ModelDefaults, ModelSpec
+from longtake.models.base import LoraName, ModelDefaults, ModelSpec, TwoExperts
 from longtake.plan import (
     OWN_SETTINGS,
     OWN_START,
@@ -68,7 +69,8 @@ class FilmPlan:
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
     draft enter, None for a film of pure noise, `quantize` how the model's weights are held, None for whole ones,
-    `schedule` the model's formula of noise levels."""
+    `schedule` the model's formula of noise levels, `experts` what is said
+    of a model of two networks."""
 
     model: str
     loras: tuple[LoraName, ...]
@@ -90,6 +92,7 @@ class FilmPlan:
     strength: float | None = None
     quantize: str | None = None
     schedule: str = "flow"
+    experts: TwoExperts | None = None
 
     @property
     def length(self) -> FilmLength:
@@ -112,6 +115,7 @@ class FilmPlan:
             "num_frames": self.length.num_frames,
             **({"loop": True} if self.loop else {}),
             **{k: v for k, v in self.settings.told.items() if k != "shift" or takes_shift(*levels)},
+            **({"guidance_scale_2": self.experts.guidance_scale_2} if self.experts else {}),
             **({"cues": [cue.model_dump(exclude_defaults=True) for cue in self.cues]} if self.cues else {}),
             **({} if self.strength is None else {"strength": self.strength}),
         }
@@ -163,6 +167,9 @@ class FilmOptions(Options):
     guidance_scale: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="How closely to follow the prompt; 1 is off."
     )
+    guidance_scale_2: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="The same of the second expert, of models of two."
+    )
     cues: tuple[Cue, ...] = Field((), description="What changes on the way, in the order of the film.")
     reencode_context: bool = Field(
         False,
@@ -194,7 +201,9 @@ class FilmOptions(Options):
         if not self.prompt.strip():
             raise OptionError("the prompt is empty: say what to film")
         settings = self._settings(spec)
+        experts = spec.experts_guided(self.guidance_scale_2)
         scales = {settings.guidance_scale, *(cue.guidance_scale for cue in self.cues)}
+        scales |= {experts.guidance_scale_2} if experts else set()
         if self.negative_prompt and scales <= {1, None}:
             raise OptionError("a negative prompt does nothing at guidance_scale 1, which is off")
         sampling = self.sampling(spec)
@@ -223,7 +232,11 @@ class FilmOptions(Options):
                 f"the film ends with {lasting(end_frames, rate)} that are given, and {num_frames:,} frames were asked"
                 f" for: ask for {given_frames + end_frames + 1:,} or more"
             )
-        length = self._length(spec, sampling, num_frames, given_latents)
+        length = (
+            loop_length(spec, sampling, num_frames, given_latents)
+            if self.loop
+            else length_of(num_frames, sampling.chunk_size, given_latents, spec)
+        )
         if not behind and length.num_chunks * sampling.chunk_size <= end_latents:
             raise OptionError(
                 f"the end takes {end_latents} latents, as many as the film has: ask for more frames"
@@ -255,18 +268,9 @@ class FilmOptions(Options):
             cues=self.cues,
             directions=planned,
             strength=strength,
+            experts=experts,
             schedule=spec.schedule,
         )
-
-    def _length(self, spec: ModelSpec, sampling: Sampling, num_frames: int, given_latents: int) -> FilmLength:
-        """How long the film is; a loop has whole chunks, and enough of them to have begun before it ends."""
-        length = length_of(num_frames, sampling.chunk_size, given_latents, spec)
-        if not self.loop:
-            return length
-        if length.num_chunks < 2 * sampling.rungs + 1:
-            least = decoded_frames((2 * sampling.rungs + 1) * sampling.chunk_size + given_latents, spec)
-            raise OptionError(f"a loop is longer than two windows: ask for {least:,} frames or more")
-        return replace(length, num_frames=length.num_frames + length.surplus_frames, surplus_frames=0)
 
     def _directions(
         self, spec: ModelSpec, settings: ModelDefaults, sampling: Sampling, rate: Fraction, num_frames: int
@@ -306,6 +310,7 @@ class FilmOptions(Options):
                 f" {spec.group_latents}, not {sampling.chunk_size}"
             )
         check_tokens(sampling, spec)
+        check_groups(sampling, spec)
         return replace(sampling, reencode_context=self.reencode_context, solver=self.solver)
 
     def _settings(self, spec: ModelSpec) -> ModelDefaults:

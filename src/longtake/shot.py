@@ -90,6 +90,7 @@ class Shot:
             null_texts,
             lambda index: self._stage(index).guidance_scale,
             lambda index: self._told.index(self._stage(index).told),
+            (film.experts.boundary, film.experts.guidance_scale_2) if film.experts else None,
         )
         pure, sigmas = noise or self._noise, self._sigmas
         level = round(float(sigmas[0]), 6)  # float32 comes near to 1

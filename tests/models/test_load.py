@@ -231,7 +231,7 @@ def test_longtake_json_is_checked(folder: Path, tubelet_folder: Path) -> None:
     ("part", "entry", "reason"),
     [
         ("transformer", ["diffusers", "MochiTransformer3DModel"], "one timestep for the whole clip"),
-        ("transformer", ["diffusers", "ChronoEditTransformer3DModel"], "no adapter for it yet"),
+        ("transformer", ["diffusers", "ChronoEditTransformer3DModel"], "from pictures that are given"),
         ("transformer", ["diffusers", "FluxTransformer2DModel"], "must be WanTransformer3DModel"),
         ("vae", ["diffusers", "AutoencoderKL"], "AutoencoderKLWan or AutoencoderTubelet"),
         ("text_encoder", ["transformers", "CLIPTextModel"], "T5EncoderModel or UMT5EncoderModel"),
@@ -253,14 +253,15 @@ def test_a_unet_is_named_too(folder: Path) -> None:
 
 
 def test_relatives_of_wan(folder: Path) -> None:
-    """Two experts, image starts and joined latents share the class of text-to-video Wan, and would fail."""
+    """Half of two experts, image starts and joined latents share the class of text-to-video Wan, and would fail."""
     index, network, vae = (
         folder / name for name in ("model_index.json", "transformer/config.json", "vae/config.json")
     )
     whole = {path: path.read_text() for path in (index, network, vae)}
     for path, changes, reason in (
-        (index, {"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "two experts"),
-        (index, {"boundary_ratio": 0.875}, "two experts"),
+        (index, {"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "has one alone"),
+        (index, {"boundary_ratio": 0.875}, "names no transformer_2"),
+        (index, {"boundary_ratio": 1.5}, "boundary_ratio must be less than 1"),
         (index, {"image_encoder": ["transformers", "CLIPVisionModel"]}, "starts from an image"),
         (network, {"in_channels": 9}, "starts from an image"),
         (network, {"image_dim": 32}, "starts from an image"),

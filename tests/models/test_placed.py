@@ -89,7 +89,7 @@ def test_pictures_stay_what_they_are(
     """Guards against weights that are not there when they are needed, which are NaN here: bit for bit."""
     folder = request.getfixturevalue(name)
     whole, model = loaded(folder), loaded(folder)
-    place(encoders(model), model.transformer, model.vae, CPU, offload)
+    place(encoders(model), model.networks, model.vae, CPU, offload)
     for a, b in zip(pictures(whole), pictures(model), strict=True):
         assert (a == b).all()
     assert (model.device, model.dtype) == (whole.device, whole.dtype)
@@ -157,7 +157,7 @@ def test_parts_move_for_prompts_alone(
     """Guards films whose parts go to and fro at every chunk: two films of seven latents, each of two prompts to read.
     The autoencoder never leaves, and the network only for the prompts of the next film."""
     parts = loaded(wan_folder)
-    place_on = encoders(parts), parts.transformer, parts.vae
+    place_on = encoders(parts), parts.networks, parts.vae
     moves.told.clear()
     moves.where.clear()
     place(*place_on, CPU, offload)
@@ -180,7 +180,7 @@ def test_float8_differs_by_what_it_holds(wan_folder: Path) -> None:
     whole, held, both = (loaded(wan_folder) for _ in range(3))
     for model in (held, both):
         hold_in_fp8(model.transformer, torch.float32)
-    place(encoders(both), both.transformer, both.vae, CPU, "group")
+    place(encoders(both), both.networks, both.vae, CPU, "group")
     assert held.dtype == both.dtype == torch.float32
     a, b, c = (velocity(model) for model in (whole, held, both))
     assert torch.equal(b, c)

@@ -15,13 +15,15 @@ from longtake.schedules import takes_shift
 if TYPE_CHECKING:
     from longtake.footprint import StateSize
     from longtake.models.folder import ModelFolder
+TWICE = "; up to twice as much, as each pass asks two experts"
 
 
 def cost_in_words(film: FilmPlan, spec: ModelSpec) -> str:
     """What a film by a model will cost, a line for each thing that is counted."""
     settings, cost, length = film.settings, film.cost, film.length
     sampling = cost.sampling
-    rows = "one row" if settings.guidance_scale == 1 else "two rows, for guidance"
+    scales = {settings.guidance_scale, film.experts.guidance_scale_2 if film.experts else 1}
+    rows = "one row" if scales == {1} else "two rows, for guidance"
     return "\n".join(
         [
             f"{film.model}, {settings.width}x{settings.height} pixels, {number(film.rate)} frames/s",
@@ -29,12 +31,12 @@ def cost_in_words(film: FilmPlan, spec: ModelSpec) -> str:
             f"method        {sampling.method}{', context encoded anew' * sampling.reencode_context}",
             *([f"solver        {sampling.solver}"] if sampling.solver != "euler" else []),
             f"steps         {sampling.num_inference_steps}, {sampling.steps_per_chunk} for each chunk of"
-            f" {sampling.chunk_size}, {_levels(film)}, guidance {settings.guidance_scale:g}",
+            f" {sampling.chunk_size}, {_levels(film)}, guidance {_guidance(film)}",
             f"length        {number(length.num_frames / film.rate)} s, {_frames(length)}, {_latents(length)}",
             f"passes        {cost.passes:,}, of {rows}",
             f"window        at most {cost.peak_window} latents, {sampling.context_size} of them context",
             f"work          {cost.passes:,} passes, {cost.latent_evaluations:,} latent-frame evaluations,"
-            f" {cost.evaluations_per_frame:.2f} a frame",
+            f" {cost.evaluations_per_frame:.2f} a frame" + TWICE * bool(film.experts),
             f"first frames  {f'{film.given_frames} given, then ' if film.given_frames else ''}"
             f"{length.first_chunk_frames} after {cost.passes_until_first_chunk} passes"
             + f", and {spec.delay_latents} latents behind them"
@@ -50,6 +52,12 @@ def _levels(film: FilmPlan) -> str:
         return "levels " + " ".join(f"{level:.4g}" for level in settings.sigmas)
     words = f"shift {settings.shift:g}" if takes_shift(settings, film.schedule) else ""
     return f"{film.schedule} levels {words}".rstrip() if film.schedule != "flow" else words
+
+
+def _guidance(film: FilmPlan) -> str:
+    """How closely the film follows its prompt; its latents below a noise level otherwise, where two experts are."""
+    first, experts = f"{film.settings.guidance_scale:g}", film.experts
+    return f"{first}, below {experts.boundary:g} {experts.guidance_scale_2:g}" if experts else first
 
 
 def state_size_of(film: FilmPlan, folder: ModelFolder) -> StateSize:

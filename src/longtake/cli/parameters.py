@@ -21,6 +21,7 @@ SHORT = {
     "num_inference_steps": ("--steps",),
     "context_size": ("--context",),
     "guidance_scale": ("--guidance",),
+    "guidance_scale_2": ("--guidance-2",),
 }
 METAVARS = {
     "chunk_sizes": "C,C,…",

@@ -58,6 +58,11 @@ class Adapter(ABC):
         """
 
     @property
+    def networks(self) -> list[Any]:
+        """What is called: the transformer, or those that it is made of, one after the other."""
+        return [self.transformer]
+
+    @property
     def device(self) -> torch.device:
         return self.vae.device
 

@@ -8,11 +8,13 @@ B batch, C channels, F latent frames, H W latent height and width, N pixel frame
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
+
+from longtake.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +92,15 @@ class Ends:
 
 
 @dataclass(frozen=True)
+class TwoExperts:
+    """Of a model of two networks: the noise level from which on latents ask the first, and below it the second; and how
+    closely the second follows the prompt, as guidance_scale says of the first."""
+
+    boundary: float
+    guidance_scale_2: float
+
+
+@dataclass(frozen=True)
 class LoraName:
     """Which LoRA a model is filmed with: the name of its folder, the sha256 of its weights, and how often it counts."""
 
@@ -102,16 +113,17 @@ class LoraName:
 class ModelSpec:
     """A model in numbers, read from the JSON files of its folder alone.
 
-    n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do,
-    by themselves. To be encoded, n latents take the frames that n + lookahead_latents decode to: more where latents
-    reach into one another. A latent's frames are decoded as soon as delay_latents have followed it, or none will. Both
-    sides of a picture are spatial_factor times those of its latent, and multiples of `alignment` pixels. A prompt may
-    take up to max_prompt_tokens tokens. prediction: a key of AS_VELOCITY in models/prediction.py. text_per_latent:
-    whether each latent may have a text of its own. schedule: a key of SCHEDULES in schedules.py, the formula of its
-    noise levels. left_out: what the model could make and its films lack, such as sound. joined_latents: so many that
-    follow one another share a token of the network, and a noise level; a film begins with one copy less of its first
-    latent then, which make no frames. extra_tokens: those of a text beyond a prompt's. ends: how well its films meet an
-    end, if that was measured. quantize: how its weights are held, as in Placement, None for whole ones.
+    n latents decode to first_frames + (n - 1) * temporal_factor frames; with group_latents, every so many do, by
+    themselves; with whole_groups, windows begin with such a group, too. To be encoded, n latents take the frames that n
+    + lookahead_latents decode to: more where latents reach into one another. A latent's frames are decoded as soon as
+    delay_latents have followed it, or none will. Both sides of a picture are spatial_factor times those of its latent,
+    and multiples of `alignment` pixels. A prompt may take up to max_prompt_tokens tokens. prediction: a key of
+    AS_VELOCITY in models/prediction.py. text_per_latent: whether each latent may have a text of its own. schedule: a
+    key of SCHEDULES in schedules.py, the formula of its noise levels. left_out: what the model could make and its films
+    lack, such as sound. joined_latents: so many that follow one another share a token of the network, and a noise
+    level; a film begins with one copy less of its first latent then, which make no frames. extra_tokens: those of a
+    text beyond a prompt's. ends: how well its films meet an end, if that was measured. experts: where it has two
+    networks. quantize: how its weights are held, as in Placement, None for whole ones.
     """
 
     name: str
@@ -128,12 +140,22 @@ class ModelSpec:
     delay_latents: int = 0
     prediction: str = "flow_prediction"
     text_per_latent: bool = False
+    whole_groups: bool = False
     schedule: str = "flow"
     left_out: tuple[str, ...] = ()
     joined_latents: int = 1
     extra_tokens: int = 0
     ends: Ends | None = None
     quantize: str | None = None
+    experts: TwoExperts | None = None
+
+    def experts_guided(self, guidance_scale_2: float | None) -> TwoExperts | None:
+        """The two networks with this guidance of the second. OptionError where the model has one."""
+        if guidance_scale_2 is None:
+            return self.experts
+        if self.experts is None:
+            raise OptionError(f"{self.name} has one network: give guidance_scale alone, no guidance_scale_2")
+        return replace(self.experts, guidance_scale_2=guidance_scale_2)
 
 
 class Stateful(Protocol):

@@ -21,7 +21,10 @@ from longtake.models.base import Count, Ends, ModelDefaults
 Positive = Annotated[float, Field(gt=0)]
 Row = list[float]
 Off = Literal[False] | None
-STARTS_FROM_IMAGE = "it starts from an image; take the text-to-video model"
+STARTS_FROM_IMAGE = (
+    "it starts from an image, or from a film: its network takes that in more channels, at places of a clip that a"
+    " window leaves behind; take the text-to-video model"
+)
 
 
 class Config(BaseModel):
@@ -70,6 +73,12 @@ class NetworkConfig(Config):
     def unfit(self, scheduler: SchedulerConfig) -> str | None:
         """Why it does not go with this scheduler, if so."""
         return None
+
+
+class IndexConfig(Config):
+    """Of a folder's model_index.json. boundary_ratio: the noise level between its two networks, if it has two."""
+
+    boundary_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class WanConfig(NetworkConfig):

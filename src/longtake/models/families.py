@@ -12,8 +12,11 @@ from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.hub import MADE_FOR_IT, NEEDS_A_LORA, HubModel
 from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
+from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
+from longtake.models.minimax_h3_records import MINIMAX_H3
+from longtake.models.motif_records import MOTIF_VIDEO
 from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
-from longtake.models.records import T5, Autoencoder, Converted, Family, Part, library
+from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
 # By their classes, in the words of model_index.json.
@@ -44,6 +47,7 @@ AUTOENCODERS = {
     "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
     "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
     **joint_families.AUTOENCODERS,
+    "AutoencoderKLMiniMaxH3": MINIMAX_H3_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
 
@@ -61,6 +65,8 @@ WAN_2_1 = ModelDefaults(
     guidance_scale=5.0,
 )
 WAN_2_2 = replace(WAN_2_1, width=1280, height=704, fps=24)
+# Of two experts: guidance 4 of the first and 3 of the second, as in its authors' wan/configs/wan_t2v_A14B.py.
+WAN_2_2_A14B = replace(WAN_2_1, guidance_scale=4.0)
 # The window of 25 latents and blocks of 5 that SkyReels-V2 knows, and the shift of its authors' script.
 SKYREELS_V2 = ModelDefaults(
     width=960,
@@ -84,6 +90,7 @@ FAMILIES = {
         lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
+        experts=Experts("longtake.models.experts:WanExperts", WAN_2_2_A14B, guidance_scale_2=3.0),
         hub={
             "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": HubModel(
                 "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
@@ -108,6 +115,13 @@ FAMILIES = {
                 expect=NEEDS_A_LORA,
                 weights_gib=21.2,
                 peak_gib={"none": 31.5, "text": 21.2, "model": 20.9, "group": 12.4, "sequential": 11.7},
+            ),
+            "Wan-AI/Wan2.2-T2V-A14B-Diffusers": HubModel(
+                "Wan 2.2, two experts of 14 billion parameters, 832x480 at 16 fps",
+                licence="Apache-2.0",
+                trained_on="equal levels",
+                expect="it never saw levels that rise through a clip; each pass asks both experts; untried with these"
+                " weights",
             ),
         },
     ),
@@ -168,27 +182,17 @@ FAMILIES = {
     "LTXVideoTransformer3DModel": LTX_VIDEO,
     "LTX2VideoTransformer3DModel": LTX_2,
     **joint_families.FAMILIES,
+    "MiniMaxH3Transformer3DModel": MINIMAX_H3,
+    "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }
 
 # All of them, relatives too.
 ALL = [member for family in FAMILIES.values() for member in (family, *family.relatives.values())]
+SECOND = "transformer_2"  # a second network, where there are two
 NETWORKS = Part(tuple(f"{library(f.code)}.{name}" for name, f in FAMILIES.items()), weights=OF_DIFFUSERS)
 VAES = Part(tuple(f"{library(vae.code)}.{name}" for name, vae in AUTOENCODERS.items()), weights=OF_DIFFUSERS)
 # What the folders of any family hold, by name; a name may come twice.
 PARTS = [("transformer", NETWORKS), ("vae", VAES)]
 PARTS += [part for family in ALL for part in family.parts.items()]
+PARTS += [(SECOND, NETWORKS)]
 CONVERTED = {family.converted.name: family.converted for family in ALL if family.converted}
-
-# Why other networks cannot be filmed with: the beginnings of their classes' names.
-ONE_TIMESTEP = "it takes one timestep for the whole clip, not one for each latent frame"
-NO_ADAPTER = "it could take a timestep for each latent frame, but longtake has no adapter for it yet"
-REFUSALS = {
-    **dict.fromkeys(("Allegro", "ConsisID", "EasyAnimate", "Latte"), ONE_TIMESTEP),
-    **dict.fromkeys(("Mochi", "WanVACE"), ONE_TIMESTEP),
-    **dict.fromkeys(("UNet3DConditionModel", "UNetMotionModel"), ONE_TIMESTEP),
-    "UNetSpatioTemporalConditionModel": ONE_TIMESTEP,
-    **dict.fromkeys(("ChronoEdit",), NO_ADAPTER),
-    "AutoencoderKLCosmos": "it is Cosmos 1's, whose network has learnt positions, which count from a clip's beginning,"
-    " and a window moves on",
-    "SanaWM": "it films along a camera path from a photo, which a film here cannot give",
-}

@@ -14,50 +14,58 @@ from threading import Thread
 from typing import Any
 
 from longtake.errors import ModelError
-from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.base import ModelDefaults, ModelSpec, TwoExperts
 from longtake.models.configs import (
     STARTS_FROM_IMAGE,
+    IndexConfig,
     Kind,
     SchedulerConfig,
     checked,
     measured_ends,
     settings,
 )
-from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, REFUSALS, VAES
+from longtake.models.families import AUTOENCODERS, FAMILIES, NETWORKS, SECOND, VAES
 from longtake.models.kinds import read_json, refuse_foreign
-from longtake.models.records import Family
-from longtake.models.weights import PartFiles, part_files, weights_hash
+from longtake.models.records import Family, Part
+from longtake.models.refusals import REFUSALS
+from longtake.models.weights import OF_DIFFUSERS, PartFiles, part_files, weights_hash
 
-INDEX, SETTINGS = "model_index.json", "longtake.json"
+INDEX, MODULAR, SETTINGS = "model_index.json", "modular_model_index.json", "longtake.json"
 
 
 class ModelFolder:
     """A model's folder, opened: its JSON is read once, and what it says is checked once.
 
-    path, name; `hub`, its name on the hub if it was fetched; `parts`, what is read of it, and the class name of each,
-    `classes`; `family` and `autoencoder`, their records; `network`, `vae` and `encoder`, what is read of the
-    configurations of these and of the text encoder.
+    path, name; `hub`, its name on the hub if it was fetched; `index`, the file that names its parts; `parts`, what is
+    read of it, and the class name of each, `classes`; `family` and `autoencoder`, their records; `network`, `vae` and
+    `encoder`, what is read of the configurations of these and of the text encoder; `boundary`, the noise level between
+    two networks, if it has two.
     """
 
     def __init__(self, path: Path, name: str = "", hub: str | None = None) -> None:
         """Raises ModelError for a folder that is incomplete, brings code or cannot be filmed with."""
         self.path, self.name, self.hub = path, name or path.resolve().name, hub
         self._read: dict[str, dict[str, Any]] = {}
-        index = self.json(INDEX)
+        is_modular = not (path / INDEX).exists() and (path / MODULAR).exists()
+        self.index = MODULAR if is_modular else INDEX
+        index = self.json(self.index)
         if not isinstance(index.get("_class_name"), str):
-            raise self._brings_code(f"a pipeline class in {INDEX}")
+            raise self._brings_code(f"a pipeline class in {self.index}")
         self.parts, self.classes = {"transformer": NETWORKS, "vae": VAES}, dict[str, str]()
         self._classify(index)
         self.family = self._family(index)
         self.autoencoder = AUTOENCODERS[self.classes["vae"]]
         self.parts |= self.family.parts
+        self.boundary = checked(IndexConfig, index, f"model folder {path}: {self.index}").boundary_ratio
+        if self.boundary is not None and self.family.experts:
+            self.parts[SECOND] = Part((f"diffusers.{self.classes['transformer']}",), weights=OF_DIFFUSERS)
         self._classify(index)
         self.vae = self._checked("vae", self.autoencoder.config)
         self.encoder = self._checked(self.family.text.reader, self.family.text.config)
         self.network = self._checked("transformer", self.family.config)
         if reason := self._unfit(index):
             raise ModelError(f"model folder {path} cannot be used: {reason}")
-        for file in (INDEX, *(f"{part}/{record.config}" for part, record in self.parts.items())):
+        for file in (self.index, *(f"{part}/{record.config}" for part, record in self.parts.items())):
             for key in {"auto_map", "trust_remote_code"} & self.json(file).keys():
                 raise self._brings_code(f"{key} in {file}")
         for script in sorted({*path.glob("*.py"), *path.glob("*/*.py")}):
@@ -84,11 +92,13 @@ class ModelFolder:
             delay_latents=self.vae.delay_latents,
             prediction=scheduler.prediction,
             text_per_latent=self.family.text_per_latent,
+            whole_groups=self.family.whole_groups,
             schedule=scheduler.schedule or self.family.schedule,
             left_out=tuple(filter(None, lacks.values())),
             joined_latents=self.network.joined_latents,
             extra_tokens=self.family.text.extra_tokens,
             ends=measured_ends(self.json(SETTINGS), self.path) if (self.path / SETTINGS).exists() else None,
+            experts=self._experts,
         )
 
     @cached_property
@@ -170,7 +180,7 @@ class ModelFolder:
 
     def _names(self, part: str) -> bool:
         """Whether the folder says that it has such a part."""
-        return any(_as_list(self.json(INDEX).get(part)))
+        return any(_as_list(self.json(self.index).get(part)))
 
     def _family(self, index: dict[str, Any]) -> Family:
         """The record of its network, or, where models share that, of those with its text encoder."""
@@ -179,7 +189,7 @@ class ModelFolder:
             (
                 family.relatives[name]
                 for name in _as_list(index.get("text_encoder"))
-                if name in family.relatives
+                if str(name) in family.relatives
             ),
             family,
         )
@@ -193,10 +203,10 @@ class ModelFolder:
         if part == "transformer" and entry is None:
             entry = index.get("unet")
         match entry:
-            case [str(origin), str(name)]:
+            case [str(origin), str(name), *_]:
                 pass
             case _:
-                raise ModelError(f"model folder {self.path} is incomplete: {INDEX} names no {part}")
+                raise ModelError(f"model folder {self.path} is incomplete: {self.index} names no {part}")
         classes = self.parts[part].classes
         if f"{origin}.{name}" in classes:
             return name
@@ -211,8 +221,10 @@ class ModelFolder:
         """Why the parts cannot be filmed with: relatives of text-to-video models that share their classes, autoencoders
         of unknown statistics, and parts that do not belong together. None if they can."""
         network, channels, encoder = self.network, self.vae.latents.channels, self.encoder
-        if self._names("transformer_2") or index.get("boundary_ratio") is not None:
-            return "it picks one of two experts by the noise level of the clip, but a window has many levels"
+        if self._names(SECOND) != (SECOND in self.parts):
+            return f"of {SECOND} and boundary_ratio, {self.index} has one alone, or for networks that go without both"
+        if SECOND in self.parts and self._checked(SECOND, self.family.config) != network:
+            return f"its {SECOND} takes other latents or text than its transformer"
         if self._names("image_encoder") and "image_encoder" not in self.family.left_out:
             return STARTS_FROM_IMAGE
         if self.classes["vae"] not in self.family.autoencoders:
@@ -242,9 +254,18 @@ class ModelFolder:
         variant = self.network.variant
         known = family.defaults.get((*place, variant) if variant else place)
         own = family.named.get(self.hub or "", known)
+        if own is not None and family.experts and self.boundary is not None:
+            own = family.experts.defaults
         if own is None or (self.path / SETTINGS).exists():
             return settings(self.json(SETTINGS), self.path)
         return replace(own, shift=shift) if shift is not None and family.scheduler_shift else own
+
+    @property
+    def _experts(self) -> TwoExperts | None:
+        record = self.family.experts
+        if record is None or self.boundary is None:
+            return None
+        return TwoExperts(self.boundary, record.guidance_scale_2)
 
     def _brings_code(self, what: str) -> ModelError:
         return ModelError(

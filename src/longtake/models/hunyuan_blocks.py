@@ -11,11 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models import normalization
 from diffusers.models.transformers import transformer_hunyuan_video, transformer_hunyuan_video15
 from torch import Tensor, nn
 
-from longtake.models.joint import Timesteps, apart, in_frames, modulated, modulation
+from longtake.models.joint import (
+    AdaLayerNormContinuous,
+    Timesteps,
+    apart,
+    fed,
+    in_frames,
+    modulated,
+    modulation,
+)
 
 
 class HunyuanVideoTransformerBlock(transformer_hunyuan_video.HunyuanVideoTransformerBlock):
@@ -79,20 +86,6 @@ class HunyuanVideoSingleTransformerBlock(transformer_hunyuan_video.HunyuanVideoS
     def _merged(self, attended: Tensor, normed: Tensor) -> Tensor:
         merged: Tensor = self.proj_out(torch.cat([attended, self.act_mlp(self.proj_mlp(normed))], dim=-1))
         return merged
-
-
-def fed(x: Tensor, norm: nn.Module, ff: nn.Module, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-    """Tokens behind their feed-forward layers."""
-    return x + ff(modulated(norm(x), shift, scale)) * gate
-
-
-class AdaLayerNormContinuous(normalization.AdaLayerNormContinuous):
-    """The last norm, which modulates the frames' tokens alone."""
-
-    def forward(self, x: Tensor, conditioning_embedding: Tensor) -> Tensor:
-        _, of_frames = apart(conditioning_embedding)
-        scale, shift = modulation(self, of_frames.to(x.dtype), 2)
-        return modulated(self.norm(in_frames(x, of_frames)), shift, scale).flatten(1, 2)
 
 
 class HunyuanVideo15TimeEmbedding(transformer_hunyuan_video15.HunyuanVideo15TimeEmbedding):

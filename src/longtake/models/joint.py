@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models import embeddings
-from torch import Tensor
+from diffusers.models import embeddings, normalization
+from torch import Tensor, nn
 
 
 def with_text(timestep: Tensor) -> Tensor:
@@ -59,3 +59,17 @@ class Timesteps(embeddings.Timesteps):
     def forward(self, timesteps: Tensor) -> Tensor:
         sinusoids: Tensor = super().forward(timesteps.flatten())
         return sinusoids.unflatten(0, timesteps.shape)
+
+
+def fed(x: Tensor, norm: nn.Module, ff: nn.Module, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+    """Tokens behind their feed-forward layers."""
+    return x + ff(modulated(norm(x), shift, scale)) * gate
+
+
+class AdaLayerNormContinuous(normalization.AdaLayerNormContinuous):
+    """The last norm, which modulates the frames' tokens alone."""
+
+    def forward(self, x: Tensor, conditioning_embedding: Tensor) -> Tensor:
+        _, of_frames = apart(conditioning_embedding)
+        scale, shift = modulation(self, of_frames.to(x.dtype), 2)
+        return modulated(self.norm(in_frames(x, of_frames)), shift, scale).flatten(1, 2)

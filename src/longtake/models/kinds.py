@@ -148,7 +148,7 @@ def kind_of_folder(folder: Path) -> str | None:
     if kind == "WanModel" or any(name.startswith(("Wan2", "models_t5_")) for name in names):
         return _authors_wan(config)
     if {"high_noise_model", "low_noise_model"} <= set(names):
-        return "it is a Wan 2.2 of two experts in its authors' layout, which cannot be filmed with"
+        return f"it is a Wan 2.2 of two experts in its authors' layout: {IN_DIFFUSERS_LAYOUT}"
     if kind in ("STDiT3", "OpenSoraVAE_V1_2"):
         return "it holds Open-Sora's weights as they were released: longtake convert open-sora makes a folder of them"
     if isinstance(kind, str):

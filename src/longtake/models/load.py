@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from longtake.errors import ModelError
 from longtake.models.base import Loras, ModelSpec, VideoModel
 from longtake.models.device import check_device, resolve_dtype
-from longtake.models.families import FAMILIES
+from longtake.models.families import FAMILIES, SECOND
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
 from longtake.models.lora import find_loras, fuse_loras, lora_name
 from longtake.models.parts import (
@@ -65,10 +66,10 @@ def load_model(
     placement = placement or Placement()
     target, precision = check_device(device), resolve_dtype(dtype, device)
     check_placement(placement, target, bool(lora))
-    folder, held = _usable(model), placement.quantize
+    folder, held = _of_one_network(model) if lora else _usable(model), placement.quantize
     added = find_loras(lora)
     with reading(folder.path):
-        transformer = load_part(folder, "transformer", precision, held)
+        transformer = _network(folder, precision, held)
         if added:
             fuse_loras(transformer, folder.family, added)
             names = " and ".join(str(each.path) for each in added)
@@ -87,7 +88,7 @@ def load_encoders(
     Arguments and errors as for load_model.
     """
     target, precision = check_device(device), resolve_dtype(dtype, device)
-    folder = _usable(model)
+    folder = _of_one_network(model)
     with reading(folder.path):
         loaded = _assembled(folder.spec, folder, weightless_network(folder, precision), precision)
     for part in (*loaded.text_encoder.parts.values(), loaded.vae):
@@ -110,7 +111,7 @@ def load_transformer(model: Model = None, dtype: str = "float32") -> Any:
 
     Its `adapter` says how it is called. Raises as load_model does.
     """
-    folder = _whole(model)
+    folder = _of_one_network(model)
     with reading(folder.path):
         network = load_part(folder, "transformer", resolve_dtype(dtype, "cpu"))
         return imported(folder.family.adapter).prepared(network)
@@ -150,6 +151,27 @@ def _usable(model: Model) -> ModelFolder:
     return folder
 
 
+def _of_one_network(model: Model) -> ModelFolder:
+    """The same of a model that LoRAs and training are for: ModelError for two experts, which have one each."""
+    folder = _usable(model)
+    if folder.spec.experts:
+        raise ModelError(
+            f"{folder.name} has two networks, each with weights of its own, and longtake adds LoRAs to models of one,"
+            " and trains these: take another model, or no LoRA"
+        )
+    return folder
+
+
+def _network(folder: ModelFolder, dtype: torch.dtype, quantize: Quantize | None) -> Any:
+    """The network of a folder, or its two as one."""
+    network = load_part(folder, "transformer", dtype, quantize)
+    if folder.boundary is None:
+        return network
+    from longtake.models.experts import Experts
+
+    return Experts(network, load_part(folder, SECOND, dtype, quantize), folder.boundary)
+
+
 def _assembled(
     spec: ModelSpec,
     folder: ModelFolder,
@@ -158,7 +180,8 @@ def _assembled(
     quantize: Quantize | None = None,
 ) -> Adapter:
     """A network with the other parts of its folder, in a precision, in main memory."""
-    made: Adapter = imported(folder.family.adapter)(
+    experts = folder.family.experts
+    made: Adapter = imported(experts.adapter if experts and spec.experts else folder.family.adapter)(
         spec,
         prompt_encoder(folder, dtype, quantize),
         transformer,

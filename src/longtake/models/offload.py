@@ -35,11 +35,12 @@ def offload_on(device: torch.device, offload: Offload | None) -> Offload:
 
 
 def place(
-    encoders: Sequence[Any], network: Any, autoencoder: Any, device: torch.device, offload: Offload
+    encoders: Sequence[Any], networks: Sequence[Any], autoencoder: Any, device: torch.device, offload: Offload
 ) -> None:
     """Put the parts of a model, which lie in main memory, where a film needs them, now and while it is made.
 
-    text: text encoders come to the card for each prompt and leave it. model: and the network leaves for them.
+    text: text encoders come to the card for each prompt and leave it. model: and the network leaves for them, and of
+    two networks each for the other.
     group: network by blocks, text encoders by layers, the next one on its way while one works. sequential: layer by
     layer, each when its turn comes.
     """
@@ -47,28 +48,45 @@ def place(
     streams = device.type == "cuda" and offload == "group"
     match offload:
         case "none":
-            network.to(device)
+            _all_to(device, networks)
             for encoder in encoders:
                 encoder.to(device)
         case "text":
-            network.to(device)
+            _all_to(device, networks)
             for encoder in encoders:
                 _visiting(encoder, device, None)
         case "model" if not encoders:  # the network reads its prompts itself
-            network.to(device)
+            _all_to(device, networks)
         case "model":
-            hook = CpuOffload(device)
-            add_hook_to_module(network, hook)
+            last = _taking_turns(networks, device)
             for encoder in encoders:
-                _visiting(encoder, device, UserCpuOffloadHook(network, hook))
+                _visiting(encoder, device, last)
         case "group" | "sequential":
             level = {"offload_type": "block_level", "num_blocks_per_group": 1}
             by_layers = {"offload_type": "leaf_level"}
             where = {"onload_device": device, "offload_device": MAIN_MEMORY, "use_stream": streams}
-            apply_group_offloading(network, **where, **(level if offload == "group" else by_layers))
+            for network in networks:
+                apply_group_offloading(network, **where, **(level if offload == "group" else by_layers))
             for encoder in encoders:
                 apply_group_offloading(encoder, **where, **by_layers)
                 _computing_on(encoder, device)
+
+
+def _all_to(device: torch.device, modules: Sequence[nn.Module]) -> None:
+    for module in modules:
+        module.to(device)
+
+
+def _taking_turns(networks: Sequence[nn.Module], device: torch.device) -> UserCpuOffloadHook:
+    """Have each network come to a device when it is called, once the one before it has left. What makes the last leave:
+    networks are called in order."""
+    hooks = [CpuOffload(device) for _ in networks]
+    leaving = [UserCpuOffloadHook(*pair) for pair in zip(networks, hooks, strict=True)]
+    for index, (network, hook) in enumerate(zip(networks, hooks, strict=True)):
+        if len(networks) > 1:
+            hook.prev_module_hook = leaving[index - 1]
+        add_hook_to_module(network, hook)
+    return leaving[-1]
 
 
 def _visiting(encoder: nn.Module, device: torch.device, other: UserCpuOffloadHook | None) -> None:

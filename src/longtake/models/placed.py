@@ -24,13 +24,13 @@ def check_placement(placement: Placement, device: torch.device, with_lora: bool)
 
 def put(model: Adapter, placement: Placement, device: torch.device) -> None:
     """Put a model, whose parts lie in main memory, on a device. OptionError for what its network has no switch for."""
-    network = model.transformer
-    if placement.attention is not None:
-        set_attention(network, placement.attention)
-    if placement.quantize == "fp8":
-        hold_in_fp8(network, model.dtype)
+    for network in model.networks:
+        if placement.attention is not None:
+            set_attention(network, placement.attention)
+        if placement.quantize == "fp8":
+            hold_in_fp8(network, model.dtype)
     parts = model.text_encoder.parts.values()
-    encoders = [part for part in parts if isinstance(part, nn.Module) and part is not network]
-    place(encoders, network, model.vae, device, offload_on(device, placement.offload))
-    if placement.compile:
+    encoders = [part for part in parts if isinstance(part, nn.Module) and part is not model.transformer]
+    place(encoders, model.networks, model.vae, device, offload_on(device, placement.offload))
+    for network in model.networks if placement.compile else ():
         compile_blocks(network)

@@ -15,7 +15,7 @@ from typing import Any
 
 from longtake.errors import ModelError
 from longtake.models.families import ALL, CONVERTED, PARTS
-from longtake.models.folder import INDEX, SETTINGS, ModelFolder
+from longtake.models.folder import INDEX, MODULAR, SETTINGS, ModelFolder
 from longtake.models.hub import HubModel
 from longtake.models.kinds import kind_of_file
 from longtake.models.records import Converted, imported
@@ -47,7 +47,14 @@ def list_models() -> list[KnownModel]:
     embedded = KnownModel(EMBEDDED.name, EMBEDDED_TOLD, EMBEDDED.is_dir())
     made = [KnownModel(c.name, c.told, _is_made(c)) for c in CONVERTED.values()]
     return [embedded, *made] + [
-        KnownModel(name, told, isinstance(try_to_load_from_cache(repository, INDEX, revision=revision), str))
+        KnownModel(
+            name,
+            told,
+            any(
+                isinstance(try_to_load_from_cache(repository, index, revision=revision), str)
+                for index in (INDEX, MODULAR)
+            ),
+        )
         for family in ALL
         for name, told in family.hub.items()
         for repository, revision in [repository_of(name)]
@@ -134,7 +141,7 @@ def find_folder(model: str | Path, weights: bool) -> Path:
         for part, record in PARTS
         for file in (*kinds, *record.files, *([record.instead] if record.instead else ()))
     )
-    wanted = [INDEX, SETTINGS, "config.json", *places]
+    wanted = [INDEX, MODULAR, SETTINGS, "config.json", *places]
     return fetched(str(model), wanted)
 
 

@@ -117,6 +117,19 @@ class Converted:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Of folders with a second network of the class, `transformer_2`, which takes over below the noise level that
+    model_index.json calls boundary_ratio.
+
+    adapter: the place of an Adapter of both, as one. defaults, guidance_scale_2: what they are filmed with.
+    """
+
+    adapter: str
+    defaults: ModelDefaults
+    guidance_scale_2: float
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of network, and what it is filmed with.
 
@@ -124,10 +137,10 @@ class Family:
     from prompts to text. autoencoders, schedulers: the classes that it may come with, and what is read of a scheduler's
     configuration. left_out: parts of its folders that films do without, and what they lack for it, if anything,
     such as "sound".
-    schedule, text_per_latent: as in ModelSpec. defaults: what a folder without longtake.json is filmed with, by its
-    autoencoder, the spatial factor of that and, if it has one, the network's variant; with the shift of the folder's
-    scheduler, if `scheduler_shift`. named: the same of models that are known by their names on the hub, such as those
-    for few steps.
+    schedule, text_per_latent, whole_groups: as in ModelSpec. defaults: what a folder without longtake.json is filmed
+    with, by its autoencoder, the spatial factor of that and, if it has one, the network's variant; with the shift of
+    the folder's scheduler, if `scheduler_shift`. named: the same of models that are known by their names on the hub,
+    such as those for few steps. experts: of its folders that have two networks; None if none may.
     check: the place of a function of a model's name; ModelError if it cannot be filmed with as things stand here.
     relatives: families of other models with a network of the same class, by the class of their text encoder.
     lora_names, lora_converter: the places of the names that its layers have with their authors, as AUTHORS_OF_WAN in
@@ -147,9 +160,11 @@ class Family:
     left_out: Mapping[str, str | None] = field(default_factory=dict)
     schedule: str = "flow"
     text_per_latent: bool = False
+    whole_groups: bool = False
     defaults: Mapping[tuple[str, int] | tuple[str, int, str], ModelDefaults] = field(default_factory=dict)
     scheduler_shift: bool = False
     named: Mapping[str, ModelDefaults] = field(default_factory=dict)
+    experts: Experts | None = None
     check: str | None = None
     relatives: Mapping[str, Family] = field(default_factory=dict)
     lora_names: str | None = None

@@ -40,6 +40,7 @@ RENAMED = {
         (r"^vision_tower\.", "model.vision_tower."),
         (r"^multi_modal_projector\.", "model.multi_modal_projector."),
     ),
+    "T5Gemma2Encoder": ((r"^(?=embed_tokens\.|layers\.|norm\.)", "text_model."),),
 }
 
 
