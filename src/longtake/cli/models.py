@@ -29,7 +29,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([_row(model) for model in known], indent=2))
     else:
-        print("\n".join(_lines(model) for model in known))
+        print(_listing(known))
 
 
 def _row(model: KnownModel) -> dict[str, Any]:
@@ -46,16 +46,24 @@ def _row(model: KnownModel) -> dict[str, Any]:
     }
 
 
+def _listing(known: Sequence[KnownModel]) -> str:
+    """The models in the order of the list, those of which the same is to be expected together."""
+    groups = dict.fromkeys(model.told.expect for model in known)
+    parts = ([f"{each}:", *(_lines(m) for m in known if m.told.expect == each)] for each in groups)
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
 def _lines(model: KnownModel) -> str:
     told = model.told
     lines = [
-        f"{model.name:<36} {told.about}{'' if model.on_disk else ' (not on this disk)'}",
-        f"{told.licence}; trained on {told.trained_on}: {told.expect}",
+        f"  {model.name}{'' if model.on_disk else '  (not on this disk)'}",
+        told.about,
+        f"{told.licence}; trained on {told.trained_on}",
     ]
     if told.weights_gib is not None:
         peaks = ", ".join(f"{offload} {told.peak_gib[offload]:.1f}" for offload in told.peak_gib)
         lines.append(f"weights {told.weights_gib:.1f} GiB in bfloat16; on the card by --offload: {peaks}")
-    return f"\n{'':<37}".join(lines)
+    return "\n      ".join(lines)
 
 
 def on_cards(folder: ModelFolder, film: FilmPlan) -> "dict[str | None, Footprint]":
