@@ -32,7 +32,7 @@ from longtake.evaluation.report.tables import number as written
 from longtake.evaluation.report.tables import span
 from longtake.evaluation.variants import OURS, REAL, Setting, Variant
 from longtake.evaluation.world import JUDGE, judge_of
-from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.small.tubelet import AutoencoderTubelet
 from longtake.training.loss import Shares
 from longtake.training.tubelet import train_tubelet
 from longtake.worlds.tracking_shot.footage import footage

@@ -24,8 +24,8 @@ from longtake.evaluation.drift import bootstrap
 from longtake.evaluation.measures.base import Joints
 from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.grid import GridRatio
-from longtake.models.lapped import FRAMES, PIXELS, AutoencoderLapped
 from longtake.models.load import load_autoencoder
+from longtake.models.small.lapped import FRAMES, PIXELS, AutoencoderLapped
 from longtake.pictures import to_tensor, to_uint8
 from longtake.progress import track
 from longtake.training.checkpoint import Checkpoints

@@ -34,9 +34,9 @@ from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.base import ModelSpec
 from longtake.models.families import SKYREELS_V2
-from longtake.models.skyreels import SkyReelsModel
 from longtake.models.t5 import T5PromptEncoder
 from longtake.models.text import Text
+from longtake.models.wan.skyreels import SkyReelsModel
 from longtake.noise import chunk_noise, sigma_table
 from longtake.plan import Sampling, make_plan
 

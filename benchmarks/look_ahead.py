@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLLTX2Video, AutoencoderKLLTXVideo
 
-from longtake.models.ltx_layers import decoder_layers, delay_latents
+from longtake.models.ltx.layers import decoder_layers, delay_latents
 
 CONFIGS = Path(__file__).parents[1] / "tests" / "data" / "configs"
 NAMES = ("ltx-video-0.9.0", "ltx-video-0.9.1", "ltx-video-0.9.5", "ltx-2", "ltx-2.3")

@@ -21,12 +21,12 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from longtake.memory import GIB, footprint
-from longtake.models.empty import in_precision
+from longtake.models.card.empty import in_precision
+from longtake.models.card.placement import OFFLOADS
+from longtake.models.card.tally import Tally
 from longtake.models.folder import ModelFolder
-from longtake.models.placement import OFFLOADS
 from longtake.models.places import open_model
-from longtake.models.tally import Tally
-from longtake.models.wan import per_frame_timesteps
+from longtake.models.wan.model import per_frame_timesteps
 from longtake.options import FilmOptions
 
 FRAMES, HEIGHT, WIDTH, TOKENS = 21, 60, 104, 512

@@ -27,7 +27,7 @@ from longtake.evaluation.measures.beat import Beat
 from longtake.evaluation.measures.clips import ClipFeatures, Clips
 from longtake.evaluation.measures.distribution import RealFilm
 from longtake.evaluation.measures.grid import GridRatio
-from longtake.models.lapped import PIXELS, AutoencoderLapped
+from longtake.models.small.lapped import PIXELS, AutoencoderLapped
 from longtake.pictures import Pictures
 from longtake.pipeline import LongTake
 from longtake.progress import track

@@ -53,14 +53,14 @@ from longtake.guidance import guided_velocity
 from longtake.methods import denoise
 from longtake.models.adapter import Adapter
 from longtake.models.base import ModelDefaults, ModelSpec
+from longtake.models.card.offload import place
+from longtake.models.card.placement import Offload
 from longtake.models.device import resolve_dtype
 from longtake.models.families import SKYREELS_V2, WAN_2_1, WAN_2_2
 from longtake.models.load import adapter
-from longtake.models.offload import place
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.open_sora.spec import SPEC as OPEN_SORA_SPEC
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
-from longtake.models.placement import Offload
 from longtake.models.records import T5
 from longtake.models.text import Text
 from longtake.noise import chunk_noise, sigma_table

@@ -36,8 +36,8 @@ from longtake.models.open_sora.convert import convert_transformer, transformer_c
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.open_sora.model import OpenSoraModel
 from longtake.models.open_sora.transformer import OpenSoraTransformer3DModel
-from longtake.models.tubelet import AutoencoderTubelet
-from longtake.models.wan import WanModel
+from longtake.models.small.tubelet import AutoencoderTubelet
+from longtake.models.wan.model import WanModel
 from longtake.video import VideoWriter
 from portable import OtherMaker
 

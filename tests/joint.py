@@ -20,8 +20,8 @@ from diffusers import (
 )
 from torch import Tensor
 
-from longtake.models import cogvideox, cogvideox_blocks, hunyuan, hunyuan_blocks, kandinsky
-from longtake.models.discrete import nearest_timestep
+from longtake.models.joint import cogvideox, cogvideox_blocks, hunyuan, hunyuan_blocks, kandinsky
+from longtake.models.joint.discrete import nearest_timestep
 from longtake.schedules import cogvideox_levels
 
 # The scheduler of every CogVideoX, but for its snr_shift_scale.

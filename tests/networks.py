@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from longtake.models.families import FAMILIES
-from longtake.models.hunyuan_text import GLYPH_TOKENS
+from longtake.models.joint.hunyuan_text import GLYPH_TOKENS
 from longtake.models.load import adapter
 from longtake.models.records import imported
 from longtake.models.text import Text

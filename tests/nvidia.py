@@ -31,7 +31,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from longtake.models.guardrail import PACKAGE
+from longtake.models.nvidia.guardrail import PACKAGE
 
 TEXT_WIDTH, QWEN_LAYERS = 16, 3
 SPECIAL = ["<bos>", "</s>", "<|im_start|>", "<|im_end|>", "<|vision_start|>"]

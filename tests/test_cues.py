@@ -14,7 +14,7 @@ from longtake.cues import Cue, Direction, read_script, stages
 from longtake.errors import OptionError
 from longtake.given import latent_of
 from longtake.models.text import Text
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.options import FilmOptions
 
 SMALL: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 3, "steps_per_chunk": 1, "fps": 8}

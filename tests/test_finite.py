@@ -23,7 +23,7 @@ from longtake.evaluation.vbench.pictures import Viewer
 from longtake.finite import is_finite, require_finite
 from longtake.models.open_sora.folder import convert_open_sora
 from longtake.models.text import Text
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.pictures import to_uint8
 from longtake.pipeline import LongTake as Pipeline
 

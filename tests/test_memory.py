@@ -10,14 +10,14 @@ from torch import nn
 from longtake.errors import LongTakeError
 from longtake.memory import GIB, Footprint, PartBytes, decode_bytes, footprint, footprints, pass_bytes
 from longtake.models.adapter import Adapter
-from longtake.models.empty import empty_encoders, empty_model
+from longtake.models.card.empty import empty_encoders, empty_model
+from longtake.models.card.placement import OFFLOADS
+from longtake.models.card.quantize import hold_in_fp8
+from longtake.models.card.tally import Tally, nbytes
 from longtake.models.families import FAMILIES
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
-from longtake.models.placement import OFFLOADS
 from longtake.models.places import open_model
-from longtake.models.quantize import hold_in_fp8
-from longtake.models.tally import Tally, nbytes
 from longtake.options import FilmOptions, FilmPlan
 from published import CONFIGS, json_folder
 

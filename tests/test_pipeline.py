@@ -15,7 +15,7 @@ from longtake import LongTake
 from longtake.errors import OptionError
 from longtake.models.open_sora.autoencoder import AutoencoderOpenSora
 from longtake.models.text import Text
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.options import FilmOptions
 from longtake.pictures import Pictures, to_uint8
 from longtake.plan import OWN_SETTINGS, Method

@@ -16,7 +16,7 @@ from longtake.errors import LongTakeWarning
 from longtake.models.base import VideoModel
 from longtake.models.load import load_encoders
 from longtake.models.places import EMBEDDED, open_model
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.models.weights import weights_hash
 from longtake.options import FilmOptions, FilmPlan
 from longtake.plan import OWN_SETTINGS, Method

@@ -14,7 +14,7 @@ from longtake import LongTake
 from longtake.errors import StateError
 from longtake.models import folder as model_folder
 from longtake.models.load import read_spec
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.options import FilmOptions, FilmPlan
 from longtake.provenance import MADE, WORDS, Made, differences, followed, made_by, made_in, unknown
 from longtake.states import read_about, read_state, state_path, write_state

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from longtake.errors import ModelError, OptionError
 from longtake.models.configs import settings
-from longtake.models.discrete import nearest_timestep
+from longtake.models.joint.discrete import nearest_timestep
 from longtake.noise import film_table, sigma_table
 from longtake.options import FilmOptions, options_of
 from longtake.plan import OWN_START, Method

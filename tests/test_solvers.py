@@ -10,7 +10,7 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.methods import denoise
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.noise import chunk_noise, latent_noise, sigma_table
 from longtake.options import FilmOptions
 from longtake.plan import Sampling

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from longtake.errors import OutputError, StateError
 from longtake.models.base import RECENT
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.options import FilmOptions, FilmPlan
 from longtake.provenance import Made
 from longtake.shot import Shot
@@ -106,7 +106,7 @@ def test_what_a_file_left_out_is_made_again_and_told(
         told.append((what, total))
         return items
 
-    monkeypatch.setattr("longtake.models.wan_codec.track", track)
+    monkeypatch.setattr("longtake.models.wan.codec.track", track)
     (tmp_path / "a.state").write_bytes(written)
     back = Shot(wan_model, plan(wan_model)).remembering(read_state(tmp_path / "a.state").shot)
     assert told == [("decoding the film's last latents again", some.shot.decoder[RECENT].shape[2])]

@@ -11,7 +11,7 @@ from longtake.cues import Cue
 from longtake.errors import OutputError, StateError
 from longtake.models.base import VideoModel
 from longtake.models.load import read_spec
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.options import FilmOptions, FilmPlan
 from longtake.states import read_about, state_path
 from longtake.takes import Take

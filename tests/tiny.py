@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from longtake.models.lapped import AutoencoderLapped
+from longtake.models.small.lapped import AutoencoderLapped
 from longtake.training import recipe
 
 

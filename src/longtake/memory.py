@@ -20,11 +20,11 @@ from longtake.errors import LongTakeError
 from longtake.guidance import guided_velocity
 from longtake.models.adapter import Adapter
 from longtake.models.base import ModelSpec
-from longtake.models.empty import empty_encoders, empty_model
+from longtake.models.card.empty import empty_encoders, empty_model
+from longtake.models.card.placement import Offload, Quantize
+from longtake.models.card.quantize import hold_in_fp8, quantised_bytes
+from longtake.models.card.tally import Tally
 from longtake.models.folder import ModelFolder
-from longtake.models.placement import Offload, Quantize
-from longtake.models.quantize import hold_in_fp8, quantised_bytes
-from longtake.models.tally import Tally
 from longtake.models.text import Text
 from longtake.options import FilmPlan
 

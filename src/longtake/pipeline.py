@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from longtake.models.base import Loras, VideoModel
+from longtake.models.card.placement import Placement
 from longtake.models.folder import ModelFolder
 from longtake.models.load import load_model
 from longtake.models.lora import references
-from longtake.models.placement import Placement
 from longtake.models.places import EMBEDDED, Model, open_model, with_weights
 from longtake.options import FilmOptions, FilmPlan
 from longtake.pictures import Pictures

@@ -9,7 +9,7 @@ import pytest
 
 from longtake.cli.models import card_in_words, card_json
 from longtake.memory import GIB, Footprint, PartBytes
-from longtake.models.placement import OFFLOADS
+from longtake.models.card.placement import OFFLOADS
 from longtake.video import probe
 
 Cli = Callable[..., Any]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from longtake.models.base import PICTURES, RECENT, Decoder, Encoder, stored
 from longtake.models.codecs import new_decoder, new_encoder
-from longtake.models.lapped import AutoencoderLapped
-from longtake.models.wan import WanModel
-from longtake.models.wan_codec import WanDecoder, WanEncoder, decoder_reach, encoder_reach
+from longtake.models.small.lapped import AutoencoderLapped
+from longtake.models.wan.codec import WanDecoder, WanEncoder, decoder_reach, encoder_reach
+from longtake.models.wan.model import WanModel
 from portable import close, rounding
 from tiny import lapped_autoencoder
 
@@ -149,7 +149,7 @@ def test_wan_encoders_caches_come_of_the_pictures_in_reach(
     vae: AutoencoderKLWan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the reach, exactly: a first picture that is no number is in the caches as long as it says."""
-    monkeypatch.setattr("longtake.models.wan_codec.normalised", lambda vae, raw: raw)
+    monkeypatch.setattr("longtake.models.wan.codec.normalised", lambda vae, raw: raw)
     encoder, side = WanEncoder(vae), vae.config.scale_factor_spatial * 2
     encoder.push(torch.full((1, 3, 1, side, side), torch.nan))
     for behind in range(0, encoder_reach(vae.encoder), 4):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.guidance import guided_velocity
-from longtake.models.cosmos import KNOWN, CosmosModel, per_frame_times
+from longtake.models.nvidia.cosmos import KNOWN, CosmosModel, per_frame_times
 from longtake.models.text import Text
 from longtake.schedules import SCHEDULES
 from longtake.solvers import SOLVERS

@@ -18,10 +18,10 @@ from filming import chunks_of
 from longtake import LongTake
 from longtake.errors import ModelError, OptionError
 from longtake.guidance import guided_velocity
-from longtake.models import cosmos3_text
-from longtake.models.cosmos3 import Cosmos3Model, per_frame_times
-from longtake.models.cosmos3_text import Cosmos3PromptEncoder
 from longtake.models.load import load_encoders, load_model, read_spec
+from longtake.models.nvidia import cosmos3_text
+from longtake.models.nvidia.cosmos3 import Cosmos3Model, per_frame_times
+from longtake.models.nvidia.cosmos3_text import Cosmos3PromptEncoder
 from longtake.models.text import Text
 from nvidia import save_cosmos_3, tiny_cosmos3, tiny_wan_2_2_vae, words
 from portable import close, rounding

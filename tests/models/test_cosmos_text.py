@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from longtake.errors import OptionError
-from longtake.models.cosmos_text import QwenPromptEncoder
-from longtake.models.sana_text import SanaPromptEncoder
+from longtake.models.nvidia.cosmos_text import QwenPromptEncoder
+from longtake.models.nvidia.sana_text import SanaPromptEncoder
 from longtake.models.t5 import T5PromptEncoder
 from nvidia import WORDS, StandIn, tiny_gemma, tiny_qwen, words
 from portable import close, rounding

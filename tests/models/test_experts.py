@@ -15,12 +15,12 @@ from conftest import tiny_transformer
 from filming import chunks_of
 from longtake.errors import ModelError, OptionError
 from longtake.guidance import guided_velocity
-from longtake.models.experts import Experts, WanExperts
+from longtake.models.card.offload import place
+from longtake.models.card.placement import Offload
 from longtake.models.families import FAMILIES, WAN_2_2_A14B
 from longtake.models.load import load_encoders, load_model, load_transformer, read_spec
-from longtake.models.offload import place
-from longtake.models.placement import Offload
 from longtake.models.text import Text
+from longtake.models.wan.experts import Experts, WanExperts
 from longtake.options import FilmOptions
 from portable import close, rounding
 

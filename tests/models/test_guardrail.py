@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from longtake.errors import ModelError, OptionError
-from longtake.models.guardrail import (
+from longtake.models.nvidia.guardrail import (
     PACKAGE,
     GuardedDecoder,
     check_guardrail,

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from joint import NETWORKS, ROTARY, Network, cogvideox_network
 from longtake.errors import OptionError
-from longtake.models import cogvideox, hunyuan
-from longtake.models.joint import with_text
+from longtake.models.joint import cogvideox, hunyuan
+from longtake.models.joint.tokens import with_text
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

@@ -13,10 +13,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from joint import CHANNELS, cogvideox_vae, hunyuan15_vae, hunyuan_vae
-from longtake.models import hunyuan15_codec
-from longtake.models.cogvideox_codec import CogVideoXDecoder, CogVideoXEncoder
-from longtake.models.hunyuan15_codec import HunyuanVideo15Decoder, HunyuanVideo15Encoder
-from longtake.models.hunyuan_codec import HunyuanVideoDecoder, HunyuanVideoEncoder
+from longtake.models.joint import hunyuan15_codec
+from longtake.models.joint.cogvideox_codec import CogVideoXDecoder, CogVideoXEncoder
+from longtake.models.joint.hunyuan15_codec import HunyuanVideo15Decoder, HunyuanVideo15Encoder
+from longtake.models.joint.hunyuan_codec import HunyuanVideoDecoder, HunyuanVideoEncoder
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from joint_folders import DEFAULTS, FOLDERS
 from longtake.errors import ModelError, OptionError
-from longtake.models.hunyuan_text import CLOSING, HunyuanVideo15PromptEncoder, HunyuanVideoPromptEncoder
-from longtake.models.kandinsky_text import KandinskyPromptEncoder
+from longtake.models.joint.hunyuan_text import CLOSING, HunyuanVideo15PromptEncoder, HunyuanVideoPromptEncoder
+from longtake.models.joint.kandinsky_text import KandinskyPromptEncoder
 from longtake.models.load import load_model, read_spec
 from longtake.options import FilmOptions
 from longtake.shot import Shot

@@ -20,7 +20,7 @@ from torch import Tensor
 from filming import chunks_of
 from joint import CHANNELS, NETWORKS, SCHEDULE, cogvideox_vae, hunyuan15_vae, hunyuan_vae
 from longtake import schedules
-from longtake.models import cogvideox
+from longtake.models.joint import cogvideox
 from longtake.noise import sigma_table
 from longtake.solvers import Velocity
 from portable import close, rounding

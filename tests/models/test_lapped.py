@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longtake.models.lapped import AutoencoderLapped, LappedDecoder, LappedEncoder, in_space, lapped
+from longtake.models.small.lapped import AutoencoderLapped, LappedDecoder, LappedEncoder, in_space, lapped
 from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.lapped import start_from_components

@@ -18,7 +18,7 @@ from longtake.models.base import Ends
 from longtake.models.families import ALL
 from longtake.models.load import load_encoders, load_model, read_spec
 from longtake.models.places import list_models
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from portable import close, rounding
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"

@@ -14,8 +14,9 @@ from diffusers import LTX2VideoTransformer3DModel, LTXVideoTransformer3DModel
 from diffusers.loaders import lora_conversion_utils, single_file_utils
 from torch import Tensor
 
-from longtake.models import ltx, ltx2
 from longtake.models.adapter import Adapter
+from longtake.models.ltx import model as ltx
+from longtake.models.ltx import model2 as ltx2
 from longtake.models.spellings import AUTHORS_OF_LTX, authors_name
 from longtake.models.text import Text
 from portable import close, rounding

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from longtake.models.base import stored
 from longtake.models.codecs import denormalised
-from longtake.models.ltx_codec import DECODE_NOISE_SCALE, LTXDecoder, LTXEncoder, place_noise
-from longtake.models.ltx_layers import DECODE_TIMESTEP, delay_latents
+from longtake.models.ltx.codec import DECODE_NOISE_SCALE, LTXDecoder, LTXEncoder, place_noise
+from longtake.models.ltx.layers import DECODE_TIMESTEP, delay_latents
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

@@ -31,10 +31,10 @@ from longtake.models.configs import checked
 from longtake.models.families import FAMILIES
 from longtake.models.folder import ModelFolder
 from longtake.models.load import check_prompts, load_model, load_transformer
-from longtake.models.ltx import LTXModel
-from longtake.models.ltx2 import SOUND, LTX2Model
-from longtake.models.ltx_config import LTX2VaeConfig, LTXVaeConfig, shift_of
-from longtake.models.ltx_layers import delay_latents
+from longtake.models.ltx.config import LTX2VaeConfig, LTXVaeConfig, shift_of
+from longtake.models.ltx.layers import delay_latents
+from longtake.models.ltx.model import LTXModel
+from longtake.models.ltx.model2 import SOUND, LTX2Model
 from longtake.models.places import open_model
 from longtake.noise import sigma_table
 from longtake.options import FilmOptions

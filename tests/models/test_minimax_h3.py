@@ -23,9 +23,9 @@ from torch import Tensor
 from filming import chunks_of
 from longtake.errors import OptionError
 from longtake.models.load import load_model, read_spec
-from longtake.models.minimax_h3 import MiniMaxH3Model, Qwen3VLPromptEncoder
-from longtake.models.minimax_h3_codec import MiniMaxH3Decoder, MiniMaxH3Encoder
-from longtake.models.minimax_h3_records import DEFAULTS, MINIMAX_H3
+from longtake.models.minimax_h3.codec import MiniMaxH3Decoder, MiniMaxH3Encoder
+from longtake.models.minimax_h3.model import MiniMaxH3Model, Qwen3VLPromptEncoder
+from longtake.models.minimax_h3.records import DEFAULTS, MINIMAX_H3
 from longtake.models.text import Text
 from longtake.noise import sigma_table
 from longtake.options import FilmOptions

@@ -58,5 +58,5 @@ def test_each_json_is_read_once(
     opened, modules = json.loads(done.stdout)
     assert set(opened.values()) == {1} and len(opened) >= 7
     assert {name for name in modules if "open_sora" in name or "skyreels" in name} == set()
-    assert ("longtake.models.wan_codec" in modules) == (kind == "wan")
+    assert ("longtake.models.wan.codec" in modules) == (kind == "wan")
     assert ("peft" in modules) == (film == "by script")

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.guidance import guided_velocity
-from longtake.models.joint import with_text
+from longtake.models.joint.motif import MotifVideoModel
+from longtake.models.joint.tokens import with_text
 from longtake.models.load import load_model
-from longtake.models.motif import MotifVideoModel
 from longtake.models.text import Text
 from more_folders import TEXT_WIDTH, motif_network, save_motif
 from portable import close, rounding

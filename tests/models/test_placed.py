@@ -12,14 +12,14 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor, nn
 
 from longtake.errors import ModelError, OptionError
-from longtake.models import offload as offloading
 from longtake.models.adapter import Adapter
-from longtake.models.kernels import compile_blocks, set_attention
+from longtake.models.card import offload as offloading
+from longtake.models.card.kernels import compile_blocks, set_attention
+from longtake.models.card.offload import offload_on, place
+from longtake.models.card.placed import check_placement
+from longtake.models.card.placement import OFFLOADS, Offload, Placement
+from longtake.models.card.quantize import hold_in_fp8
 from longtake.models.load import load_model
-from longtake.models.offload import offload_on, place
-from longtake.models.placed import check_placement
-from longtake.models.placement import OFFLOADS, Offload, Placement
-from longtake.models.quantize import hold_in_fp8
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
 
@@ -277,11 +277,11 @@ def test_what_a_device_cannot_do(wan_folder: Path, monkeypatch: pytest.MonkeyPat
     ):
         with pytest.raises(OptionError, match=match):
             LongTake.from_pretrained(wan_folder, **given)
-    monkeypatch.setattr("longtake.models.quantize.find_spec", lambda name: None)
+    monkeypatch.setattr("longtake.models.card.quantize.find_spec", lambda name: None)
     for kind, package in (("int8", "torchao"), ("nf4", "bitsandbytes")):
         with pytest.raises(OptionError, match=f"needs {package}: pip install 'longtake\\[quantize\\]'"):
             check_placement(Placement.model_validate({"quantize": kind}), CPU, with_lora=False)
-    monkeypatch.setattr("longtake.models.quantize.find_spec", lambda name: object())
+    monkeypatch.setattr("longtake.models.card.quantize.find_spec", lambda name: object())
     with pytest.raises(OptionError, match="nf4 needs a CUDA card"):
         check_placement(Placement(quantize="nf4"), CPU, with_lora=False)
     with pytest.raises(OptionError, match="take fp8 with it"):

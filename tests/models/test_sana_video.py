@@ -20,7 +20,7 @@ from torch import Tensor
 
 from filming import chunks_of
 from longtake.guidance import guided_velocity
-from longtake.models.sana_video import SanaVideoModel, per_frame_timesteps
+from longtake.models.nvidia.sana_video import SanaVideoModel, per_frame_timesteps
 from longtake.models.text import Text
 from nvidia import TEXT_WIDTH, tiny_sana
 from portable import close, rounding

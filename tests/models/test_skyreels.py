@@ -13,8 +13,8 @@ from torch import Tensor
 
 from longtake import LongTake
 from longtake.models.load import load_model, load_transformer, read_spec
-from longtake.models.skyreels import SkyReelsModel
 from longtake.models.text import Text
+from longtake.models.wan.skyreels import SkyReelsModel
 from longtake.video import VideoWriter
 from portable import close, rounding
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.small.tubelet import AutoencoderTubelet
 from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.tubelet import principal_components, start_from_pca

@@ -21,7 +21,7 @@ from filming import chunks_of
 from longtake.errors import OptionError
 from longtake.guidance import guided_velocity
 from longtake.models.text import Text
-from longtake.models.wan import WanModel, per_frame_timesteps
+from longtake.models.wan.model import WanModel, per_frame_timesteps
 from portable import close, rounding
 
 pytestmark = pytest.mark.slow

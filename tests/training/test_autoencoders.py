@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.small.tubelet import AutoencoderTubelet
 from longtake.training.tubelet import train_tubelet
 from longtake.worlds.tracking_shot.footage import footage
 

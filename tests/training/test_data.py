@@ -18,7 +18,7 @@ from torch import Tensor
 from longtake.errors import DataError
 from longtake.models.base import ModelDefaults, ModelSpec
 from longtake.models.load import read_spec
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.training.data import MANIFEST, PreparedFilm, caption_path, hashes, latents_needed
 from longtake.training.loss import Shares, Window, draw_window
 from longtake.training.prepare import prepare

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from longtake.errors import DataError, ModelError, OptionError, OutputError
 from longtake.models.base import VideoModel
-from longtake.models.wan import WanModel
+from longtake.models.wan.model import WanModel
 from longtake.pictures import to_tensor
 from longtake.training import prepare as preparing
 from longtake.training.data import MANIFEST, Manifest, PreparedClip, caption_path, read_stored

@@ -17,7 +17,7 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file
 
 from longtake.models.load import read_spec
-from longtake.models.wan import per_frame_timesteps
+from longtake.models.wan.model import per_frame_timesteps
 from longtake.models.weights import OF_DIFFUSERS
 from longtake.training.estimate import estimate
 from longtake.training.options import TrainOptions

@@ -21,8 +21,8 @@ from longtake.cli.signals import was_interrupted
 from longtake.errors import LongTakeError
 from longtake.files import exclusive_folder, printable
 from longtake.frames import number
+from longtake.models.card.placement import Placement
 from longtake.models.load import read_spec
-from longtake.models.placement import Placement
 from longtake.models.places import open_model, with_weights
 from longtake.options import FilmOptions
 

@@ -29,7 +29,7 @@ from longtake.cli.train import Run
 from longtake.errors import OptionError
 from longtake.evaluation.options import CompareOptions, EvaluateOptions
 from longtake.files import exclusive, exclusive_folder, printable
-from longtake.models.placement import Placement
+from longtake.models.card.placement import Placement
 from longtake.worlds import WorldName, load_world
 
 if TYPE_CHECKING:

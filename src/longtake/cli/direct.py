@@ -13,8 +13,8 @@ from longtake.cli.placing import PLACED_ANEW, placement_like, placement_of
 from longtake.cli.shooting import KeepStates, Loading, PreviewTo, every_of, film_it
 from longtake.cues import Cue, seconds_of
 from longtake.errors import OptionError
+from longtake.models.card.placement import Placement
 from longtake.models.load import read_spec
-from longtake.models.placement import Placement
 from longtake.models.places import open_model
 from longtake.options import FilmOptions, options_of
 from longtake.said import said

@@ -18,9 +18,9 @@ from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
+from longtake.models.card.placement import Placement, Quantize
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
-from longtake.models.placement import Placement, Quantize
 from longtake.models.places import open_model
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan, options_of

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from longtake.cli.common import Json, app, quick_imports
+from longtake.models.card.placement import OFFLOADS, Quantize
 from longtake.models.folder import ModelFolder
-from longtake.models.placement import OFFLOADS, Quantize
 from longtake.models.places import KnownModel, list_models
 from longtake.options import FilmPlan
 

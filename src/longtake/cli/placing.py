@@ -3,7 +3,7 @@
 from typing import Any
 
 from longtake.cli.parameters import given_of
-from longtake.models.placement import Placement
+from longtake.models.card.placement import Placement
 from longtake.provenance import COMPILED, NATIVE, Made
 
 PLACED = [name for name in Placement.model_fields]

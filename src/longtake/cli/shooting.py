@@ -29,8 +29,8 @@ from longtake.errors import OptionError, OutputError
 from longtake.files import printable
 from longtake.frames import number
 from longtake.models.base import Loras
+from longtake.models.card.placement import Placement
 from longtake.models.folder import ModelFolder
-from longtake.models.placement import Placement
 from longtake.options import FilmPlan
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from longtake.evaluation.world import World
 from longtake.frames import frames_of
 from longtake.given import decoded_frames
 from longtake.models.base import Loras, ModelSpec
+from longtake.models.card.placement import Placement
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
-from longtake.models.placement import Placement
 from longtake.models.places import open_model
 from longtake.models.records import PresetName
 from longtake.options import FilmOptions, FilmPlan

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from longtake.finite import require_finite
 from longtake.models.base import Decoder, Encoder, ModelSpec
+from longtake.models.card.kernels import refuse_caches
 from longtake.models.codecs import new_decoder, new_encoder
-from longtake.models.kernels import refuse_caches
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.text import PromptEncoder, Text
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from longtake.models import joint_families
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import OpenSoraConfig, WanConfig
 from longtake.models.hub import MADE_FOR_IT, NEEDS_A_LORA, HubModel
-from longtake.models.ltx_records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
-from longtake.models.minimax_h3_records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
-from longtake.models.minimax_h3_records import MINIMAX_H3
-from longtake.models.motif_records import MOTIF_VIDEO
-from longtake.models.nvidia import COSMOS, COSMOS_3, SANA
+from longtake.models.joint import records as joint
+from longtake.models.joint.motif_records import MOTIF_VIDEO
+from longtake.models.ltx.records import LTX2_AUTOENCODER, LTX_2, LTX_AUTOENCODER, LTX_VIDEO
+from longtake.models.minimax_h3.records import AUTOENCODER as MINIMAX_H3_AUTOENCODER
+from longtake.models.minimax_h3.records import MINIMAX_H3
+from longtake.models.nvidia.records import COSMOS, COSMOS_3, SANA
 from longtake.models.records import T5, Autoencoder, Converted, Experts, Family, Part, library
 from longtake.models.weights import OF_DIFFUSERS
 
@@ -23,18 +23,18 @@ from longtake.models.weights import OF_DIFFUSERS
 AUTOENCODERS = {
     "AutoencoderKLWan": Autoencoder(
         code="diffusers:AutoencoderKLWan",
-        codec="longtake.models.wan_codec:Wan",
+        codec="longtake.models.wan.codec:Wan",
         first_frames=1,
-        check="longtake.models.wan_codec:check_config",
+        check="longtake.models.wan.codec:check_config",
     ),
     "AutoencoderTubelet": Autoencoder(
-        code="longtake.models.tubelet:AutoencoderTubelet",
-        codec="longtake.models.tubelet:Tubelet",
+        code="longtake.models.small.tubelet:AutoencoderTubelet",
+        codec="longtake.models.small.tubelet:Tubelet",
         first_frames=4,
     ),
     "AutoencoderLapped": Autoencoder(
-        code="longtake.models.lapped:AutoencoderLapped",
-        codec="longtake.models.lapped:Lapped",
+        code="longtake.models.small.lapped:AutoencoderLapped",
+        codec="longtake.models.small.lapped:Lapped",
         first_frames=2,
         lookahead_latents=1,
     ),
@@ -46,7 +46,7 @@ AUTOENCODERS = {
     ),
     "AutoencoderKLLTXVideo": LTX_AUTOENCODER,
     "AutoencoderKLLTX2Video": LTX2_AUTOENCODER,
-    **joint_families.AUTOENCODERS,
+    **joint.AUTOENCODERS,
     "AutoencoderKLMiniMaxH3": MINIMAX_H3_AUTOENCODER,
 }
 OF_WAN = ("AutoencoderKLWan", "AutoencoderTubelet", "AutoencoderLapped")
@@ -82,7 +82,7 @@ SKYREELS_V2 = ModelDefaults(
 FAMILIES = {
     "WanTransformer3DModel": Family(
         code="diffusers:WanTransformer3DModel",
-        adapter="longtake.models.wan:WanModel",
+        adapter="longtake.models.wan.model:WanModel",
         config=WanConfig,
         autoencoders=OF_WAN,
         text=T5,
@@ -90,7 +90,7 @@ FAMILIES = {
         lora_names="longtake.models.spellings:AUTHORS_OF_WAN",
         defaults={("AutoencoderKLWan", 8): WAN_2_1, ("AutoencoderKLWan", 16): WAN_2_2},
         scheduler_shift=True,
-        experts=Experts("longtake.models.experts:WanExperts", WAN_2_2_A14B, guidance_scale_2=3.0),
+        experts=Experts("longtake.models.wan.experts:WanExperts", WAN_2_2_A14B, guidance_scale_2=3.0),
         hub={
             "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": HubModel(
                 "Wan 2.1, 1.3 billion parameters, 832x480 at 16 fps",
@@ -127,7 +127,7 @@ FAMILIES = {
     ),
     "SkyReelsV2Transformer3DModel": Family(
         code="diffusers:SkyReelsV2Transformer3DModel",
-        adapter="longtake.models.skyreels:SkyReelsModel",
+        adapter="longtake.models.wan.skyreels:SkyReelsModel",
         config=WanConfig,
         autoencoders=OF_WAN,
         text=T5,
@@ -181,7 +181,7 @@ FAMILIES = {
     ),
     "LTXVideoTransformer3DModel": LTX_VIDEO,
     "LTX2VideoTransformer3DModel": LTX_2,
-    **joint_families.FAMILIES,
+    **joint.FAMILIES,
     "MiniMaxH3Transformer3DModel": MINIMAX_H3,
     "MotifVideoTransformer3DModel": MOTIF_VIDEO,
 }

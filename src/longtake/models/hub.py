@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from longtake.models.placement import Offload
+from longtake.models.card.placement import Offload
 
 # What a network saw in training: one noise level in each clip; that, beside clean frames; levels that differ.
 TrainedOn = Literal["equal levels", "clean frames", "unequal levels"]

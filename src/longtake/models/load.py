@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.errors import ModelError
 from longtake.models.base import Loras, ModelSpec, VideoModel
+from longtake.models.card.placement import Placement, Quantize
 from longtake.models.device import check_device, resolve_dtype
 from longtake.models.families import FAMILIES, SECOND
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
@@ -20,7 +21,6 @@ from longtake.models.parts import (
     reading,
     weightless_network,
 )
-from longtake.models.placement import Placement, Quantize
 from longtake.models.places import Model, open_model, with_weights
 from longtake.models.records import imported
 
@@ -61,7 +61,7 @@ def load_model(
     NumberError for those that are not finite; OptionError for a device or a dtype that is not there, and for a
     placement that the device, the network or the installed packages do not know.
     """
-    from longtake.models.placed import check_placement, put
+    from longtake.models.card.placed import check_placement, put
 
     placement = placement or Placement()
     target, precision = check_device(device), resolve_dtype(dtype, device)
@@ -167,7 +167,7 @@ def _network(folder: ModelFolder, dtype: torch.dtype, quantize: Quantize | None)
     network = load_part(folder, "transformer", dtype, quantize)
     if folder.boundary is None:
         return network
-    from longtake.models.experts import Experts
+    from longtake.models.wan.experts import Experts
 
     return Experts(network, load_part(folder, SECOND, dtype, quantize), folder.boundary)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from longtake.models.placement import Quantize
+    from longtake.models.card.placement import Quantize
     from longtake.models.text import PromptEncoder
 
 
@@ -88,7 +88,7 @@ def load_part(folder: ModelFolder, part: str, dtype: torch.dtype, quantize: Quan
     empty, whose = empty_part(folder, part), f"model folder {folder.path}: {part}"
     if part == "vae" and folder.autoencoder.check:
         imported(folder.autoencoder.check)(empty.config, folder.place(part))
-    from longtake.models.quantize import load_config
+    from longtake.models.card.quantize import load_config
 
     found = folder.weights[part]
     check_part(found.files, empty, whose)

@@ -23,7 +23,7 @@ from longtake.models.base import ModelDefaults
 from longtake.models.load import load_model
 from longtake.models.prediction import AS_VELOCITY
 from longtake.models.text import Text
-from longtake.models.wan import WanModel, per_frame_timesteps
+from longtake.models.wan.model import WanModel, per_frame_timesteps
 from longtake.training.muon import Muon
 
 MAX_TOKENS, TEXT_WIDTH = 40, 128

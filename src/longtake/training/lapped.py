@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from longtake.models.lapped import FRAMES, LAP_FRAMES, PIXELS, AutoencoderLapped, in_space, lapped
+from longtake.models.small.lapped import FRAMES, LAP_FRAMES, PIXELS, AutoencoderLapped, in_space, lapped
 from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.training.autoencoder import Shots, crops, learn_to_decode

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
+from longtake.models.small.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.training.autoencoder import Shots, crops, learn_to_decode
 from longtake.training.loop import Gently, at_once
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from longtake.errors import OutputError
 from longtake.models.load import read_spec
-from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.small.tubelet import AutoencoderTubelet
 from longtake.pipeline import LongTake
 from longtake.training import trainer
 from longtake.training.loss import Shares

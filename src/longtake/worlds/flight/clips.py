@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.files import beside, write_text, writing
-from longtake.models.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
+from longtake.models.small.lapped import FRAMES, LAP_FRAMES, AutoencoderLapped
 from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.runs import processes, write_tensors

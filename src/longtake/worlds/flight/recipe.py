@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from longtake.models.base import ModelDefaults
-from longtake.models.lapped import AutoencoderLapped
 from longtake.models.load import read_spec
+from longtake.models.small.lapped import AutoencoderLapped
 from longtake.pipeline import LongTake
 from longtake.runs import new_folder
 from longtake.training.distil import distilling

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from longtake.models.load import load_autoencoder
-from longtake.models.tubelet import FRAMES, PIXELS, AutoencoderTubelet
+from longtake.models.small.tubelet import FRAMES, PIXELS, AutoencoderTubelet
 from longtake.pictures import to_tensor
 from longtake.training.autoencoder import psnr
 from longtake.training.tubelet import principal_components

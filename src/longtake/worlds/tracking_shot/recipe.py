@@ -22,7 +22,7 @@ from torch import Tensor
 from longtake.files import beside, write_text
 from longtake.models.base import ModelDefaults
 from longtake.models.load import read_spec
-from longtake.models.tubelet import AutoencoderTubelet
+from longtake.models.small.tubelet import AutoencoderTubelet
 from longtake.pictures import to_tensor
 from longtake.progress import track
 from longtake.training.loop import Gently, at_once

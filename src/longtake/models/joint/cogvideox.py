@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from longtake.errors import OptionError
 from longtake.models.adapter import Adapter
 from longtake.models.base import Decoder, Encoder
-from longtake.models.cogvideox_blocks import per_frame_timesteps
-from longtake.models.cogvideox_codec import CogVideoXDecoder, CogVideoXEncoder
-from longtake.models.discrete import nearest_timestep
-from longtake.models.joint import with_text
+from longtake.models.joint.cogvideox_blocks import per_frame_timesteps
+from longtake.models.joint.cogvideox_codec import CogVideoXDecoder, CogVideoXEncoder
+from longtake.models.joint.discrete import nearest_timestep
+from longtake.models.joint.tokens import with_text
 from longtake.models.text import PromptEncoder, Text
 from longtake.schedules import cogvideox_levels
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from longtake.models.adapter import TIMESTEPS, Adapter
 from longtake.models.base import Decoder
-from longtake.models.guardrail import GuardedDecoder, Guardrail, check_prompt, load_guardrail
+from longtake.models.nvidia.guardrail import GuardedDecoder, Guardrail, check_prompt, load_guardrail
 from longtake.models.text import Text
 
 KNOWN = 1e-4  # the time of latents that are known: conditional_frame_timestep of the pipelines

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from longtake.models.kernels import compile_blocks, set_attention
-from longtake.models.offload import offload_on, place
-from longtake.models.quantize import check_quantize, hold_in_fp8
+from longtake.models.card.kernels import compile_blocks, set_attention
+from longtake.models.card.offload import offload_on, place
+from longtake.models.card.quantize import check_quantize, hold_in_fp8
 
 if TYPE_CHECKING:
     from longtake.models.adapter import Adapter
-    from longtake.models.placement import Placement
+    from longtake.models.card.placement import Placement
 
 
 def check_placement(placement: Placement, device: torch.device, with_lora: bool) -> None:

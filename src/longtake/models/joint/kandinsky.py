@@ -16,7 +16,7 @@ from diffusers.models.transformers import transformer_kandinsky
 from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
-from longtake.models.joint import apart, in_frames, modulated, with_text
+from longtake.models.joint.tokens import apart, in_frames, modulated, with_text
 from longtake.models.text import Text
 
 PIXELS = 8  # of a latent, on either side

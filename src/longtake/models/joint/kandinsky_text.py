@@ -8,7 +8,7 @@ from __future__ import annotations
 from diffusers import Kandinsky5T2VPipeline
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer, TokenizersBackend
 
-from longtake.models.hunyuan_text import HunyuanVideoPromptEncoder
+from longtake.models.joint.hunyuan_text import HunyuanVideoPromptEncoder
 
 # The classes of its tokenizer. Its folders name a processor of words and pictures, of which the words are read.
 Qwen2VLProcessor = Qwen2_5_VLProcessor = Qwen2Tokenizer

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from longtake.models.base import RECENT
 from longtake.models.codecs import clamped, denormalised, no_latents, normalised
-from longtake.models.layered import Layered, reach
-from longtake.models.ltx_layers import decoder_layers, encoder_layers
+from longtake.models.ltx.layered import Layered, reach
+from longtake.models.ltx.layers import decoder_layers, encoder_layers
 
 FRAMES, PIXELS = 8, 32  # of a latent
 DECODE_NOISE_SCALE = 0.025

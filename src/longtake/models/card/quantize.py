@@ -11,7 +11,7 @@ from torch import nn
 from longtake.errors import OptionError
 
 if TYPE_CHECKING:
-    from longtake.models.placement import Quantize
+    from longtake.models.card.placement import Quantize
 
 PACKAGES = {"int8": "torchao", "nf4": "bitsandbytes"}
 # Of a weight that is quantised with a scale a row, or a block of so many numbers.
@@ -78,6 +78,6 @@ def quantised_bytes(module: nn.Module, kind: Quantize | None) -> int:
             rows, numbers = layer.weight.shape[0], layer.weight.numel()
             scales = 4 * numbers / NF4_BLOCK if kind == "nf4" else rows * layer.weight.element_size()
             saved += layer.weight.nbytes - int(numbers * (0.5 if kind == "nf4" else 1) + scales)
-    from longtake.models.tally import nbytes
+    from longtake.models.card.tally import nbytes
 
     return nbytes(module) - saved

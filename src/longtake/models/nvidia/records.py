@@ -200,7 +200,7 @@ SANA_VIDEO = ModelDefaults(
 
 PREDICT_2 = Family(
     code="diffusers:CosmosTransformer3DModel",
-    adapter="longtake.models.cosmos:CosmosModel",
+    adapter="longtake.models.nvidia.cosmos:CosmosModel",
     config=CosmosConfig,
     autoencoders=("AutoencoderKLWan",),
     text=T5,
@@ -208,7 +208,7 @@ PREDICT_2 = Family(
     left_out={"safety_checker": None},  # it is not left out: it is another library
     schedule="karras",
     text_per_latent=True,
-    check="longtake.models.guardrail:check_guardrail",
+    check="longtake.models.nvidia.guardrail:check_guardrail",
     defaults={("AutoencoderKLWan", 8): COSMOS_2},
     hub={
         "nvidia/Cosmos-Predict2-2B-Video2World": HubModel(
@@ -228,7 +228,7 @@ PREDICT_2 = Family(
 PREDICT_2_5 = replace(
     PREDICT_2,
     text=TextEncoder(
-        code="longtake.models.cosmos_text:QwenPromptEncoder",
+        code="longtake.models.nvidia.cosmos_text:QwenPromptEncoder",
         parts={
             "text_encoder": encoder("Qwen2_5_VLForConditionalGeneration"),
             "tokenizer": tokenizer("Qwen2Tokenizer", "Qwen2TokenizerFast"),
@@ -253,11 +253,11 @@ COSMOS_3_EXPECT = (
 )
 COSMOS_3 = Family(
     code="diffusers:Cosmos3OmniTransformer",
-    adapter="longtake.models.cosmos3:Cosmos3Model",
+    adapter="longtake.models.nvidia.cosmos3:Cosmos3Model",
     config=Cosmos3Config,
     autoencoders=("AutoencoderKLWan",),
     text=TextEncoder(
-        code="longtake.models.cosmos3_text:Cosmos3PromptEncoder",
+        code="longtake.models.nvidia.cosmos3_text:Cosmos3PromptEncoder",
         parts={"text_tokenizer": tokenizer("Qwen2Tokenizer", "Qwen2TokenizerFast")},
         config=WordsConfig,
         most_tokens=4096,
@@ -284,11 +284,11 @@ COSMOS_3 = Family(
 )
 SANA = Family(
     code="diffusers:SanaVideoTransformer3DModel",
-    adapter="longtake.models.sana_video:SanaVideoModel",
+    adapter="longtake.models.nvidia.sana_video:SanaVideoModel",
     config=SanaVideoConfig,
     autoencoders=("AutoencoderKLWan",),
     text=TextEncoder(
-        code="longtake.models.sana_text:SanaPromptEncoder",
+        code="longtake.models.nvidia.sana_text:SanaPromptEncoder",
         parts={
             "text_encoder": encoder("Gemma2Model"),
             "tokenizer": tokenizer("GemmaTokenizer", "GemmaTokenizerFast"),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
 from longtake.models.text import Text
-from longtake.models.wan import WanTransformerBlock, per_frame_timesteps
+from longtake.models.wan.model import WanTransformerBlock, per_frame_timesteps
 
 SLOW_FPS = 16  # of the two frame rates that a network may be told, the one that is class 0
 

@@ -57,7 +57,7 @@ DEFAULTS = ModelDefaults(
 )
 MOTIF_VIDEO = Family(
     code="diffusers:MotifVideoTransformer3DModel",
-    adapter="longtake.models.motif:MotifVideoModel",
+    adapter="longtake.models.joint.motif:MotifVideoModel",
     config=MotifVideoConfig,
     autoencoders=("AutoencoderKLWan",),
     text=TextEncoder(

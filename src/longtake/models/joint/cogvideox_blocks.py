@@ -11,7 +11,7 @@ from diffusers.models import normalization
 from diffusers.models.transformers import cogvideox_transformer_3d
 from torch import Tensor
 
-from longtake.models.joint import Timesteps, apart, in_frames, modulated, modulation
+from longtake.models.joint.tokens import Timesteps, apart, in_frames, modulated, modulation
 
 
 class CogVideoXBlock(cogvideox_transformer_3d.CogVideoXBlock):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from longtake.models.base import ModelDefaults
 from longtake.models.hub import NEEDS_A_LORA, HubModel
-from longtake.models.ltx_config import (
+from longtake.models.ltx.config import (
     GemmaConfig,
     LTX2Config,
     LTX2VaeConfig,
@@ -26,7 +26,7 @@ from longtake.schedules import TABLES
 
 LTX_AUTOENCODER = Autoencoder(
     code="diffusers:AutoencoderKLLTXVideo",
-    codec="longtake.models.ltx_codec:LTX",
+    codec="longtake.models.ltx.codec:LTX",
     first_frames=1,
     config=LTXVaeConfig,
     statistics="longtake.models.codecs:of_buffers",
@@ -70,7 +70,7 @@ LTX_LICENCE, LTX_2_LICENCE = (
 
 LTX_VIDEO = Family(
     code="diffusers:LTXVideoTransformer3DModel",
-    adapter="longtake.models.ltx:LTXModel",
+    adapter="longtake.models.ltx.model:LTXModel",
     config=LTXConfig,
     autoencoders=("AutoencoderKLLTXVideo",),
     text=replace(T5, most_tokens=256),
@@ -108,11 +108,11 @@ LTX_VIDEO = Family(
 )
 LTX_2 = Family(
     code="diffusers:LTX2VideoTransformer3DModel",
-    adapter="longtake.models.ltx2:LTX2Model",
+    adapter="longtake.models.ltx.model2:LTX2Model",
     config=LTX2Config,
     autoencoders=("AutoencoderKLLTX2Video",),
     text=TextEncoder(
-        code="longtake.models.gemma:GemmaPromptEncoder",
+        code="longtake.models.ltx.gemma:GemmaPromptEncoder",
         parts={
             "text_encoder": encoder("Gemma3ForConditionalGeneration"),
             "tokenizer": tokenizer("GemmaTokenizer", "GemmaTokenizerFast"),

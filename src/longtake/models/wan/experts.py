@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.models.adapter import TIMESTEPS
-from longtake.models.wan import WanModel, per_frame_timesteps
+from longtake.models.wan.model import WanModel, per_frame_timesteps
 
 
 class Experts(nn.Module):

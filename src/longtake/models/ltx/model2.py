@@ -19,7 +19,7 @@ from diffusers.models.transformers import transformer_ltx2
 from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
-from longtake.models.ltx import (
+from longtake.models.ltx.model import (
     FRAMES,
     PIXELS,
     as_latents,

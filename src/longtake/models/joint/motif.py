@@ -15,7 +15,7 @@ from diffusers.models.transformers import transformer_motif_video
 from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
-from longtake.models.joint import (
+from longtake.models.joint.tokens import (
     AdaLayerNormContinuous,
     Timesteps,
     apart,

@@ -103,18 +103,18 @@ DEFAULTS = ModelDefaults(
 
 AUTOENCODER = Autoencoder(
     code="diffusers:AutoencoderKLMiniMaxH3",
-    codec="longtake.models.minimax_h3_codec:MiniMaxH3",
+    codec="longtake.models.minimax_h3.codec:MiniMaxH3",
     first_frames=1,
     config=MiniMaxH3VaeConfig,
     group_latents=5,
 )
 MINIMAX_H3 = Family(
     code="diffusers:MiniMaxH3Transformer3DModel",
-    adapter="longtake.models.minimax_h3:MiniMaxH3Model",
+    adapter="longtake.models.minimax_h3.model:MiniMaxH3Model",
     config=MiniMaxH3Config,
     autoencoders=("AutoencoderKLMiniMaxH3",),
     text=TextEncoder(
-        code="longtake.models.minimax_h3:Qwen3VLPromptEncoder",
+        code="longtake.models.minimax_h3.model:Qwen3VLPromptEncoder",
         parts={
             "text_encoder": encoder("Qwen3VLForConditionalGeneration"),
             "tokenizer": tokenizer("Qwen2TokenizerFast", "Qwen2Tokenizer"),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtake.models.layered import Layer, delay
+from longtake.models.ltx.layered import Layer, delay
 
 # Of decoders that are told a timestep: the authors', https://github.com/Lightricks/LTX-Video, configs/*.yaml.
 DECODE_TIMESTEP = 0.05

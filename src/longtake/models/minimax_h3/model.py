@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.models.adapter import TIMESTEPS, Adapter
-from longtake.models.joint import with_text
+from longtake.models.joint.tokens import with_text
 from longtake.models.text import PromptEncoder, Text
 
 PICTURE, WORD = 0, 1  # kinds of tokens, as the network numbers them

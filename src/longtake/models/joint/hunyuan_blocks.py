@@ -14,7 +14,7 @@ import torch
 from diffusers.models.transformers import transformer_hunyuan_video, transformer_hunyuan_video15
 from torch import Tensor, nn
 
-from longtake.models.joint import (
+from longtake.models.joint.tokens import (
     AdaLayerNormContinuous,
     Timesteps,
     apart,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from longtake.models.adapter import Adapter
-from longtake.models.hunyuan_blocks import per_frame_timesteps
-from longtake.models.hunyuan_text import GLYPH_TOKENS
-from longtake.models.joint import with_text
+from longtake.models.joint.hunyuan_blocks import per_frame_timesteps
+from longtake.models.joint.hunyuan_text import GLYPH_TOKENS
+from longtake.models.joint.tokens import with_text
 from longtake.models.text import Text
 
 # What the distilled guidance is told, and 1000 times that is what the network is fed. Source: the authors' script,

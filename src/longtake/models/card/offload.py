@@ -17,7 +17,7 @@ from torch import nn
 from longtake.errors import OptionError
 
 if TYPE_CHECKING:
-    from longtake.models.placement import Offload
+    from longtake.models.card.placement import Offload
 
 MAIN_MEMORY = torch.device("cpu")
 

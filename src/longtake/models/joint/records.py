@@ -7,7 +7,7 @@ from dataclasses import replace
 from longtake.models.base import ModelDefaults
 from longtake.models.configs import SchedulerConfig
 from longtake.models.hub import NEEDS_A_LORA, HubModel
-from longtake.models.joint_configs import (
+from longtake.models.joint.configs import (
     CogVideoXConfig,
     CogVideoXSchedulerConfig,
     CogVideoXVaeConfig,
@@ -32,7 +32,7 @@ CLIP = {
     "tokenizer_2": small("CLIPTokenizer", "CLIPTokenizerFast"),
 }
 LLAMA = TextEncoder(
-    code="longtake.models.hunyuan_text:HunyuanVideoPromptEncoder",
+    code="longtake.models.joint.hunyuan_text:HunyuanVideoPromptEncoder",
     parts={
         "text_encoder": encoder("LlamaModel"),
         "tokenizer": tokenizer("LlamaTokenizerFast", "LlamaTokenizer"),
@@ -42,7 +42,7 @@ LLAMA = TextEncoder(
     most_tokens=256,
 )
 QWEN = TextEncoder(
-    code="longtake.models.hunyuan_text:HunyuanVideo15PromptEncoder",
+    code="longtake.models.joint.hunyuan_text:HunyuanVideo15PromptEncoder",
     parts={
         "text_encoder": encoder("Qwen2_5_VLTextModel"),
         "tokenizer": tokenizer("Qwen2TokenizerFast", "Qwen2Tokenizer"),
@@ -55,11 +55,12 @@ QWEN = TextEncoder(
 )
 
 KANDINSKY = TextEncoder(
-    code="longtake.models.kandinsky_text:KandinskyPromptEncoder",
+    code="longtake.models.joint.kandinsky_text:KandinskyPromptEncoder",
     parts={
         "text_encoder": encoder("Qwen2_5_VLForConditionalGeneration"),
         "tokenizer": replace(
-            tokenizer("Qwen2VLProcessor", "Qwen2_5_VLProcessor"), module="longtake.models.kandinsky_text"
+            tokenizer("Qwen2VLProcessor", "Qwen2_5_VLProcessor"),
+            module="longtake.models.joint.kandinsky_text",
         ),
         **CLIP,
     },
@@ -69,21 +70,21 @@ KANDINSKY = TextEncoder(
 AUTOENCODERS = {
     "AutoencoderKLCogVideoX": Autoencoder(
         code="diffusers:AutoencoderKLCogVideoX",
-        codec="longtake.models.cogvideox_codec:CogVideoX",
+        codec="longtake.models.joint.cogvideox_codec:CogVideoX",
         first_frames=1,
         config=CogVideoXVaeConfig,
         statistics="longtake.models.codecs:of_factors",
     ),
     "AutoencoderKLHunyuanVideo": Autoencoder(
         code="diffusers:AutoencoderKLHunyuanVideo",
-        codec="longtake.models.hunyuan_codec:HunyuanVideo",
+        codec="longtake.models.joint.hunyuan_codec:HunyuanVideo",
         first_frames=1,
         config=HunyuanVideoVaeConfig,
         statistics="longtake.models.codecs:of_factors",
     ),
     "AutoencoderKLHunyuanVideo15": Autoencoder(
         code="diffusers:AutoencoderKLHunyuanVideo15",
-        codec="longtake.models.hunyuan15_codec:HunyuanVideo15",
+        codec="longtake.models.joint.hunyuan15_codec:HunyuanVideo15",
         first_frames=1,
         config=HunyuanVideo15VaeConfig,
         statistics="longtake.models.codecs:of_factors",
@@ -148,10 +149,10 @@ COGVIDEOX_SCHEDULERS: dict[str, type[SchedulerConfig]] = dict.fromkeys(
 FAMILIES: dict[str, Family] = {
     "CogVideoXTransformer3DModel": Family(
         code="diffusers:CogVideoXTransformer3DModel",
-        adapter="longtake.models.cogvideox:CogVideoXModel",
+        adapter="longtake.models.joint.cogvideox:CogVideoXModel",
         config=CogVideoXConfig,
         autoencoders=(COGVIDEOX_VAE,),
-        text=replace(T5, code="longtake.models.cogvideox:CogVideoXPromptEncoder"),
+        text=replace(T5, code="longtake.models.joint.cogvideox:CogVideoXPromptEncoder"),
         schedulers=COGVIDEOX_SCHEDULERS,
         schedule="cogvideox",
         defaults={
@@ -183,7 +184,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "HunyuanVideoTransformer3DModel": Family(
         code="diffusers:HunyuanVideoTransformer3DModel",
-        adapter="longtake.models.hunyuan:HunyuanVideoModel",
+        adapter="longtake.models.joint.hunyuan:HunyuanVideoModel",
         config=HunyuanVideoConfig,
         autoencoders=(HUNYUAN_VAE,),
         text=LLAMA,
@@ -201,7 +202,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "Kandinsky5Transformer3DModel": Family(
         code="diffusers:Kandinsky5Transformer3DModel",
-        adapter="longtake.models.kandinsky:KandinskyModel",
+        adapter="longtake.models.joint.kandinsky:KandinskyModel",
         config=Kandinsky5Config,
         autoencoders=(HUNYUAN_VAE,),
         text=KANDINSKY,
@@ -219,7 +220,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "HunyuanVideo15Transformer3DModel": Family(
         code="diffusers:HunyuanVideo15Transformer3DModel",
-        adapter="longtake.models.hunyuan:HunyuanVideo15Model",
+        adapter="longtake.models.joint.hunyuan:HunyuanVideo15Model",
         config=HunyuanVideo15Config,
         autoencoders=(HUNYUAN_15_VAE,),
         text=QWEN,

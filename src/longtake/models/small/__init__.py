@@ -1,0 +1,1 @@
+"""Autoencoders of our own, for models that are trained here."""

@@ -1,0 +1,1 @@
+"""Wan and SkyReels-V2."""
