@@ -317,7 +317,7 @@ def offloaded(
     """Seconds of a pass over the full window with a network that leaves the card by blocks or layers, and the peak."""
     model.transformer.to("cpu")
     card.cleared("")
-    place([], model.transformer, model.vae, card.device, offload)
+    place([], [model.transformer], model.vae, card.device, offload)
     run = one_pass(velocity, film, max(windows(film)), card.device)
     try:
         _, usual = timed(run, card, time.monotonic() + seconds)

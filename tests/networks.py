@@ -39,6 +39,15 @@ KANDINSKY: dict[str, Any] = dict(
 KANDINSKY |= dict(time_dim=16, model_dim=32, ff_dim=48, num_text_blocks=1, num_visual_blocks=2)
 KANDINSKY |= dict(axes_dims=(4, 6, 6), visual_cond=True)
 
+H3: dict[str, Any] = dict(
+    num_attention_heads=2, attention_head_dim=16, hidden_size=24, num_layers=2, ffn_dim=32
+)
+H3 |= dict(num_refiner_layers=1, in_channels=CHANNELS, text_dim=WIDTH, freq_dim=16, time_embed_hidden_dim=24)
+H3 |= dict(time_embed_dim=16, rope_freq_dim=2)
+MOTIF = SAME | dict(in_channels=2 * CHANNELS + 1, attention_head_dim=12, num_layers=1, num_single_layers=3)
+MOTIF |= dict(num_decoder_layers=2, text_embed_dim=WIDTH, rope_axes_dim=(4, 4, 4))
+MOTIF |= dict(enable_text_cross_attention_dual=True, enable_text_cross_attention_single=True)
+
 
 @dataclass(frozen=True)
 class Tiny:
@@ -76,6 +85,8 @@ NETWORKS = {
     ),
     "HunyuanVideo15Transformer3DModel": Tiny(HUNYUAN_1_5, tokens=GLYPH_TOKENS + TOKENS),
     "Kandinsky5Transformer3DModel": Tiny(KANDINSKY, pooled=8),
+    "MiniMaxH3Transformer3DModel": Tiny(H3),
+    "MotifVideoTransformer3DModel": Tiny(MOTIF),
 }
 
 

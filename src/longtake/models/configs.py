@@ -56,6 +56,11 @@ class NetworkConfig(Config):
         return 1
 
     @property
+    def token_side(self) -> int:
+        """So many points of a latent, each way, are a token."""
+        return self.patch
+
+    @property
     def joined_latents(self) -> int:
         """How many latents that follow one another share a token."""
         return 1
@@ -107,6 +112,10 @@ class OpenSoraConfig(NetworkConfig):
 
     text_width: Count = Field(alias="caption_channels")
     prompt_tokens: Count = Field(alias="max_caption_tokens")
+
+    @property
+    def token_side(self) -> int:
+        return 2  # a side that is odd is padded
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def estimate(model: Model, options: RunOptions, sampling: ModelDefaults, process
     spec, network = folder.spec, _network(folder, options)
     windows = [window_of(torch.Generator().manual_seed(i), options, sampling) for i in range(DRAWS)]
     lengths = {kind: [w.num_latents for w in windows if w.kind == kind] for kind in KINDS}
+    token = spec.spatial_factor * folder.network.token_side
     longest = max(window.num_latents for window in windows)
     parameters, trained = _parameters(network)
     rows = -(-options.batch_size // (processes * options.accumulation))
@@ -83,7 +84,7 @@ def estimate(model: Model, options: RunOptions, sampling: ModelDefaults, process
     return Estimate(
         kinds={kind: (len(n) / DRAWS, min(n), max(n)) for kind, n in lengths.items() if n},
         latents_per_step=latents,
-        tokens_per_step=latents * math.prod(-(-side // spec.alignment) for side in _sides(sampling)),
+        tokens_per_step=latents * math.prod(-(-side // token) for side in _sides(sampling)),
         parameters=parameters,
         trained=trained,
         memory=held | {"activations": rows * one.kept + copies},
