@@ -1,11 +1,12 @@
 # make env       the environment in .venv: Python 3.11 or newer, everything else comes from pip
 # make check     ruff, mypy and the quick tests: under a minute, once mypy knows the code
-# make test      every check
+# make test      every check, in two processes; make test WORKERS=8 in eight
 # make portable  the tests as other processors would run them, shuffled too: half an hour
 # make demo      one unbroken minute of film, out/demo.mp4
 
 BIN := .venv/bin
 STAMP := .venv/made-by-make
+WORKERS ?= 2
 
 .PHONY: env check test portable demo
 
@@ -33,7 +34,7 @@ test: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 portable: env
 	$(BIN)/python tests/matrix.py
