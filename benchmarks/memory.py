@@ -9,7 +9,7 @@ The first prints the fields weights_gib and peak_gib of HubModel for each model:
 or a name on the hub, of which the JSON files alone are fetched. The second prints the peak of a pass over one block of
 a Wan 14B, 21 latents of 480 x 832 pixels, one row, weights not counted: of diffusers' own, with a timestep for each
 token, and of ours, with one for each latent frame. The third prints what decoding a chunk takes with
-and without --tile, weights not counted. Nothing is computed: tensors have no numbers.
+and without --tile, weights not counted, and the most that a card holds. Nothing is computed: tensors have no numbers.
 """
 
 from __future__ import annotations
@@ -49,13 +49,15 @@ def taken_by(folder: ModelFolder, placement: Placement) -> Footprint:
 
 
 def decoding(folder: ModelFolder) -> str:
-    """What decoding a chunk holds at most, and what the decoder remembers: of whole pictures, and of tiles."""
-    whole, tiled = taken_by(folder, Placement()), taken_by(folder, Placement(tile=True))
-    return "\n".join(
-        f"{name}: decoding {found.decoding / GIB:.2f} GiB, of which the decoder remembers"
-        f" {found.remembered / GIB:.2f}"
-        for name, found in (("whole pictures", whole), ("tiles", tiled))
-    )
+    """What decoding a chunk holds at most, what the decoder remembers, and the most on a card by the way to offload: of
+    whole pictures, and of tiles."""
+    lines = list[str]()
+    for name, tile in (("whole pictures", False), ("tiles", True)):
+        found = taken_by(folder, Placement(tile=tile))
+        peaks = ", ".join(f"{offload} {found.on_card(offload) / GIB:.1f}" for offload in OFFLOADS)
+        held = f"{found.decoding / GIB:.2f} GiB, remembers {found.remembered / GIB:.2f}"
+        lines.append(f"{name}: decoding {held}; on the card: {peaks}")
+    return "\n".join(lines)
 
 
 @torch.inference_mode()

@@ -33,7 +33,7 @@ class Placement(Options):
     )
     tile: bool = Field(
         False,
-        description="Decode and encode large pictures in tiles that fade into one another, which takes less memory;"
-        " pictures differ a little.",
+        description="Decode and encode large pictures in tiles that fade into one another: decoding takes less"
+        " memory; pictures differ a little.",
     )
     compile: bool = Field(False, description="Compile the network's blocks, which takes a minute or more.")
