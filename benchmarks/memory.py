@@ -3,11 +3,13 @@ a frame saves.
 
     python benchmarks/memory.py tests/data/configs/wan2.1-t2v-14b.json Wan-AI/Wan2.2-TI2V-5B-Diffusers
     python benchmarks/memory.py --modulation
+    python benchmarks/memory.py --tile tests/data/configs/wan2.2-ti2v-5b.json
 
 The first prints the fields weights_gib and peak_gib of HubModel for each model: a file of tests/data/configs, a folder
 or a name on the hub, of which the JSON files alone are fetched. The second prints the peak of a pass over one block of
 a Wan 14B, 21 latents of 480 x 832 pixels, one row, weights not counted: of diffusers' own, with a timestep for each
-token, and of ours, with one for each latent frame. Nothing is computed: tensors have no numbers.
+token, and of ours, with one for each latent frame. The third prints what decoding a chunk takes with
+and without --tile, weights not counted, and the most that a card holds. Nothing is computed: tensors have no numbers.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from tempfile import TemporaryDirectory
 import torch
 from diffusers import WanTransformer3DModel
 
-from longtake.memory import GIB, footprint
+from longtake.memory import GIB, Footprint, footprint
 from longtake.models.card.empty import in_precision
-from longtake.models.card.placement import OFFLOADS
+from longtake.models.card.placement import OFFLOADS, Placement
 from longtake.models.card.tally import Tally
 from longtake.models.folder import ModelFolder
+from longtake.models.load import read_spec
 from longtake.models.places import open_model
 from longtake.models.wan.model import per_frame_timesteps
 from longtake.options import FilmOptions
@@ -35,9 +38,26 @@ WAN_14B = dict(num_attention_heads=40, attention_head_dim=128, ffn_dim=13824, nu
 
 def fields(folder: ModelFolder) -> str:
     """The two fields of HubModel, as they are written."""
-    found = footprint(folder, FilmOptions(prompt="x").resolved(folder.spec))
+    found = taken_by(folder, Placement())
     peaks = ", ".join(f'"{offload}": {found.on_card(offload) / GIB:.1f}' for offload in OFFLOADS)
     return f"weights_gib={found.weights / GIB:.1f},\npeak_gib={{{peaks}}},"
+
+
+def taken_by(folder: ModelFolder, placement: Placement) -> Footprint:
+    """What a film of a model takes, by the model's own defaults."""
+    return footprint(folder, FilmOptions(prompt="x").resolved(read_spec(folder, placement=placement)))
+
+
+def decoding(folder: ModelFolder) -> str:
+    """What decoding a chunk holds at most, what the decoder remembers, and the most on a card by the way to offload: of
+    whole pictures, and of tiles."""
+    lines = list[str]()
+    for name, tile in (("whole pictures", False), ("tiles", True)):
+        found = taken_by(folder, Placement(tile=tile))
+        peaks = ", ".join(f"{offload} {found.on_card(offload) / GIB:.1f}" for offload in OFFLOADS)
+        held = f"{found.decoding / GIB:.2f} GiB, remembers {found.remembered / GIB:.2f}"
+        lines.append(f"{name}: decoding {held}; on the card: {peaks}")
+    return "\n".join(lines)
 
 
 @torch.inference_mode()
@@ -66,12 +86,15 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="*", help="files of tests/data/configs, folders, or names on the hub")
     parser.add_argument("--modulation", action="store_true", help="a timestep a token against one a frame")
+    parser.add_argument(
+        "--tile", action="store_true", help="decoding of tiles against that of whole pictures"
+    )
     args = parser.parse_args()
     for model in args.models:
         with TemporaryDirectory() as made:
             is_config = model.endswith(".json")
             folder = ModelFolder(json_folder(Path(model), Path(made))) if is_config else open_model(model)
-            print(f"{model}\n{fields(folder)}", flush=True)
+            print(f"{model}\n{decoding(folder) if args.tile else fields(folder)}", flush=True)
     if args.modulation:
         for name, a_frame in (
             ("a timestep a token, diffusers", False),

@@ -11,12 +11,12 @@ from longtake.errors import LongTakeError
 from longtake.memory import GIB, Footprint, PartBytes, decode_bytes, footprint, footprints, pass_bytes
 from longtake.models.adapter import Adapter
 from longtake.models.card.empty import empty_encoders, empty_model
-from longtake.models.card.placement import OFFLOADS
+from longtake.models.card.placement import OFFLOADS, Placement
 from longtake.models.card.quantize import hold_in_fp8
 from longtake.models.card.tally import Tally, nbytes
 from longtake.models.families import FAMILIES
 from longtake.models.folder import ModelFolder
-from longtake.models.load import load_model
+from longtake.models.load import load_model, read_spec
 from longtake.models.places import open_model
 from longtake.options import FilmOptions, FilmPlan
 from published import CONFIGS, json_folder
@@ -66,6 +66,17 @@ def test_longer_windows_take_more(wan_folder: Path) -> None:
     small, large = footprint(folder, film), footprint(folder, larger)
     assert large.a_pass > 2 * small.a_pass and large.decoding > 2 * small.decoding
     assert large.weights == small.weights
+
+
+def test_tiles_take_less(wan_folder: Path) -> None:
+    """Guards an estimate that sees no tiles: decoding takes less, though the decoder remembers where they overlap."""
+    folder = open_model(wan_folder)
+    asked = FilmOptions(prompt="x", num_frames=33, width=704, height=448)
+    whole, tiled = (
+        footprint(folder, asked.resolved(read_spec(folder, placement=Placement(tile=tile))))
+        for tile in (False, True)
+    )
+    assert tiled.decoding < 0.7 * whole.decoding and tiled.remembered > whole.remembered
 
 
 def test_what_is_on_the_card() -> None:

@@ -90,6 +90,8 @@ def footprints(
 ) -> Iterator[Footprint]:
     """The same for weights held in several ways. A pass computes in dtype in all of them."""
     model, encoders = empty_model(folder, dtype), empty_encoders(folder, dtype)
+    if film.tile:
+        model.vae.enable_tiling()
     try:
         a_pass = pass_bytes(model, film, folder.network.text_width, folder.network.pooled_width)
         decoding, remembered = decode_bytes(model, film)

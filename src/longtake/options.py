@@ -69,8 +69,8 @@ class FilmPlan:
     `behind` it, `notes` what is not quite as it was asked for, in words, and `directions` what it follows from which
     latent on: its own prompt from 0, then what its `cues` say. `strength` is the noise level at which the latents of a
     draft enter, None for a film of pure noise, `quantize` how the model's weights are held, None for whole ones,
-    `schedule` the model's formula of noise levels, `experts` what is said
-    of a model of two networks."""
+    `tile` whether large pictures are made in tiles, `schedule` the model's formula of noise levels, `experts` what is
+    said of a model of two networks."""
 
     model: str
     loras: tuple[LoraName, ...]
@@ -91,6 +91,7 @@ class FilmPlan:
     directions: tuple[Direction, ...] = ()
     strength: float | None = None
     quantize: str | None = None
+    tile: bool = False
     schedule: str = "flow"
     experts: TwoExperts | None = None
 
@@ -109,6 +110,7 @@ class FilmPlan:
             "model": self.model,
             **({"loras": [asdict(lora) for lora in self.loras]} if self.loras else {}),
             **({"quantize": self.quantize} if self.quantize else {}),
+            **({"tile": True} if self.tile else {}),
             "method": self.cost.sampling.method,
             **({"solver": self.cost.sampling.solver} if self.cost.sampling.solver != "euler" else {}),
             **({"reencode_context": True} if self.cost.sampling.reencode_context else {}),
@@ -246,6 +248,7 @@ class FilmOptions(Options):
             model=spec.name,
             loras=spec.loras,
             quantize=spec.quantize,
+            tile=spec.tile,
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             seed=self.seed,

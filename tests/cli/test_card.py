@@ -39,6 +39,8 @@ def test_plan_says_what_fits(cli: Cli, wan_folder: Path) -> None:
     peaks = list(found["peak_gib"]["bfloat16"].values())
     assert peaks == sorted(peaks, reverse=True)
     assert "card" not in json.loads(cli(*asked[:-1], "--json").out)
+    tiled = json.loads(cli(*asked, "80", "--tile", "--json").out)["card"]
+    assert tiled["decoding_gib"] < found["decoding_gib"]
 
 
 def test_advice() -> None:
@@ -59,18 +61,21 @@ def test_advice() -> None:
 
 @pytest.mark.slow
 def test_a_film_says_how_it_was_put_there(cli: Cli, wan_folder: Path, tmp_path: Path) -> None:
-    """Guards films that are filmed once more: quantize is what they follow from, the rest what they were made with."""
+    """Guards films that are filmed once more: quantize and tile are what they follow from, the rest what they were made
+    with."""
     model = "--model", wan_folder
-    film = "generate", "a red car", *model, *OPTIONS, "--quantize", "fp8", "--attention", "_native_math"
+    asked = "--quantize", "fp8", "--tile", "--attention", "_native_math"
+    film = "generate", "a red car", *model, *OPTIONS, *asked
     assert cli(*film, "-o", "a.mp4").code == 0
     told = probe(tmp_path / "a.mp4").metadata
-    assert told["quantize"] == "fp8"
+    assert told["quantize"] == "fp8" and told["tile"] is True
     assert (told["made"]["attention"], told["made"]["blocks"]) == ("_native_math", "eager")
     again = cli("generate", "--like", "a.mp4", *model, "-o", "b.mp4")
     assert (again.code, again.err) == (0, "")
-    assert probe(tmp_path / "b.mp4").metadata["quantize"] == "fp8"
+    like = probe(tmp_path / "b.mp4").metadata
+    assert like["quantize"] == "fp8" and like["tile"] is True
     plain = cli("generate", "a red car", *model, *OPTIONS, "-o", "c.mp4")
-    assert plain.code == 0 and "quantize" not in probe(tmp_path / "c.mp4").metadata
+    assert plain.code == 0 and not {"quantize", "tile"} & probe(tmp_path / "c.mp4").metadata.keys()
 
 
 def test_what_cannot_be_is_a_line(cli: Cli, wan_folder: Path) -> None:

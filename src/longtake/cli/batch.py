@@ -70,7 +70,7 @@ def batch(
     fails does not stop the others.
     """
     folder, placed = open_model(model), placement_of(given)
-    spec = read_spec(folder, lora, placed.quantize)
+    spec = read_spec(folder, lora, placed)
     from longtake.batch import is_unsure, left_to_do, read_batch
 
     films = read_batch(prompts, spec, given_of(given) | sides_of(size))

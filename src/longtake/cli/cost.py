@@ -69,6 +69,8 @@ def state_size_of(film: FilmPlan, folder: ModelFolder) -> StateSize:
         from longtake.models.parts import empty_part
     with torch.device("meta"):
         vae = empty_part(folder, "vae")
+    if film.tile:
+        vae.enable_tiling()
     return state_size(film, vae)
 
 

@@ -173,7 +173,7 @@ def finish(
     told, placed = said(probe(draft).metadata, draft), placement_of(given)
     folder = open_model(told.get("model") if model is None else model)
     options = given_of(given | {"prompt": prompt, "seed": seed}) | sides_of(size)
-    spec = read_spec(folder, lora, placed.quantize)
+    spec = read_spec(folder, lora, placed)
     take = finished(draft, output, spec, strength, scale, overwrite=overwrite, **options)
     say_notes(take.film)
     film_it(take, Loading(folder, device, dtype, lora, placement=placed), started, as_json)
@@ -217,4 +217,4 @@ def _that_made(
     where = device or made.device or "cpu"
     placed = placement_like(about.film, made, asked)
     loading = Loading(folder, where, made.dtype, about.lora, made, placed)
-    return loading, read_spec(folder, about.lora, placed.quantize)
+    return loading, read_spec(folder, about.lora, placed)

@@ -18,7 +18,7 @@ from longtake.cues import Cue, read_script
 from longtake.errors import OptionError
 from longtake.files import printable
 from longtake.given import Given
-from longtake.models.card.placement import Placement, Quantize
+from longtake.models.card.placement import Placement
 from longtake.models.folder import ModelFolder
 from longtake.models.load import read_spec
 from longtake.models.places import open_model
@@ -182,7 +182,7 @@ def generate(
     placed = placement_like(told, made_in(told), asked)
     options = film_options(prompt, size, preset, bfloat16_shift, script, at, told, **given)
     folder = open_model(model_of(told.get("model") if model is None else model, preset))
-    film = film_of(options, folder, preset, lora, start, end, placed.quantize)
+    film = film_of(options, folder, preset, lora, start, end, placed)
     if preset and start is None:
         raise OptionError(f"preset {preset} begins with a clip: give --start CLIP, or --start text for none")
     with quick_imports():
@@ -283,7 +283,7 @@ def film_of(
     lora: list[str] | None,
     start: str | None,
     end: Path | None,
-    quantize: Quantize | None = None,
+    placed: Placement | None = None,
 ) -> FilmPlan:
     """The film that a command asks for. One by a preset begins with a clip unless it is to begin with text."""
     from_clip = start != TEXT and bool(start or preset)
@@ -291,7 +291,7 @@ def film_of(
 
     photo = from_clip and start is not None and is_photo(start)
     kind: Given | None = None if end is None else "photo" if is_photo(end) else "clip"
-    return options.resolved(read_spec(model, lora, quantize), from_clip, photo=photo, end=kind)
+    return options.resolved(read_spec(model, lora, placed), from_clip, photo=photo, end=kind)
 
 
 def model_of(given: str | None, preset: PresetName | None) -> str | None:

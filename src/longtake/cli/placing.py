@@ -7,8 +7,8 @@ from longtake.models.card.placement import Placement
 from longtake.provenance import COMPILED, NATIVE, Made
 
 PLACED = [name for name in Placement.model_fields]
-# Of a film that goes on: its weights are held as they were.
-PLACED_ANEW = [name for name in PLACED if name != "quantize"]
+# Of a film that goes on: its weights are held as they were, and its pictures made so.
+PLACED_ANEW = [name for name in PLACED if name not in ("quantize", "tile")]
 
 
 def placement_of(keywords: dict[str, Any]) -> Placement:
@@ -20,6 +20,7 @@ def placement_like(told: dict[str, Any], made: Made, asked: Placement | None = N
     """That of a film which says this of itself; what is asked for holds before it."""
     own = {
         "quantize": told.get("quantize"),
+        "tile": told.get("tile"),
         "attention": None if made.attention == NATIVE else made.attention,
         "compile": made.blocks == COMPILED,
     }

@@ -26,8 +26,10 @@ from longtake.cli.film import (
 )
 from longtake.cli.models import card_in_words, card_json, on_cards
 from longtake.cli.parameters import takes
+from longtake.cli.placing import placement_of
 from longtake.cli.shooting import KeepStates, every_of
 from longtake.cli.timeline import cue_rows, timeline_picture
+from longtake.models.card.placement import Placement
 from longtake.models.places import open_model
 from longtake.options import FilmOptions
 from longtake.presets import added_to
@@ -42,6 +44,7 @@ Card = Annotated[
 
 @app.command(cls=WithCues)
 @takes(FilmOptions, [name for name in FIELDS if name not in ("seed", "negative_prompt")])
+@takes(Placement, ["tile"])
 def plan(
     start: Start = None,
     end: End = None,
@@ -60,6 +63,7 @@ def plan(
     """Show what a film would cost, without loading any weights; with --keep-states, how large these are too, with
     --card, what fits on a card."""
     folder, every = open_model(model_of(model, preset)), every_of(keep_states)
+    placed = placement_of(given)
     film = film_of(
         film_options(None if script else "any", size, preset, bfloat16_shift, script, at, **given),
         folder,
@@ -67,6 +71,7 @@ def plan(
         lora,
         start,
         end,
+        placed,
     )
     with quick_imports():
         from longtake.noise import film_table

@@ -72,6 +72,7 @@ class RunConfig(Model):
     lora: tuple[LoraName, ...] | LoraName | None = None
     dtype: str | None = None
     quantize: str | None = None
+    tile: bool = False
     settings: ModelDefaults
     seconds: float
     prompts: str = ""
@@ -258,6 +259,7 @@ def _config(films: Comparison) -> RunConfig:
         lora=spec.loras or None,
         dtype=setting.dtype,
         quantize=spec.quantize,
+        tile=spec.tile,
         settings=spec.defaults,
         seconds=setting.seconds,
         prompts=_kind(setting, films.prompts[0]),

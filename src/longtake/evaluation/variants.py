@@ -75,7 +75,7 @@ class Setting:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        return read_spec(self.folder, self.lora, self.placement.quantize)
+        return read_spec(self.folder, self.lora, self.placement)
 
     def options(self, variant: Variant, prompt: str = "any", seed: int = 0) -> FilmOptions:
         given = {"prompt": prompt, "seconds": self.seconds, "seed": seed, **variant.options}

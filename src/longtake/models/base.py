@@ -123,7 +123,8 @@ class ModelSpec:
     lack, such as sound. joined_latents: so many that follow one another share a token of the network, and a noise
     level; a film begins with one copy less of its first latent then, which make no frames. extra_tokens: those of a
     text beyond a prompt's. ends: how well its films meet an end, if that was measured. experts: where it has two
-    networks. quantize: how its weights are held, as in Placement, None for whole ones.
+    networks. quantize: how its weights are held, as in Placement, None for whole ones. tile: whether
+    large pictures are decoded and encoded in tiles.
     """
 
     name: str
@@ -147,6 +148,7 @@ class ModelSpec:
     extra_tokens: int = 0
     ends: Ends | None = None
     quantize: str | None = None
+    tile: bool = False
     experts: TwoExperts | None = None
 
     def experts_guided(self, guidance_scale_2: float | None) -> TwoExperts | None:

@@ -26,6 +26,7 @@ AUTOENCODERS = {
         codec="longtake.models.wan.codec:Wan",
         first_frames=1,
         check="longtake.models.wan.codec:check_config",
+        not_tiled=None,
     ),
     "AutoencoderTubelet": Autoencoder(
         code="longtake.models.small.tubelet:AutoencoderTubelet",

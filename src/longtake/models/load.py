@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from longtake.errors import ModelError
+from longtake.errors import ModelError, OptionError
 from longtake.models.base import Loras, ModelSpec, VideoModel
 from longtake.models.card.placement import Placement, Quantize
 from longtake.models.device import check_device, resolve_dtype
@@ -30,14 +30,18 @@ if TYPE_CHECKING:
     from longtake.models.adapter import Adapter
 
 
-def read_spec(model: Model = None, lora: Loras = None, quantize: Quantize | None = None) -> ModelSpec:
-    """Describe a model. Raises ModelError as open_model does.
+def read_spec(model: Model = None, lora: Loras = None, placement: Placement | None = None) -> ModelSpec:
+    """Describe a model. Raises ModelError as open_model does, and OptionError for one that is not filmed in tiles, if
+    the placement asks for these.
 
     lora: one to add, or several: its file, its folder or that of the run that trained it, and behind it =0.8 if it is
     to count so often. The defaults of the first that has its own hold, and what was measured of the model alone does
     not.
     """
-    spec, found = replace(open_model(model).spec, quantize=quantize), find_loras(lora)
+    folder, found, placement = open_model(model), find_loras(lora), placement or Placement()
+    if placement.tile:
+        _check_tiled(folder)
+    spec = replace(folder.spec, quantize=placement.quantize, tile=placement.tile)
     if not found:
         return spec
     own = (read_settings(each.folder) for each in found if (each.folder / SETTINGS).exists())
@@ -67,7 +71,7 @@ def load_model(
     target, precision = check_device(device), resolve_dtype(dtype, device)
     check_placement(placement, target, bool(lora))
     folder, held = _of_one_network(model) if lora else _usable(model), placement.quantize
-    added = find_loras(lora)
+    spec, added = read_spec(folder, lora, placement), find_loras(lora)
     with reading(folder.path):
         transformer = _network(folder, precision, held)
         if added:
@@ -75,7 +79,7 @@ def load_model(
             names = " and ".join(str(each.path) for each in added)
             check_numbers(transformer, f"with LoRA {names}, the network's", precision)
         transformer = imported(folder.family.adapter).trimmed(transformer)
-        loaded = _assembled(read_spec(folder, lora, held), folder, transformer, precision, held)
+        loaded = _assembled(spec, folder, transformer, precision, held)
     put(loaded, placement, target)
     return loaded
 
@@ -160,6 +164,12 @@ def _of_one_network(model: Model) -> ModelFolder:
             " and trains these: take another model, or no LoRA"
         )
     return folder
+
+
+def _check_tiled(folder: ModelFolder) -> None:
+    """OptionError for a model whose pictures are not made in tiles."""
+    if why := folder.autoencoder.not_tiled:
+        raise OptionError(f"{folder.name} is not filmed in tiles: its autoencoder {why}; leave tile out")
 
 
 def _network(folder: ModelFolder, dtype: torch.dtype, quantize: Quantize | None) -> Any:

@@ -92,7 +92,8 @@ class Autoencoder:
 
     config: what is read of its configuration. statistics: the place of a function of the autoencoder, which gives mean
     and standard deviation (1, C, 1, 1, 1), float32, of raw latents, all scaling included. check: a function of its
-    configuration and where that lies; ModelError for one that contradicts itself.
+    configuration and where that lies; ModelError for one that contradicts itself. not_tiled: why its codec takes no
+    pictures in tiles, after the words "its autoencoder"; None where it does.
     """
 
     code: str
@@ -103,6 +104,7 @@ class Autoencoder:
     lookahead_latents: int = 0
     group_latents: int | None = None
     check: str | None = None
+    not_tiled: str | None = "streams whole pictures, layer by layer"
 
 
 @dataclass(frozen=True)

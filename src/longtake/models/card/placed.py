@@ -29,6 +29,8 @@ def put(model: Adapter, placement: Placement, device: torch.device) -> None:
             set_attention(network, placement.attention)
         if placement.quantize == "fp8":
             hold_in_fp8(network, model.dtype)
+    if placement.tile:
+        model.vae.enable_tiling()
     parts = model.text_encoder.parts.values()
     encoders = [part for part in parts if isinstance(part, nn.Module) and part is not model.transformer]
     place(encoders, model.networks, model.vae, device, offload_on(device, placement.offload))

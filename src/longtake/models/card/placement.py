@@ -15,7 +15,7 @@ QUANTIZES: tuple[Quantize, ...] = get_args(Quantize)
 
 
 class Placement(Options):
-    """How a model is put on a card. All but `quantize` leaves its pictures as they are, to rounding."""
+    """How a model is put on a card. All but `quantize` and `tile` leaves its pictures as they are, to rounding."""
 
     offload: Offload | None = Field(
         None,
@@ -30,5 +30,10 @@ class Placement(Options):
     )
     attention: str | None = Field(
         None, description="Who computes attention, by diffusers' name: native, flash, sage, xformers …"
+    )
+    tile: bool = Field(
+        False,
+        description="Decode and encode large pictures in tiles that fade into one another: decoding takes less"
+        " memory; pictures differ a little.",
     )
     compile: bool = Field(False, description="Compile the network's blocks, which takes a minute or more.")

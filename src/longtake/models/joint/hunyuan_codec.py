@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from longtake.models.codecs import WAITING, Streaming, clamped, denormalised, no_latents, normalised
+from longtake.models.tiles import in_tiles
 
 TAIL = "tail"  # the name, in a codec's state, of what the next tile is faded in over
 
@@ -48,9 +49,10 @@ class HunyuanVideoDecoder(Streaming):
     def _faded(self, raw: Tensor) -> Tensor:
         """The frames of a tile, (B, C, F, H, W), those of the one before fading into them."""
         vae, (_, _, fade) = self._vae, tiles_of(self._vae)
-        frames: Tensor = (
-            vae.tiled_decode(raw).sample if vae.use_tiling else vae.decoder(vae.post_quant_conv(raw))
-        )
+        if in_tiles(vae, raw, vae.spatial_compression_ratio):
+            frames: Tensor = vae.tiled_decode(raw).sample
+        else:
+            frames = vae.decoder(vae.post_quant_conv(raw))
         if TAIL in self._kept:
             frames = vae.blend_t(self._kept[TAIL], frames[:, :, 1:], fade)
         return frames
@@ -83,7 +85,10 @@ class HunyuanVideoEncoder(Streaming):
     def _means(self, pixels: Tensor) -> Tensor:
         """The latents that a tile of frames adds: all but two of those that it shares with the one before."""
         vae = self._vae
-        moments: Tensor = vae.tiled_encode(pixels) if vae.use_tiling else vae.quant_conv(vae.encoder(pixels))
+        if in_tiles(vae, pixels, 1):
+            moments: Tensor = vae.tiled_encode(pixels)
+        else:
+            moments = vae.quant_conv(vae.encoder(pixels))
         return moments[:, : vae.config.latent_channels, 2 if TAIL in self._kept else 0 :]
 
 

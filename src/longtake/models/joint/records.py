@@ -81,6 +81,7 @@ AUTOENCODERS = {
         first_frames=1,
         config=HunyuanVideoVaeConfig,
         statistics="longtake.models.codecs:of_factors",
+        not_tiled=None,
     ),
     "AutoencoderKLHunyuanVideo15": Autoencoder(
         code="diffusers:AutoencoderKLHunyuanVideo15",

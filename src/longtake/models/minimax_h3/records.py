@@ -107,6 +107,7 @@ AUTOENCODER = Autoencoder(
     first_frames=1,
     config=MiniMaxH3VaeConfig,
     group_latents=5,
+    not_tiled="always makes its pictures in tiles",
 )
 MINIMAX_H3 = Family(
     code="diffusers:MiniMaxH3Transformer3DModel",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from longtake.errors import ModelError
 from longtake.models.base import PICTURES, RECENT
 from longtake.models.codecs import Streaming, clamped, denormalised, no_latents, normalised
+from longtake.models.tiles import decoder_tiles, encoder_tiles, tiled
 from longtake.progress import track
 
 FRAMES_PER_LATENT = 4
@@ -27,24 +28,25 @@ FIRST_ALONE = "Rep"  # diffusers' word
 
 
 class _Causal(Streaming):
-    """With the cache of a Wan's causal convolutions, a name a layer. diffusers marks a layer that has seen the first
-    frame alone by a word; here that is a tensor of no numbers."""
+    """With the cache of a Wan's causal convolutions, a name a layer, and before it that of the tile, if there are any.
+    diffusers marks a layer that has seen the first frame alone by a word; here that is a tensor of no numbers."""
 
-    def _cached(self, module: nn.Module) -> list[Tensor | str | None]:
+    def _cached(self, module: nn.Module, tile: str) -> list[Tensor | str | None]:
         layers = sum(isinstance(layer, WanCausalConv3d) for layer in module.modules())
-        found = (self._kept.get(f"layer.{i}") for i in range(layers))
+        found = (self._kept.get(f"{tile}layer.{i}") for i in range(layers))
         return [x if x is None or x.numel() else FIRST_ALONE for x in found]
 
-    def _keep(self, cache: list[Tensor | str | None]) -> None:
+    def _keep(self, cache: list[Tensor | str | None], tile: str) -> None:
         for i, x in enumerate(cache):
             if x is not None:
-                self._kept[f"layer.{i}"] = torch.empty(0) if isinstance(x, str) else x
+                self._kept[f"{tile}layer.{i}"] = torch.empty(0) if isinstance(x, str) else x
 
 
 class WanDecoder(_Causal):
     """Decodes with AutoencoderKLWan, the plain form of Wan 2.1 or the residual, patchified one of Wan 2.2.
 
-    The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding.
+    The first latent becomes one frame, every later one four. Gives what `vae.decode` does, to rounding; in tiles, too,
+    which have a cache each.
     Its state has the last latents that it was pushed, as many as its caches depend on. Restored with these alone, it
     makes the caches of them again, to the same bits.
     """
@@ -62,29 +64,40 @@ class WanDecoder(_Causal):
         return clamped(self._decode(latents))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        vae, frames, cache = self._vae, [], self._cached(self._vae.decoder)
-        recent = self._kept.get(RECENT) if self._kept else latents[:, :, :0]
-        first = not self._kept
-        for latent in denormalised(vae, latents).split(1, dim=2):
-            hidden = vae.post_quant_conv(latent)
-            frames.append(vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first))
-            first = False
-        self._keep(cache)
+        vae, first = self._vae, not self._kept
+        recent = latents[:, :, :0] if first else self._kept.get(RECENT)
+        raw = denormalised(vae, latents)
+
+        def decode(tile: Tensor, name: str = "") -> Tensor:
+            return self._decode_tile(tile, name, first)
+
+        tiles = decoder_tiles(vae, raw)
+        frames = tiled(vae, raw, tiles, decode) if tiles else decode(raw)
         if recent is not None:
             recent = torch.cat([recent, latents.to(recent)], dim=2)
             self._kept[RECENT] = recent[:, :, -decoder_reach(vae.decoder) :].clone()
-        return unpatchify(torch.cat(frames, dim=2), patch_size=vae.config.patch_size or 1)
+        return unpatchify(frames, patch_size=vae.config.patch_size or 1)
+
+    def _decode_tile(self, raw: Tensor, tile: str, first: bool) -> Tensor:
+        vae, frames, cache = self._vae, [], self._cached(self._vae.decoder, tile)
+        for latent in raw.split(1, dim=2):
+            hidden = vae.post_quant_conv(latent)
+            frames.append(vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first))
+            first = False
+        self._keep(cache, tile)
+        return torch.cat(frames, dim=2)
 
 
 class WanEncoder(_Causal):
     """Encodes with AutoencoderKLWan: the first frame becomes one latent, then every four.
 
-    Gives what `vae.encode` does, to rounding. Its state has how many of the last pictures make a new encoder the same.
+    Gives what `vae.encode` does, to rounding; in tiles, too. Its state has how many of the last pictures make a
+    new encoder the same.
     """
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> Tensor:
-        vae, cache, first = self._vae, self._cached(self._vae.encoder), not self._kept
+        vae, first = self._vae, not self._kept
         seen = frames.shape[2] + int(self._kept.get(PICTURES, 0))
         frames = self.whole(frames, FRAMES_PER_LATENT, alone=1 if first else 0)
         self._kept[PICTURES] = torch.tensor(_needed(vae.encoder, seen), device="cpu")
@@ -92,12 +105,22 @@ class WanEncoder(_Causal):
             return no_latents(frames, vae.config.z_dim, vae.spatial_compression_ratio)
         sizes = [1] * first + [FRAMES_PER_LATENT] * (frames.shape[2] // FRAMES_PER_LATENT)
         pixels = patchify(frames.to(vae.device, vae.dtype), patch_size=vae.config.patch_size or 1)
+
+        def encode(tile: Tensor, name: str = "") -> Tensor:
+            return self._encode_tile(tile, name, sizes)
+
+        tiles = encoder_tiles(vae, frames)
+        moments = tiled(vae, pixels, tiles, encode) if tiles else encode(pixels)
+        return normalised(vae, moments.chunk(2, dim=1)[0])
+
+    def _encode_tile(self, pixels: Tensor, tile: str, sizes: list[int]) -> Tensor:
+        vae, cache = self._vae, self._cached(self._vae.encoder, tile)
         moments = [
             vae.quant_conv(vae.encoder(group, feat_cache=cache, feat_idx=[0]))
             for group in pixels.split(sizes, dim=2)
         ]
-        self._keep(cache)
-        return normalised(vae, torch.cat(moments, dim=2).chunk(2, dim=1)[0])
+        self._keep(cache, tile)
+        return torch.cat(moments, dim=2)
 
 
 def decoder_reach(decoder: nn.Module) -> int:
