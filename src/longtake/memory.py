@@ -19,8 +19,7 @@ from torch import nn
 from longtake.errors import LongTakeError
 from longtake.guidance import guided_velocity
 from longtake.models.adapter import Adapter
-from longtake.models.base import ModelSpec
-from longtake.models.card.empty import empty_encoders, empty_model
+from longtake.models.card.empty import bare_decoder, empty_encoders, empty_model, one_network
 from longtake.models.card.placement import Offload, Quantize
 from longtake.models.card.quantize import hold_in_fp8, quantised_bytes
 from longtake.models.card.tally import Tally
@@ -49,7 +48,7 @@ class Footprint:
     remembers, and what the decoder remembers between two chunks."""
 
     text: tuple[PartBytes, ...]
-    network: PartBytes
+    networks: tuple[PartBytes, ...]
     autoencoder: PartBytes
     a_pass: int
     decoding: int
@@ -57,25 +56,27 @@ class Footprint:
 
     @property
     def weights(self) -> int:
-        return sum(part.all for part in (*self.text, self.network, self.autoencoder))
+        return sum(part.all for part in (*self.text, *self.networks, self.autoencoder))
 
     def on_card(self, offload: Offload) -> int:
         """The most that a card holds at once: while prompts are read, or while it films."""
-        texts, network, autoencoder = [part.all for part in self.text], self.network.all, self.autoencoder.all
+        texts, networks = [part.all for part in self.text], [part.all for part in self.networks]
+        autoencoder = self.autoencoder.all
         film = max(self.a_pass + self.remembered, self.decoding)
         match offload:
             case "none":
-                return sum(texts) + network + autoencoder + film
+                return self.weights + film
             case "text":
-                return network + autoencoder + max([*texts, film])
-            case "model":
-                return autoencoder + max([*texts, network + film])
+                return sum(networks) + autoencoder + max([*texts, film])
+            case "model":  # of two networks, one leaves for the other
+                return autoencoder + max([*texts, max(networks) + film])
             case "group":  # a block is there before the one ahead of it has gone
                 read = max((2 * part.layer for part in self.text), default=0)
-                return autoencoder + max(read, self.network.rest + 2 * self.network.block + film)
+                blocks = 2 * max(part.block for part in self.networks)
+                return autoencoder + max(read, sum(part.rest for part in self.networks) + blocks + film)
             case "sequential":
                 read = max((part.layer for part in self.text), default=0)
-                return autoencoder + max(read, self.network.layer + film)
+                return autoencoder + max(read, max(part.layer for part in self.networks) + film)
 
 
 def footprint(
@@ -89,11 +90,11 @@ def footprints(
     folder: ModelFolder, film: FilmPlan, dtype: torch.dtype, quantizes: Sequence[Quantize | None]
 ) -> Iterator[Footprint]:
     """The same for weights held in several ways. A pass computes in dtype in all of them."""
-    model, encoders = empty_model(folder, dtype), empty_encoders(folder, dtype)
+    model, encoders, network = empty_model(folder, dtype), empty_encoders(folder, dtype), folder.network
     if film.tile:
         model.vae.enable_tiling()
     try:
-        a_pass = pass_bytes(model, film, folder.network.text_width, folder.network.pooled_width)
+        a_pass = pass_bytes(one_network(folder, model), film, network.states_width, network.pooled_width)
         decoding, remembered = decode_bytes(model, film)
     except (RuntimeError, NotImplementedError) as error:
         raise LongTakeError(
@@ -101,14 +102,14 @@ def footprints(
             f" ({str(error).splitlines()[0][:100]})"
         ) from error
     for quantize in quantizes:
+        networks = model.networks
         if quantize == "fp8":
-            network = empty_model(folder, dtype).transformer
-            hold_in_fp8(network, dtype)
-        else:
-            network = model.transformer
+            networks = empty_model(folder, dtype).networks
+            for each in networks:
+                hold_in_fp8(each, dtype)
         yield Footprint(
             tuple(part_bytes(encoder, quantize) for encoder in encoders),
-            part_bytes(network, quantize),
+            tuple(part_bytes(each, quantize) for each in networks),
             part_bytes(model.vae, None),
             a_pass,
             decoding,
@@ -129,8 +130,7 @@ def part_bytes(module: nn.Module, quantize: Quantize | None) -> PartBytes:
 @torch.inference_mode()
 def pass_bytes(model: Adapter, film: FilmPlan, text_width: int, pooled_width: int | None = None) -> int:
     """What a pass over the full window holds at most, its latents and its velocity with it; weights not."""
-    spec, device = model.spec, model.device
-    told = [_text(spec, text_width, pooled_width, device)]
+    device, told = model.device, [_text(model, text_width, pooled_width)]
     network = partial(model.velocity, fps=float(film.rate))
     velocity = guided_velocity(network, told, told, film.settings.guidance_scale)
     channels, height, width = film.latent_shape
@@ -149,7 +149,7 @@ def decode_bytes(model: Adapter, film: FilmPlan) -> tuple[int, int]:
     channels, height, width = film.latent_shape
     size = film.cost.sampling.chunk_size
     ahead = (model.spec.group_latents or 0) + model.spec.lookahead_latents
-    decoder = model.decoder()
+    decoder = bare_decoder(model)
     with Tally() as tally:
         for _ in range(PUSHES + 2 * -(-ahead // size)):
             decoder.push(torch.zeros(1, channels, size, height, width, device=model.device))
@@ -159,8 +159,10 @@ def decode_bytes(model: Adapter, film: FilmPlan) -> tuple[int, int]:
     return tally.peak, sum(storages.values())
 
 
-def _text(spec: ModelSpec, width: int, pooled_width: int | None, device: torch.device) -> Text:
+def _text(model: Adapter, width: int, pooled_width: int | None) -> Text:
     """A prompt of as many tokens as there may be."""
-    states = torch.zeros(1, spec.max_prompt_tokens, width, device=device)
+    tokens, device = model.spec.max_prompt_tokens, model.device
+    states = torch.zeros(1, tokens, width, device=device)
+    mask = torch.ones(1, tokens, dtype=torch.bool, device="cpu" if model.asks_mask else device)
     pooled = None if pooled_width is None else torch.zeros(1, pooled_width, device=device)
-    return Text(states, torch.ones(1, spec.max_prompt_tokens, dtype=torch.bool, device=device), pooled)
+    return Text(states, mask, pooled)

@@ -25,6 +25,7 @@ def test_models_say_what_they_need(cli: Cli) -> None:
     text = cli("models").out
     assert "weights 37.5 GiB in bfloat16; on the card by --offload: none 47.5" in text
     assert "Apache-2.0; trained on unequal levels" in text
+    assert "weights 31.4 GiB in bfloat16; memory on the card is not counted" in text
 
 
 def test_plan_says_what_fits(cli: Cli, wan_folder: Path) -> None:
@@ -49,7 +50,7 @@ def test_advice() -> None:
 
     def taking(text: float, network: float) -> Footprint:
         parts = (PartBytes(round(gib * GIB), GIB // 2, 0, 0) for gib in (text, network))
-        return Footprint((next(parts),), next(parts), none, 8 * GIB, 5 * GIB, 2 * GIB)
+        return Footprint((next(parts),), (next(parts),), none, 8 * GIB, 5 * GIB, 2 * GIB)
 
     found: Any = {None: taking(10, 26), "fp8": taking(10, 13), "int8": taking(7, 13), "nf4": taking(5, 7)}
     assert card_in_words(found, 24).endswith(

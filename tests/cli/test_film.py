@@ -274,7 +274,7 @@ def test_plan_by_another_method(cli: Cli, tubelet_folder: Path) -> None:
 def test_models_lists_the_embedded_one_first(cli: Cli) -> None:
     """Guards `longtake models`."""
     result = cli("models")
-    assert result.code == 0 and result.out.startswith("tracking-shot ") and "Wan-AI/" in result.out
+    assert result.code == 0 and "\n  tracking-shot\n" in result.out[:80] and "Wan-AI/" in result.out
 
 
 def test_world_draws_a_contact_sheet(cli: Cli, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def tiny_vae() -> AutoencoderKLWan:
 def test_published_sizes(name: str, parameters: int) -> None:
     """The networks of NVIDIA's Video2World and Predict 2.5 folders, as scripts/convert_cosmos_to_diffusers.py of
     diffusers' repository makes them, become ours."""
-    config = json.loads((CONFIGS / f"{name}.json").read_bytes())
+    config = json.loads((CONFIGS / f"{name}.json").read_bytes())["transformer"]
     with torch.device("meta"):
         network = per_frame_times(CosmosTransformer3DModel.from_config(config))
         width = 100352 if network.config.use_crossattn_projection else 1024

@@ -200,3 +200,12 @@ def test_one_expert_is_on_a_card_at_a_time(folder: Path, model: WanExperts, offl
     if offload == "model":
         assert high._hf_hook.prev_module_hook.model is low and low._hf_hook.prev_module_hook.model is high
     assert torch.equal(placed.velocity(*given, text), expected)
+
+
+@torch.no_grad()
+def test_in_half_precision(folder: Path) -> None:
+    """Guards weights in bfloat16, of which some stay in float32: the pictures' latents go in as the layers are."""
+    model = load_model(folder, dtype="bfloat16")
+    noise, text = torch.randn(1, 4, 3, 4, 6), model.encode_prompt(["a red car"])
+    assert isinstance(model, WanExperts) and model.dtype == torch.bfloat16
+    assert model.velocity(noise, torch.tensor([1.0, 0.9, 0.1]), text).isfinite().all()

@@ -222,7 +222,7 @@ def test_lockstep_equals_its_pipeline(stock: SanaVideoTransformer3DModel) -> Non
 def test_published_size() -> None:
     """The network of SANA-Video_2B_480p_diffusers, as scripts/convert_sana_video_to_diffusers.py of diffusers'
     repository makes it, becomes ours."""
-    config = json.loads((CONFIGS / "sana-video-2b-480p.json").read_bytes())
+    config = json.loads((CONFIGS / "sana-video-2b-480p.json").read_bytes())["transformer"]
     with torch.device("meta"):
         network = per_frame_timesteps(SanaVideoTransformer3DModel.from_config(config))
         latents, text = torch.empty(1, 16, 2, 4, 4), torch.empty(1, 3, 2304)

@@ -62,7 +62,8 @@ def _lines(model: KnownModel) -> str:
     ]
     if told.weights_gib is not None:
         peaks = ", ".join(f"{offload} {told.peak_gib[offload]:.1f}" for offload in told.peak_gib)
-        lines.append(f"weights {told.weights_gib:.1f} GiB in bfloat16; on the card by --offload: {peaks}")
+        on_card = f"on the card by --offload: {peaks}" if peaks else "memory on the card is not counted"
+        lines.append(f"weights {told.weights_gib:.1f} GiB in bfloat16; {on_card}")
     return "\n      ".join(lines)
 
 
@@ -100,10 +101,10 @@ def card_in_words(found: "dict[str | None, Footprint]", card: float) -> str:
     from longtake.memory import GIB, OVERHEAD
 
     whole = found[None]
-    texts = sum(part.all for part in whole.text)
+    texts, networks = (sum(part.all for part in parts) for parts in (whole.text, whole.networks))
     lines = [
         f"memory        weights {whole.weights / GIB:.1f} GiB in bfloat16: text encoder {texts / GIB:.1f}, network"
-        f" {whole.network.all / GIB:.1f}, autoencoder {whole.autoencoder.all / GIB:.1f}; a pass takes"
+        f" {networks / GIB:.1f}, autoencoder {whole.autoencoder.all / GIB:.1f}; a pass takes"
         f" {whole.a_pass / GIB:.1f} more, decoding {whole.decoding / GIB:.1f}",
         f"on the card   {''.join(f'{held or WHOLE:>10}' for held in found)}",
     ]

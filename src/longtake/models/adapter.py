@@ -6,7 +6,7 @@ B batch, C channels, F latent frames, H W latent height and width
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,11 @@ TIMESTEPS = 1000
 class Adapter(ABC):
     """A network, a text encoder and an autoencoder as a VideoModel.
 
-    A kind of network says by `prepared` and `network_velocity` how it is used; training uses it so too.
+    A kind of network says by `prepared` and `network_velocity` how it is used; training uses it so too. `asks_mask`:
+    how much of the text it is shown goes by the numbers of the mask.
     """
+
+    asks_mask: ClassVar[bool] = False
 
     def __init__(self, spec: ModelSpec, text_encoder: PromptEncoder, transformer: Any, vae: Any) -> None:
         """Raises ModelError for a network that caches what it computes from step to step."""

@@ -51,6 +51,11 @@ class NetworkConfig(Config):
         return self.in_channels
 
     @property
+    def states_width(self) -> int:
+        """Of the text states as it is called with; a part of the text encoder may have widened them."""
+        return self.text_width
+
+    @property
     def patch(self) -> int:
         """Both sides of a latent must be multiples of this."""
         return 1

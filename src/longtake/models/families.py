@@ -123,6 +123,8 @@ FAMILIES = {
                 trained_on="equal levels",
                 expect="it never saw levels that rise through a clip; each pass asks both experts; untried with these"
                 " weights",
+                weights_gib=64.2,
+                peak_gib={"none": 74.2, "text": 64.2, "model": 36.9, "group": 12.5, "sequential": 10.5},
             ),
         },
     ),
@@ -170,6 +172,8 @@ FAMILIES = {
                 licence="Apache-2.0",
                 trained_on="clean frames",
                 expect="what the paper shows, training-free: see its presets",
+                weights_gib=11.9,
+                peak_gib={"none": 12.8, "text": 11.9, "model": 9.6, "group": 1.7, "sequential": 1.6},
             ),
             command="longtake convert open-sora hpcai-tech/OpenSora-STDiT-v3 hpcai-tech/OpenSora-VAE-v1.2",
             spec="longtake.models.open_sora.spec:SPEC",

@@ -115,6 +115,12 @@ class ModelFolder:
         }
 
     @property
+    def adapter(self) -> str:
+        """The place of the Adapter of its network, or of its two."""
+        experts = self.family.experts
+        return self.family.adapter if experts is None or self.boundary is None else experts.adapter
+
+    @property
     def sha256(self) -> str:
         """The sha256 of all that pictures depend on: the weights, and the JSON files that say how to use them."""
         return self.hashing.result()

@@ -190,8 +190,7 @@ def _assembled(
     quantize: Quantize | None = None,
 ) -> Adapter:
     """A network with the other parts of its folder, in a precision, in main memory."""
-    experts = folder.family.experts
-    made: Adapter = imported(experts.adapter if experts and spec.experts else folder.family.adapter)(
+    made: Adapter = imported(folder.adapter)(
         spec,
         prompt_encoder(folder, dtype, quantize),
         transformer,

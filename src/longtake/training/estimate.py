@@ -112,7 +112,7 @@ def _pass(
     )
     with torch.device("meta"):
         x = torch.empty(1, spec.latent_channels, latents, height, width, dtype=dtype)
-        states = torch.empty(1, spec.max_prompt_tokens, folder.network.text_width, dtype=dtype)
+        states = torch.empty(1, spec.max_prompt_tokens, folder.network.states_width, dtype=dtype)
         told = (
             network.config
         )  # of those that read a vector of the prompt too, and what Kandinsky calls its width

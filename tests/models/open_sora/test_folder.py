@@ -286,7 +286,7 @@ def test_the_command(
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert f"{SPEC.name} " in longtake("models")[1] and read_spec(SPEC.name) == SPEC
+    assert f"{SPEC.name}  (not on this disk)" in longtake("models")[1] and read_spec(SPEC.name) == SPEC
     code, _, err = longtake("generate", "a red car", "--model", SPEC.name, "--frames", "17")
     assert code == 2 and "longtake convert open-sora hpcai-tech/" in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
@@ -296,7 +296,7 @@ def test_the_command(
     assert code == 0 and out.startswith(str(tmp_path / "longtake" / SPEC.name)) and err.count("wrote") == 3
     assert everything(tmp_path / "longtake" / SPEC.name) == everything(open_sora_folder)
     assert read_spec(SPEC.name).max_prompt_tokens == 8
-    (line,) = (line for line in longtake("models")[1].splitlines() if line.startswith(SPEC.name))
+    (line,) = (line for line in longtake("models")[1].splitlines() if line.startswith(f"  {SPEC.name}"))
     assert "not on this disk" not in line
     code, _, err = longtake("convert", "open-sora", "nobody/nothing", *command[3:], "-o", "other")
     assert code == 2 and err.startswith("fetching nobody/nothing from the hub") and "go online" in err

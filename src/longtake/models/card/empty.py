@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from longtake.models.codecs import new_decoder
+from longtake.models.families import SECOND
 from longtake.models.folder import ModelFolder
 from longtake.models.parts import empty_part, is_of_diffusers
 from longtake.models.records import imported
 
 if TYPE_CHECKING:
     from longtake.models.adapter import Adapter
+    from longtake.models.base import Decoder
 
 META = torch.device("meta")
 
@@ -31,10 +34,35 @@ def in_precision(module: Any, dtype: torch.dtype, of_diffusers: bool = True) -> 
 
 
 def empty_model(folder: ModelFolder, dtype: torch.dtype) -> Adapter:
-    """Network and autoencoder of a folder on the meta device; its text encoder reads nothing."""
-    network, vae = (in_precision(empty_part(folder, part), dtype) for part in ("transformer", "vae"))
-    adapter: type[Adapter] = imported(folder.family.adapter)
+    """Network and autoencoder of a folder on the meta device, as films have them; its text encoder reads nothing."""
+    vae = in_precision(empty_part(folder, "vae"), dtype)
+    adapter: type[Adapter] = imported(folder.adapter)
+    network = adapter.trimmed(_network(folder, dtype))
     return adapter(folder.spec, SimpleNamespace(), network, vae)  # type: ignore[arg-type]
+
+
+def one_network(folder: ModelFolder, model: Adapter) -> Adapter:
+    """A model without its numbers, or of two networks the first alone: both take as much, one after the other, and
+    noise levels without numbers would choose neither."""
+    if folder.boundary is None:
+        return model
+    adapter: type[Adapter] = imported(folder.family.adapter)
+    return adapter(folder.spec, model.text_encoder, model.networks[0], model.vae)
+
+
+def bare_decoder(model: Adapter) -> Decoder:
+    """The decoder of a model without its numbers, without the guardrail that a Cosmos has behind it."""
+    return new_decoder(model.vae)
+
+
+def _network(folder: ModelFolder, dtype: torch.dtype) -> Any:
+    """The network of a folder, or its two as one."""
+    network = in_precision(empty_part(folder, "transformer"), dtype)
+    if folder.boundary is None:
+        return network
+    from longtake.models.wan.experts import Experts
+
+    return Experts(network, in_precision(empty_part(folder, SECOND), dtype), folder.boundary)
 
 
 def empty_encoders(folder: ModelFolder, dtype: torch.dtype) -> list[Any]:

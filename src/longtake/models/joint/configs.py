@@ -144,6 +144,7 @@ class Kandinsky5Config(NetworkConfig):
 
     in_channels: Count = Field(alias="in_visual_dim")
     text_width: Count = Field(3584, alias="in_text_dim")
+    pooled_width: Count | None = Field(768, alias="in_text_dim2")
     patch_size: Sides
     attention_type: str = "regular"
 

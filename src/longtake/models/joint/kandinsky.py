@@ -136,6 +136,8 @@ def _row(
 class KandinskyModel(Adapter):
     """A Kandinsky 5 transformer, which is given per-frame timesteps in place, and its other parts, as a VideoModel."""
 
+    asks_mask = True
+
     @staticmethod
     def prepared(transformer: Any) -> Any:
         return per_frame_timesteps(transformer)

@@ -25,6 +25,13 @@ class LTX2Config(LTXConfig):
     """Of an LTX2VideoTransformer3DModel."""
 
     text_width: Count = Field(3840, alias="caption_channels")
+    cross_attention_dim: Count = 4096
+    use_prompt_embeddings: bool = True
+
+    @property
+    def states_width(self) -> int:
+        """From LTX-2.3 on the connectors make them as wide as attention takes them."""
+        return self.text_width if self.use_prompt_embeddings else self.cross_attention_dim
 
 
 class LTXVaeConfig(VaeConfig):

@@ -33,6 +33,8 @@ LAYER = 50  # of the text encoder, whose states the network reads
 class MiniMaxH3Model(Adapter):
     """A MiniMax-H3 transformer and its other parts, as a VideoModel."""
 
+    asks_mask = True
+
     @staticmethod
     def network_velocity(
         network: nn.Module, latents: Tensor, timestep: Tensor, text: Text, fps: float

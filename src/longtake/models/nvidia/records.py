@@ -216,12 +216,16 @@ PREDICT_2 = Family(
             licence="NVIDIA Open Model License, which forbids to film without its guardrail",
             trained_on="clean frames",
             expect=NEEDS_A_LORA,
+            weights_gib=12.9,
+            peak_gib={"none": 25.1, "text": 16.0, "model": 16.0, "group": 12.7, "sequential": 12.4},
         ),
         "nvidia/Cosmos-Predict2-14B-Video2World": HubModel(
             "Cosmos Predict 2, 14 billion parameters, 1280x704 at 16 fps, from a photo or clip on",
             licence="NVIDIA Open Model License, which forbids to film without its guardrail",
             trained_on="clean frames",
             expect=NEEDS_A_LORA,
+            weights_gib=35.9,
+            peak_gib={"none": 57.5, "text": 48.4, "model": 48.4, "group": 23.5, "sequential": 22.0},
         ),
     },
 )
@@ -244,6 +248,8 @@ PREDICT_2_5 = replace(
             licence="NVIDIA Open Model License, which forbids to film without its guardrail",
             trained_on="clean frames",
             expect=NEEDS_A_LORA,
+            weights_gib=19.5,
+            peak_gib={"none": 31.6, "text": 19.5, "model": 16.2, "group": 12.9, "sequential": 12.6},
         ),
     },
 )
@@ -306,6 +312,8 @@ SANA = Family(
             licence="NVIDIA Open Model License",
             trained_on="clean frames",
             expect=NEEDS_A_LORA,
+            weights_gib=8.9,
+            peak_gib={"none": 15.1, "text": 10.3, "model": 10.3, "group": 6.9, "sequential": 6.5},
         ),
     },
 )

@@ -22,13 +22,15 @@ from longtake.models.wan.model import WanModel, per_frame_timesteps
 class Experts(nn.Module):
     """Two networks as one. boundary: the noise level, in (0, 1), from which on `high` is asked, and below it `low`."""
 
-    def __init__(self, high: nn.Module, low: nn.Module, boundary: float) -> None:
+    def __init__(self, high: Any, low: Any, boundary: float) -> None:
         super().__init__()
         self.high, self.low, self.boundary = high, low, boundary
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.high.parameters()).dtype
+        """That in which they compute; some of their parameters are float32 whatever it is."""
+        dtype: torch.dtype = self.high.dtype
+        return dtype
 
     def forward(
         self, latents: Tensor, timestep: Tensor, text: Tensor, return_dict: bool = False
