@@ -38,7 +38,7 @@ from longtake.models.t5 import T5PromptEncoder
 from longtake.models.text import Text
 from longtake.models.wan.skyreels import SkyReelsModel
 from longtake.noise import chunk_noise, sigma_table
-from longtake.plan import Sampling, make_plan
+from longtake.plan import Sampling
 
 HEIGHT, WIDTH, CHANNELS, TEXT, TOKENS = 64, 128, 16, 64, 32
 WINDOW, KNOWN = 25, 5  # latents
@@ -136,7 +136,6 @@ def ours(made: Any, vae: Any, args: argparse.Namespace) -> dict[str, Callable[[b
     def film(decode: bool, steps_per_chunk: int, chunk_size: int, context: int) -> Any:
         sampling = Sampling(args.steps, steps_per_chunk, chunk_size, context, solver="unipc")
         length = film_length(args.frames, temporal_factor=4, first_frames=1, chunk_size=chunk_size)
-        make_plan(length, sampling)
         decoder, shape = model.decoder(), (CHANNELS, HEIGHT // 8, WIDTH // 8)
         chunks = denoise(
             sampling,

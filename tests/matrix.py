@@ -17,8 +17,12 @@ ROOT = Path(__file__).parents[1]
 COMPUTING = (
     *("models", "training", "worlds", "evaluation/measures", "evaluation/vbench"),
     *(
+        "test_drafts.py",
         "test_embedded_film.py",
+        "test_ends.py",
+        "test_film_seams.py",
         "test_guidance.py",
+        "test_memory.py",
         "test_methods.py",
         "test_noise.py",
         "test_pipeline.py",
@@ -27,6 +31,9 @@ COMPUTING = (
     *(
         "test_progressive.py",
         "test_progressive_reference.py",
+        "test_preview.py",
+        "test_retakes.py",
+        "test_schedules.py",
         "test_solvers.py",
         "test_start.py",
         "test_takes.py",

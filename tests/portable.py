@@ -54,6 +54,9 @@ ROWS = frozenset(
 # The bits of a number, and those that are zero in short ones: results such as 1 or 0.25 are exact on any processor.
 BITS = {torch.float32: (np.uint32, 0xFF), torch.float64: (np.uint64, 0xFFFFF)}
 
+# For tests that count what torch compiles: it compiles nothing where results are changed on their way.
+compiling = pytest.mark.skipif(bool(os.environ.get("LONGTAKE_MAKER")), reason="nothing is compiled then")
+
 # For tests that want the same bits of a process of their own, which computes as this machine does.
 in_two_processes = pytest.mark.skipif(
     bool(os.environ.get("LONGTAKE_MAKER")), reason="the other process would compute as this machine does"

@@ -22,6 +22,7 @@ from longtake.models.card.quantize import hold_in_fp8
 from longtake.models.load import load_model
 from longtake.options import FilmOptions
 from longtake.pipeline import LongTake
+from portable import compiling
 
 CPU = torch.device("cpu")
 PROMPTS = ["a red car", "a blue bus"]
@@ -195,6 +196,7 @@ def velocity(model: Adapter, frames: int = 3) -> Tensor:
     return model.velocity(latents, torch.linspace(0, 1, frames), text)
 
 
+@compiling
 @pytest.mark.slow
 def test_blocks_are_compiled_for_one_length_and_any_other(wan_folder: Path) -> None:
     """Guards a window that grows and drains against a graph for each of its lengths. The first block, whose tokens come

@@ -6,6 +6,7 @@ B batch, C channels, F latent frames, H W latent height and width
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -117,3 +118,22 @@ class Adapter(ABC):
 
     def encoder(self) -> Encoder:
         return new_encoder(self.vae)
+
+
+def blocks_see_frames(transformer: Any, blocks: Iterable[nn.Module], block_class: type[nn.Module]) -> None:
+    """Turn blocks, in place, into those of a class whose tokens are (B, F, P, D) and whose modulation is one a frame;
+    so is the last one of the network, between `norm_out` and `proj_out`."""
+    for block in blocks:
+        block.__class__ = block_class
+    transformer.norm_out.register_forward_hook(_frames_last)
+    transformer.proj_out.register_forward_pre_hook(_frames_first)
+
+
+def _frames_last(module: nn.Module, args: tuple[Tensor, ...], tokens: Tensor) -> Tensor:
+    """A view (P, B, F, D) of (B, F, P, D), to which the last shift and scale, (B, F, D), broadcast."""
+    return tokens.permute(2, 0, 1, 3)
+
+
+def _frames_first(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The tokens (B, F * P, D) of (P, B, F, D)."""
+    return (args[0].permute(1, 2, 0, 3).flatten(1, 2),)

@@ -10,13 +10,14 @@ from longtake.errors import ModelError, OptionError
 from longtake.models.base import Loras, ModelSpec, VideoModel
 from longtake.models.card.placement import Placement, Quantize
 from longtake.models.device import check_device, resolve_dtype
-from longtake.models.families import FAMILIES, SECOND
+from longtake.models.families import FAMILIES
 from longtake.models.folder import SETTINGS, ModelFolder, read_settings
 from longtake.models.lora import find_loras, fuse_loras, lora_name
 from longtake.models.parts import (
     check_numbers,
     empty_part,
     load_part,
+    network_of,
     prompt_encoder,
     reading,
     weightless_network,
@@ -73,7 +74,7 @@ def load_model(
     folder, held = _of_one_network(model) if lora else _usable(model), placement.quantize
     spec, added = read_spec(folder, lora, placement), find_loras(lora)
     with reading(folder.path):
-        transformer = _network(folder, precision, held)
+        transformer = network_of(folder, lambda part: load_part(folder, part, precision, held))
         if added:
             fuse_loras(transformer, folder.family, added)
             names = " and ".join(str(each.path) for each in added)
@@ -170,16 +171,6 @@ def _check_tiled(folder: ModelFolder) -> None:
     """OptionError for a model whose pictures are not made in tiles."""
     if why := folder.autoencoder.not_tiled:
         raise OptionError(f"{folder.name} is not filmed in tiles: its autoencoder {why}; leave tile out")
-
-
-def _network(folder: ModelFolder, dtype: torch.dtype, quantize: Quantize | None) -> Any:
-    """The network of a folder, or its two as one."""
-    network = load_part(folder, "transformer", dtype, quantize)
-    if folder.boundary is None:
-        return network
-    from longtake.models.wan.experts import Experts
-
-    return Experts(network, load_part(folder, SECOND, dtype, quantize), folder.boundary)
 
 
 def _assembled(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.errors import LongTakeError, ModelError, NumberError
+from longtake.models.families import SECOND
 from longtake.models.folder import ModelFolder
 from longtake.models.records import imported, library
 from longtake.models.spiece import SPIECE, read_spiece
@@ -77,6 +78,16 @@ def described_by(place: str, class_name: str) -> Iterator[None]:
         raise
     except Exception as error:  # classes fail in as many ways as a configuration can be wrong
         raise ModelError(f"{place} describes no {class_name} ({_line(error)})") from error
+
+
+def network_of(folder: ModelFolder, made: Callable[[str], Any]) -> Any:
+    """The network of a folder, or its two as one, by how a part of that name is made."""
+    network = made("transformer")
+    if folder.boundary is None:
+        return network
+    from longtake.models.wan.experts import Experts
+
+    return Experts(network, made(SECOND), folder.boundary)
 
 
 def load_part(folder: ModelFolder, part: str, dtype: torch.dtype, quantize: Quantize | None = None) -> Any:

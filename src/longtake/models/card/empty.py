@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from longtake.models.codecs import new_decoder
-from longtake.models.families import SECOND
 from longtake.models.folder import ModelFolder
-from longtake.models.parts import empty_part, is_of_diffusers
+from longtake.models.parts import empty_part, is_of_diffusers, network_of
 from longtake.models.records import imported
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def empty_model(folder: ModelFolder, dtype: torch.dtype) -> Adapter:
     """Network and autoencoder of a folder on the meta device, as films have them; its text encoder reads nothing."""
     vae = in_precision(empty_part(folder, "vae"), dtype)
     adapter: type[Adapter] = imported(folder.adapter)
-    network = adapter.trimmed(_network(folder, dtype))
+    network = adapter.trimmed(network_of(folder, lambda part: in_precision(empty_part(folder, part), dtype)))
     return adapter(folder.spec, SimpleNamespace(), network, vae)  # type: ignore[arg-type]
 
 
@@ -53,16 +52,6 @@ def one_network(folder: ModelFolder, model: Adapter) -> Adapter:
 def bare_decoder(model: Adapter) -> Decoder:
     """The decoder of a model without its numbers, without the guardrail that a Cosmos has behind it."""
     return new_decoder(model.vae)
-
-
-def _network(folder: ModelFolder, dtype: torch.dtype) -> Any:
-    """The network of a folder, or its two as one."""
-    network = in_precision(empty_part(folder, "transformer"), dtype)
-    if folder.boundary is None:
-        return network
-    from longtake.models.wan.experts import Experts
-
-    return Experts(network, in_precision(empty_part(folder, SECOND), dtype), folder.boundary)
 
 
 def empty_encoders(folder: ModelFolder, dtype: torch.dtype) -> list[Any]:

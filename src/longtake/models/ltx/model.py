@@ -19,7 +19,7 @@ import torch
 from diffusers.models.transformers import transformer_ltx
 from torch import Tensor, nn
 
-from longtake.models.adapter import Adapter
+from longtake.models.adapter import Adapter, blocks_see_frames
 from longtake.models.text import Text
 
 FRAMES, PIXELS = 8, 32  # of a latent
@@ -79,21 +79,8 @@ def per_frame_timesteps(transformer: Any, block_class: type[nn.Module] = LTXVide
     """
     if isinstance(transformer.transformer_blocks[0], block_class):
         return transformer
-    for block in transformer.transformer_blocks:
-        block.__class__ = block_class
-    transformer.norm_out.register_forward_hook(_frames_last)
-    transformer.proj_out.register_forward_pre_hook(_frames_first)
+    blocks_see_frames(transformer, transformer.transformer_blocks, block_class)
     return transformer
-
-
-def _frames_last(module: nn.Module, args: tuple[Tensor, ...], tokens: Tensor) -> Tensor:
-    """A view (P, B, F, D) of (B, F, P, D), to which the last shift and scale, (B, F, D), broadcast."""
-    return tokens.permute(2, 0, 1, 3)
-
-
-def _frames_first(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The tokens (B, F * P, D) of (P, B, F, D)."""
-    return (args[0].permute(1, 2, 0, 3).flatten(1, 2),)
 
 
 def bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
