@@ -23,8 +23,10 @@ OPTIONS = ("--size", "32x32", "--steps", "3", "--steps-per-chunk", "1", "--fps",
 CUES = ("--at", "4s", "a blue bus", "--at", "0:08", "a red car at night")
 
 KILLED = """
-# Films in a child that is killed at a random moment, until one ends; prints how many were killed.
+# Films in a child that is killed a moment behind a random call of a function, until one ends; prints how many were
+# killed. Calls are counted, not seconds: no machine is so fast that it is done before.
 import os, random, signal, sys, time
+from itertools import count
 from pathlib import Path
 from longtake.models.load import read_spec
 from longtake.options import FilmOptions
@@ -37,20 +39,52 @@ model, dice = LongTake.from_pretrained(folder), random.Random(0)
 model.weights  # read once
 film = FilmOptions(prompt="a red car", num_frames=240, fps=8, width=32, height=32, num_inference_steps=3,
                    steps_per_chunk=1).resolved(model.model.spec)
-killed = 0
-while not path.exists():
+
+def filmed(told, most, at_once):
+    # Tell when `most` functions have been called, since the first pass or at once, and at the end how many were.
+    calls = count(1)
+    def profile(frame, event, argument):
+        if event in ("call", "c_call") and next(calls) == most:
+            os.write(told, b".")
+    def stop():
+        sys.setprofile(profile)
+        return False
+    if at_once:
+        stop()
+    take = Take.resumed(path, model.model.spec) if state_path(path).exists() else Take(film, path, overwrite=True)
+    take.shoot(model, state_every=0.0, stop=stop)
+    sys.setprofile(None)
+    os.write(told, str(next(calls)).encode())
+
+def in_child(most, at_once=False):
+    heard, told = os.pipe()
     child = os.fork()
     if not child:
-        take = Take.resumed(path, model.model.spec) if state_path(path).exists() else Take(film, path, overwrite=True)
-        take.shoot(model, state_every=0.0)
+        filmed(told, most, at_once)
         os._exit(0)
-    if killed < kills:
-        time.sleep(dice.uniform(0.02, 0.25))
-        os.kill(child, signal.SIGKILL)
-        killed += 1
+    os.close(told)
+    return child, os.fdopen(heard, "rb", buffering=0)
+
+def ended(child):
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
-print(killed)
+
+if kills:
+    child, heard = in_child(0)
+    total = int(heard.read())
+    ended(child)
+    path.unlink()
+for killed in range(kills):
+    at_once = killed % 4 == 3  # while it begins, or goes on
+    child, heard = in_child(dice.randrange(1, 40_000 if at_once else total // 12), at_once)
+    assert heard.read(1) == b".", "it ended before"
+    time.sleep(dice.uniform(0, 0.004))
+    os.kill(child, signal.SIGKILL)
+    ended(child)
+if not path.exists():
+    child, heard = in_child(0)
+    ended(child)
+print(kills)
 """
 
 
@@ -65,7 +99,7 @@ def test_a_film_that_is_killed_twenty_times_is_the_same_file(tubelet_folder: Pat
             command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
         assert done.returncode == 0, done.stderr
-        assert int(done.stdout) >= min(int(kills), 5)  # on a fast machine it ends before
+        assert done.stdout == f"{kills}\n"
     assert same_film(tmp_path / "film.mp4", tmp_path / "whole.mp4")
     assert not state_path(tmp_path / "film.mp4").exists() and not part_path(tmp_path / "film.mp4").exists()
 
